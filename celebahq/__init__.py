@@ -1,0 +1,10 @@
+"""Rebuild CelebA-HQ, and data sets like it, from in-the-wild photos.
+
+The public names are listed in `__init__.pyi`; each is imported when it is first used, so that
+`celebahq --help` and `import celebahq` stay fast.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__version__ = "0.1.0"

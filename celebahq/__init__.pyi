@@ -1,0 +1,7 @@
+from .errors import FormatError, MissingExtraError, ToolError
+
+__all__ = [
+    "FormatError",
+    "MissingExtraError",
+    "ToolError",
+]

@@ -1,0 +1,5 @@
+"""`python -m celebahq`."""
+
+from celebahq.cli import main
+
+main()

@@ -1,0 +1,8 @@
+"""The Laplacian-pyramid sliced Wasserstein distance and its companions, exact and reproducible.
+
+The public names are listed in `__init__.pyi`; each is imported when it is first used.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

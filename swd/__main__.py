@@ -1,0 +1,5 @@
+"""`python -m swd`."""
+
+from swd.cli import main
+
+main()

@@ -1,0 +1,52 @@
+"""Imports point one way, trainer -> swd -> celebahq, and asking for help is quick."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHARED = {"celebahq.errors", "celebahq.console", "celebahq.files", "celebahq.pyramid"}
+LOWER = {"celebahq": set(), "swd": {"celebahq"}, "trainer": {"celebahq", "swd"}}
+
+
+def imported_modules(path: Path) -> set[str]:
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            # `from celebahq import pyramid` names a module; `from celebahq.pyramid import X` a member.
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules |= inner if node.module in LOWER else {node.module}
+    return modules
+
+
+@pytest.mark.parametrize("package", LOWER)
+def test_a_package_imports_only_those_below_it(package):
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    for path in files:
+        for module in imported_modules(path):
+            top = module.split(".")[0]
+            if top not in LOWER or top == package:
+                continue
+            assert top in LOWER[package], f"{path} imports {module}"
+            if top == "celebahq":
+                assert module in SHARED, f"{path} imports {module}, which is not shared"
+
+
+@pytest.mark.parametrize("package", LOWER)
+def test_help_does_not_import_torch(package):
+    code = (
+        f"import sys; from {package}.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'cv2', 'h5py', 'scipy', 'dlib', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "Usage:" in result.stdout
