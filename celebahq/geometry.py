@@ -1,0 +1,54 @@
+"""From five facial landmarks to the oriented square that becomes the image; numpy only."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from celebahq.errors import ToolError
+
+
+def crop_quad(landmarks: ArrayLike) -> NDArray[np.float64]:
+    """The oriented square around a face.
+
+    Args:
+        landmarks: `(5, 2)` xy pixel indices: left eye, right eye, nose, left and right mouth corner, as seen
+            in the picture. The nose is not used.
+
+    Returns:
+        `(4, 2)` float64 xy of the corners upper-left, lower-left, lower-right, upper-right, in pixel-edge
+        coordinates: the photo's top left corner is (0, 0), the centre of its first pixel (0.5, 0.5).
+
+    Raises:
+        ValueError: Not five points.
+        ToolError: The points are not finite, or coincide so that no square follows from them.
+
+    Source: Karras et al. 2018, appendix C.
+    """
+    points = np.asarray(landmarks, dtype=np.float64)
+    if points.shape != (5, 2):
+        raise ValueError(f"landmarks must be (5, 2), not {points.shape}")
+    if not np.isfinite(points).all():
+        raise ToolError("the landmarks hold values that are not finite numbers")
+
+    left_eye, right_eye, _, left_mouth, right_mouth = points + 0.5  # centres of the named pixels
+    eyes = (left_eye + right_eye) / 2
+    across = right_eye - left_eye
+    up = eyes - (left_mouth + right_mouth) / 2
+    centre = eyes - 0.1 * up
+    side = max(4.0 * np.hypot(*across), 3.6 * np.hypot(*up))
+
+    direction = across + _rotate90(up)
+    length = np.hypot(*direction)
+    if not length > 1e-9 * side:
+        raise ToolError("the landmarks coincide or cancel out; no crop follows from them")
+    x = direction / length * (side / 2)
+    y = _rotate90(x)
+    return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
+
+
+def quad_side(quad: NDArray[np.float64]) -> float:
+    """Length of a quad's upper edge, in pixels."""
+    return float(np.hypot(*(quad[3] - quad[0])))
+
+
+def _rotate90(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([-vector[1], vector[0]])
