@@ -1,0 +1,232 @@
+"""Everything that determines a training run, as frozen dataclasses.
+
+The defaults are those of the 1024x1024 networks; `presets/*.toml` holds each published configuration.
+`settings.py` reads, writes and overrides these classes.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from celebahq.errors import ToolError
+
+
+class ConfigError(ToolError, ValueError):
+    """A field of the configuration is unknown, has the wrong type, or contradicts another."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+def _require_power_of_two(name: str, value: int) -> None:
+    _require(value >= 4 and value & (value - 1) == 0, f"{name} = {value}: must be a power of two, at least 4")
+
+
+def _require_widths(name: str, base: int, maximum: int) -> None:
+    _require(base >= 1 and maximum >= 1, f"{name}: fmap_base and fmap_max must be at least 1")
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """The generator G.
+
+    A layer at resolution 2^r has `min(floor(fmap_base / 2^((r - 1) * fmap_decay)), fmap_max)` feature maps.
+    """
+
+    resolution: int = 1024
+    channels: int = 3
+    label_size: int = 0
+    fmap_base: int = 8192
+    fmap_decay: float = 1.0
+    fmap_max: int = 512
+    latent_size: int = 512
+    normalize_latents: bool = True
+    use_wscale: bool = True  # equalized learning rate
+    use_pixelnorm: bool = True
+    use_leakyrelu: bool = True  # false: plain ReLU
+    use_batchnorm: bool = False
+    use_tanh: bool = False  # on the output images
+    fused_scale: bool = False  # upscale and convolve in one step: the same result
+
+    def __post_init__(self) -> None:
+        _require_power_of_two("generator.resolution", self.resolution)
+        _require_widths("generator", self.fmap_base, self.fmap_max)
+        _require(self.latent_size >= 1, "generator.latent_size: must be at least 1")
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """The discriminator D; widths as in `GeneratorConfig`."""
+
+    resolution: int = 1024
+    channels: int = 3
+    label_size: int = 0
+    fmap_base: int = 8192
+    fmap_decay: float = 1.0
+    fmap_max: int = 512
+    mbstd_group_size: int | Literal["all"] = 4  # minibatch standard deviation: 0 is off
+    mbdisc_kernels: int = 0  # minibatch discrimination (Salimans et al. 2016): 0 is off, 100 in table 1
+    use_wscale: bool = True  # equalized learning rate
+    use_layernorm: bool = False
+    use_batchnorm: bool = False
+    fused_scale: bool = False  # convolve and downscale in one step: activation after pooling, not the same
+
+    def __post_init__(self) -> None:
+        _require_power_of_two("discriminator.resolution", self.resolution)
+        _require_widths("discriminator", self.fmap_base, self.fmap_max)
+        _require(
+            self.mbstd_group_size == "all" or self.mbstd_group_size >= 0,
+            'discriminator.mbstd_group_size: must be 0 (off), a group size, or "all"',
+        )
+        _require(
+            not (self.use_layernorm and self.use_batchnorm),
+            "discriminator: use_layernorm and use_batchnorm exclude each other",
+        )
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """What changes while the networks grow. Minibatches count the images of all processes together."""
+
+    resolution: int = 1024
+    initial_resolution: int = 4
+    train_kimg: float = 600.0  # stable training of each resolution
+    trans_kimg: float = 600.0  # fade from one resolution to the next; both 0: no growing
+    minibatch: int = 16
+    minibatch_by_resolution: dict[int, int] = field(default_factory=dict)
+    learning_rate: float = 0.001
+    learning_rate_by_resolution: dict[int, float] = field(default_factory=dict)
+    rampup_kimg: float = 0.0
+    tick_kimg: float = 160.0
+    tick_kimg_by_resolution: dict[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_power_of_two("schedule.resolution", self.resolution)
+        _require_power_of_two("schedule.initial_resolution", self.initial_resolution)
+        _require(
+            self.initial_resolution <= self.resolution,
+            f"schedule.initial_resolution = {self.initial_resolution}: above the final {self.resolution}",
+        )
+        _require(
+            self.train_kimg >= 0 and self.trans_kimg >= 0, "schedule: train_kimg and trans_kimg must be >= 0"
+        )
+        _require(
+            self.initial_resolution == self.resolution or self.train_kimg + self.trans_kimg > 0,
+            "schedule: train_kimg and trans_kimg are both 0, so the networks never reach "
+            f"{self.resolution}; set schedule.initial_resolution={self.resolution}",
+        )
+        minibatches = [self.minibatch, *self.minibatch_by_resolution.values()]
+        _require(min(minibatches) >= 1, "schedule.minibatch: must be at least 1")
+        ticks = [self.tick_kimg, *self.tick_kimg_by_resolution.values()]
+        _require(min(ticks) > 0, "schedule.tick_kimg: must be positive")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What G and D minimise; see `losses.py`."""
+
+    kind: Literal["wgan-gp", "lsgan"] = "wgan-gp"
+    gp_weight: float = 10.0
+    gp_target: float = 1.0
+    gp_norm_at: Literal["full", "current"] = "full"  # resolution at which the gradient norm is taken
+    drift: float = 0.001
+    label_weight: float = 1.0  # AC-GAN, for networks with labels
+    gdrop_coefficient: float = 0.0  # multiplicative noise in D, for LSGAN: 0.2
+
+    def __post_init__(self) -> None:
+        _require(self.gp_target > 0, "loss.gp_target: must be positive")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam, for G and D alike."""
+
+    beta1: float = 0.0
+    beta2: float = 0.99
+    epsilon: float = 1e-8
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The loop around the steps."""
+
+    total_kimg: float = 12000.0
+    minibatch_repeats: int = 1  # minibatches between two looks at the schedule
+    d_repeats: int = 1  # D steps per G step
+    joint_step: bool = False  # one step of both networks on the same fakes
+    reset_optimizers: bool = True  # forget Adam's moments at both ends of every fade
+    ema_beta: float = 0.999  # decay of Gs per G step
+    seed: int = 0
+    on_nan: Literal["stop", "skip"] = "stop"
+
+    def __post_init__(self) -> None:
+        _require(
+            min(self.minibatch_repeats, self.d_repeats) >= 1,
+            "train.minibatch_repeats and train.d_repeats must be at least 1",
+        )
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What happens to the training images."""
+
+    mirror: bool = True  # flip each image left to right with probability 1/2
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """How the steps are computed; only rounding depends on it."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    tf32: bool = False
+    compile: bool = False
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class SnapshotConfig:
+    """What a run leaves behind; intervals in ticks."""
+
+    image_ticks: int = 1
+    network_ticks: int = 10
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One whole run."""
+
+    name: str = "custom"
+    description: str = ""
+    architecture: Literal["paper", "mnist-1k"] = "paper"
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    snapshot: SnapshotConfig = field(default_factory=SnapshotConfig)
+
+    def __post_init__(self) -> None:
+        g, d = self.generator, self.discriminator
+        _require(
+            g.resolution == d.resolution == self.schedule.resolution,
+            f"resolutions differ: generator {g.resolution}, discriminator {d.resolution}, "
+            f"schedule {self.schedule.resolution}; resolution=R sets all three",
+        )
+        _require(
+            g.channels == d.channels, f"channels differ: generator {g.channels}, discriminator {d.channels}"
+        )
+        _require(
+            g.label_size == d.label_size,
+            f"label_size differs: generator {g.label_size}, discriminator {d.label_size}",
+        )
+
+    @property
+    def needs_whole_minibatch(self) -> bool:
+        """Whether a statistic spans the whole minibatch, so that it cannot be computed in parts."""
+        d = self.discriminator
+        whole = d.mbstd_group_size == "all" or d.mbdisc_kernels > 0 or d.use_batchnorm
+        return whole or self.generator.use_batchnorm

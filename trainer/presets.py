@@ -1,0 +1,144 @@
+"""The published configurations, kept as data in `presets/*.toml`.
+
+A file holds only what differs from the defaults, or from the preset that it `extends`. `[variants.NAME]`
+holds named changes, applied by `preset("mnist-rgb-1k+ournorm+progression")`; `[world_size.N]` those of a
+number of processes.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from celebahq.console import status
+from trainer.config import ConfigError, TrainingConfig
+from trainer.schedule import TrainingSchedule
+from trainer.settings import from_dict, nearest_name, share_fields
+
+# The parts of a file that are about choosing, not about training.
+CHOICES = ("extends", "variants", "world_size")
+
+
+@dataclass(frozen=True)
+class PresetSummary:
+    """One line of `trainer presets`."""
+
+    name: str
+    description: str
+    variants: tuple[str, ...]
+
+
+def preset_summaries() -> list[PresetSummary]:
+    """All presets by name, with their variants."""
+    summaries = []
+    for name in _preset_names():
+        values = _load(name)
+        summaries.append(PresetSummary(name, values["description"], tuple(values.get("variants", {}))))
+    return summaries
+
+
+def preset(name: str, world_size: int = 1) -> TrainingConfig:
+    """The whole configuration of a published run.
+
+    Args:
+        name: A preset, or `NAME+VARIANT+...`.
+        world_size: Number of processes. `celebahq-1024` has its own minibatches for 1, 2, 4 and 8; any other
+            number takes those of the next smaller one. Every minibatch is made divisible by the processes
+            and, on each, by the group of the minibatch standard deviation. Either is said on stderr.
+
+    Raises:
+        ConfigError: No such preset or variant, or more processes than images in a minibatch.
+    """
+    base, *variants = name.split("+")
+    values = _load(base)
+    for variant in variants:
+        known = values.get("variants", {})
+        if variant not in known:
+            raise ConfigError(f"preset {name}: {_no_such('variant', variant, known)}")
+        values = _merge(values, known[variant])
+    values = _merge(values, _values_for(world_size, values.get("world_size", {}), name))
+    plain = {key: value for key, value in values.items() if key not in CHOICES}
+    return fit_minibatches(from_dict(TrainingConfig, share_fields({**plain, "name": name})), world_size)
+
+
+def fit_minibatches(config: TrainingConfig, world_size: int) -> TrainingConfig:
+    """Reduce every minibatch to one that divides evenly over the processes; what changes is said aloud.
+
+    Raises:
+        ConfigError: A minibatch has fewer images than there are processes.
+    """
+    schedule, group = config.schedule, config.discriminator.mbstd_group_size
+    resolutions = [stage.resolution for stage in TrainingSchedule(schedule).stages(config.train.total_kimg)]
+    fitted = {}
+    for resolution in resolutions:
+        wanted = schedule.minibatch_by_resolution.get(resolution, schedule.minibatch)
+        fitted[resolution] = even_minibatch(wanted, world_size, 1 if group == "all" else group)
+        if fitted[resolution] != wanted:
+            status(
+                f"{config.name}: minibatch {wanted} at {resolution}x{resolution} becomes "
+                f"{fitted[resolution]}, to divide over {world_size} processes"
+            )
+    changed = {
+        r: n for r, n in fitted.items() if n != schedule.minibatch_by_resolution.get(r, schedule.minibatch)
+    }
+    table = {**schedule.minibatch_by_resolution, **changed}
+    return dataclasses.replace(config, schedule=dataclasses.replace(schedule, minibatch_by_resolution=table))
+
+
+def even_minibatch(minibatch: int, world_size: int, group_size: int) -> int:
+    """The largest minibatch up to `minibatch` that each process can split into whole groups.
+
+    A process with fewer images than `group_size` takes them all as one group.
+    """
+    share = minibatch // world_size
+    if share == 0:
+        raise ConfigError(f"a minibatch of {minibatch} images cannot feed {world_size} processes; use fewer")
+    if share > group_size > 0:
+        share -= share % group_size
+    return share * world_size
+
+
+def _values_for(world_size: int, by_world_size: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The changes for this many processes, or for the next smaller published number."""
+    if not by_world_size:
+        return {}
+    nearest = max(size for size in map(int, by_world_size) if size <= world_size)
+    if nearest != world_size:
+        status(
+            f"{name}: nothing was published for {world_size} processes; takes the minibatches of {nearest}"
+        )
+    values: Mapping[str, Any] = by_world_size[str(nearest)]
+    return values
+
+
+def _preset_names() -> list[str]:
+    files = (file.name for file in (resources.files("trainer") / "presets").iterdir())
+    return sorted(name[:-5] for name in files if name.endswith(".toml") and not name.startswith("_"))
+
+
+def _load(name: str) -> dict[str, Any]:
+    """The file's values on top of those that it extends."""
+    file = resources.files("trainer") / "presets" / f"{name}.toml"
+    if not file.is_file():
+        raise ConfigError(f"{_no_such('preset', name, _preset_names())}; `trainer presets` lists them")
+    values = tomllib.loads(file.read_text(encoding="utf-8"))
+    return _merge(_load(values["extends"]), values) if "extends" in values else values
+
+
+def _merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with `changes` on top: sections are merged, fields (tables among them) replaced."""
+    merged = dict(values)
+    for name, change in changes.items():
+        old = merged.get(name)
+        if isinstance(old, Mapping) and isinstance(change, Mapping):
+            merged[name] = {**old, **change}
+        else:
+            merged[name] = change
+    return merged
+
+
+def _no_such(kind: str, name: str, known: Iterable[str]) -> str:
+    near = nearest_name(name, known)
+    return f"no {kind} {name!r}; " + (f"did you mean {near}?" if near else f"known are {', '.join(known)}")
