@@ -1,0 +1,114 @@
+"""How one minibatch is divided among processes and passes without changing what is computed.
+
+The rows of a minibatch are dealt out in chunks; a process runs its chunks one after the other and adds up
+their gradients. Minibatch standard deviation looks at groups of images, image n of M being in group
+n mod (M / G) with the others of the same remainder; a chunk takes whole groups, so that the gradients are
+those of the undivided minibatch, whatever the number of processes and chunks.
+"""
+
+import numpy as np
+
+from celebahq.errors import ToolError
+from trainer.config import TrainingConfig
+from trainer.randomness import Indices
+from trainer.schedule import TrainingSchedule
+
+
+def group_size(config: TrainingConfig, minibatch: int) -> int:
+    """Images that one statistic spans: the minibatch itself where a layer needs all of it."""
+    if config.needs_whole_minibatch:
+        return minibatch
+    group = config.discriminator.mbstd_group_size
+    assert isinstance(group, int)
+    return min(max(group, 1), minibatch)
+
+
+def chunk_rows(minibatch: int, chunk: int, group: int) -> list[Indices]:
+    """Divide the rows 0 .. minibatch-1 into chunks of whole groups, each in the order that keeps its groups.
+
+    Args:
+        minibatch: M, a multiple of `chunk`.
+        chunk: Images per pass, a multiple of `group`.
+        group: Images per group.
+
+    Returns:
+        M / chunk arrays `[chunk]`.
+    """
+    grid = np.arange(minibatch).reshape(group, minibatch // group)  # column s is group s
+    width = chunk // group
+    return [grid[:, start : start + width].reshape(-1) for start in range(0, minibatch // group, width)]
+
+
+def possible_chunks(config: TrainingConfig, minibatch: int, world_size: int) -> list[int]:
+    """Chunk sizes that every process can run a whole number of, smallest first.
+
+    Raises:
+        ToolError: The minibatch cannot be shared by that many processes.
+    """
+    group = group_size(config, minibatch)
+    if minibatch % (group * world_size):
+        reason = (
+            "a layer needs the whole minibatch" if group == minibatch else f"it is made of groups of {group}"
+        )
+        raise ToolError(
+            f"a minibatch of {minibatch} cannot be shared by {world_size} processes ({reason}); "
+            "use another number of processes or set schedule.minibatch"
+        )
+    share = minibatch // world_size
+    return [chunk for chunk in range(group, share + 1, group) if share % chunk == 0]
+
+
+def choose_chunks(
+    config: TrainingConfig,
+    world_size: int,
+    *,
+    bytes_per_image: dict[int, int] | None = None,
+    free_bytes: int = 0,
+    minibatch_gpu: int | None = None,
+) -> dict[int, int]:
+    """Images per pass at each resolution of the run.
+
+    Args:
+        config: The run.
+        world_size: Number of processes.
+        bytes_per_image: What one image of each resolution takes in a training step.
+        free_bytes: Memory that a step may use; with `bytes_per_image` it limits the chunks.
+        minibatch_gpu: Instead, the largest chunk that the user wants.
+
+    Raises:
+        ToolError: Not even the smallest chunk fits; names the memory that it would need.
+    """
+    chosen = {}
+    for stage in TrainingSchedule(config.schedule).stages(config.train.total_kimg):
+        resolution = stage.resolution
+        possible = possible_chunks(config, stage.minibatch, world_size)
+        if minibatch_gpu is not None:
+            limit, told = minibatch_gpu, f"--minibatch-gpu {minibatch_gpu} allows"
+        elif bytes_per_image is not None:
+            limit = int(free_bytes // bytes_per_image[resolution])
+            told = f"{free_bytes / 1e9:.1f} GB of free memory hold"
+        else:
+            raise ValueError("either bytes_per_image or minibatch_gpu must be given")
+        fitting = [chunk for chunk in possible if chunk <= limit]
+        if not fitting:
+            raise ToolError(_too_small(config, resolution, possible[0], told, limit, bytes_per_image))
+        chosen[resolution] = fitting[-1]
+    return chosen
+
+
+def _too_small(
+    config: TrainingConfig,
+    resolution: int,
+    smallest: int,
+    told: str,
+    limit: int,
+    bytes_per_image: dict[int, int] | None,
+) -> str:
+    needs = f"a pass at {resolution}x{resolution} needs at least {smallest} images"
+    if bytes_per_image is not None:
+        needs += f", about {smallest * bytes_per_image[resolution] / 1e9:.1f} GB"
+    remedy = "set schedule.minibatch lower or use a device with more memory"
+    if config.needs_whole_minibatch:
+        needs += " (a layer looks at the whole minibatch, so it cannot be divided)"
+        remedy = "set a lower schedule.minibatch, or discriminator.mbstd_group_size=4 if that is the layer"
+    return f"{needs}; {told} {limit}; {remedy}"

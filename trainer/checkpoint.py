@@ -1,0 +1,132 @@
+"""A run's files: the state that the next step depends on, and snapshots of the averaged generator.
+
+Everything is safetensors: named tensors, and JSON in the header. Nothing is ever unpickled.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from celebahq.errors import FormatError, ToolError
+from celebahq.files import atomic_path
+
+STATE_FORMAT = "trainer-state"
+SNAPSHOT_FORMAT = "trainer-snapshot"
+FORMAT_VERSION = 1
+STATES = "states"
+SNAPSHOTS = "snapshots"
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """What a file of ours holds: tensors by name, and the facts in its header."""
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names start with `prefix.`, without it."""
+        start = prefix + "."
+        return {name[len(start) :]: t for name, t in self.tensors.items() if name.startswith(start)}
+
+
+def write_tensors(
+    path: Path, format_name: str, parts: dict[str, dict[str, Tensor]], facts: dict[str, Any]
+) -> None:
+    """Write named groups of tensors and JSON facts to one file, atomically."""
+    tensors = {
+        f"{part}.{name}": tensor.detach().cpu().contiguous()
+        for part, named in parts.items()
+        for name, tensor in named.items()
+    }
+    header = {"format": format_name, "format_version": str(FORMAT_VERSION), "facts": json.dumps(facts)}
+    with atomic_path(path) as partial:
+        save_file(tensors, partial, metadata=header)
+
+
+def read_tensors(path: Path, format_name: str) -> TensorFile:
+    """Read what `write_tensors` wrote.
+
+    Raises:
+        ToolError: There is no such file.
+        FormatError: It is not a safetensors file, of another kind, or of a newer version.
+    """
+    if not path.is_file():
+        raise ToolError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as err:
+        raise FormatError(f"{path}: not a readable safetensors file ({err})") from err
+    if header.get("format") != format_name:
+        found = header.get("format", "no format name")
+        raise FormatError(f"{path}: expected a {format_name} file, found {found}")
+    if int(header["format_version"]) > FORMAT_VERSION:
+        raise FormatError(
+            f"{path}: format version {header['format_version']}; this release reads up to {FORMAT_VERSION}"
+        )
+    return TensorFile(tensors, json.loads(header["facts"]))
+
+
+def state_path(run: Path, nimg: int) -> Path:
+    """Where the training state after `nimg` real images lies."""
+    return run / STATES / f"state-{nimg:011d}.safetensors"
+
+
+def snapshot_path(run: Path, nimg: int) -> Path:
+    """Where the averaged generator after `nimg` real images lies."""
+    return run / SNAPSHOTS / f"snapshot-{nimg:011d}.safetensors"
+
+
+def nimg_of(path: Path) -> int:
+    """The image count in a state's or snapshot's file name."""
+    match = re.fullmatch(r"(?:state|snapshot)-(\d+)\.safetensors", path.name)
+    assert match, path
+    return int(match[1])
+
+
+def states(run: Path) -> list[Path]:
+    """All complete training states, oldest first."""
+    return sorted((run / STATES).glob("state-*.safetensors"))
+
+
+def snapshots(run: Path) -> list[Path]:
+    """All complete snapshots, oldest first."""
+    return sorted((run / SNAPSHOTS).glob("snapshot-*.safetensors"))
+
+
+def latest_state(run: Path) -> Path:
+    """The newest training state of a run.
+
+    Raises:
+        ToolError: The run has none.
+    """
+    found = states(run)
+    if not found:
+        raise ToolError(
+            f"{run}: holds no training state (states/state-*.safetensors), so it cannot be resumed"
+        )
+    return found[-1]
+
+
+def prune_states(run: Path, *, keep_last: int, keep_every: int) -> None:
+    """Delete old states, but the newest `keep_last` and each one whose ordinal is a multiple of `keep_every`.
+
+    The ordinal is the tick that the file's header names, so that pruning does not depend on what was pruned
+    before; 0 keeps none of the older ones.
+    """
+    for path in states(run)[:-keep_last]:
+        if not (keep_every and _tick_of(path) % keep_every == 0):
+            path.unlink()
+
+
+def _tick_of(path: Path) -> int:
+    with safe_open(path, framework="pt") as file:
+        return int(json.loads(file.metadata()["facts"])["tick"])

@@ -1,0 +1,178 @@
+"""Real images at the current resolution, in an order that only the seed decides."""
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from celebahq.pyramid import PyramidReader
+from torch import Tensor
+
+from celebahq.errors import ToolError
+from trainer.randomness import Indices, Stream, keyed_bits, keyed_choice, keyed_permutation
+
+READ_AHEAD = 4  # minibatches
+CACHE_BYTES = 4 << 30  # a level up to this size is kept in memory, as the original does
+CACHE_SLICE = 4096  # images
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """What the loader reads next: `rows` of the minibatch whose first image has position `first`."""
+
+    first: int
+    resolution: int
+
+
+class TrainingData:
+    """Serves minibatches of one pyramid file.
+
+    The image at `position` p (the number of images shown before it) is number p mod N of the permutation
+    of epoch p // N, mirrored by a coin of its own. Both are keyed to (seed, position) alone, so the order
+    depends on neither threads nor processes, and a resumed run continues in mid-epoch.
+    """
+
+    def __init__(self, path: Path, *, seed: int, mirror: bool, cache_bytes: int = CACHE_BYTES) -> None:
+        """Open the file; nothing is read before `configure`."""
+        self.reader = PyramidReader(path)
+        self.seed, self.mirror, self.cache_bytes = seed, mirror, cache_bytes
+        self.labels = self.reader.labels  # (N, L) float32 or None
+        if len(self.reader) == 0:
+            raise ToolError(f"{path}: holds no images")
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="reals")
+        self._pending: deque[tuple[Minibatch, Future[tuple[Tensor, Tensor | None]]]] = deque()
+        self._resolution = 0
+        self._rows: Indices = np.zeros(0, dtype=np.int64)
+        self._minibatch = 0
+        self._level: npt.NDArray[np.uint8] | None = None
+        self._order: tuple[int, Indices] | None = None
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    @property
+    def label_size(self) -> int:
+        """Length of a label row; 0 without labels."""
+        return 0 if self.labels is None else int(self.labels.shape[1])
+
+    def configure(self, resolution: int, minibatch: int, rows: Indices) -> None:
+        """Say what the coming minibatches look like.
+
+        Args:
+            resolution: Side of the level to read.
+            minibatch: Images per minibatch, over all processes.
+            rows: `[n]` which of them this process needs, in this order.
+        """
+        if (resolution, minibatch) == (self._resolution, self._minibatch) and np.array_equal(
+            rows, self._rows
+        ):
+            return
+        self._forget_read_ahead()
+        if resolution != self._resolution:
+            self._level = self._cache_level(resolution)
+        self._resolution, self._minibatch, self._rows = resolution, minibatch, rows
+
+    def next(self, first: int) -> tuple[Tensor, Tensor | None]:
+        """The configured rows of the minibatch that starts at position `first`.
+
+        Returns:
+            Images `[n, C, r, r]` uint8 and labels `[n, L]` float32 (None without labels), on the CPU.
+        """
+        wanted = Minibatch(first, self._resolution)
+        if self._pending and self._pending[0][0] != wanted:
+            self._forget_read_ahead()
+        while len(self._pending) < READ_AHEAD:
+            ahead = Minibatch(first + len(self._pending) * self._minibatch, self._resolution)
+            self._pending.append((ahead, self._executor.submit(self._load, ahead.first, self._rows)))
+        return self._pending.popleft()[1].result()
+
+    def indices(self, positions: Indices) -> Indices:
+        """Which image of the file is shown at each position, `[n]`."""
+        count = len(self)
+        chosen = np.empty_like(positions)
+        for epoch in np.unique(positions // count):
+            here = positions // count == epoch
+            chosen[here] = self._epoch_order(int(epoch))[positions[here] % count]
+        return chosen
+
+    def drawn_labels(self, stream: Stream, positions: Indices) -> Tensor | None:
+        """Labels for generated images, rows of the data set drawn at random: `[n, L]` or None."""
+        if self.labels is None:
+            return None
+        return torch.from_numpy(self.labels[keyed_choice(self.seed, stream, positions, len(self))])
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        self._forget_read_ahead()
+        self._executor.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _load(self, first: int, rows: Indices) -> tuple[Tensor, Tensor | None]:
+        positions = first + rows
+        indices = self.indices(positions)
+        images = self._read(indices)  # [n, C, r, r]
+        if self.mirror:
+            flip = (keyed_bits(self.seed, Stream.MIRROR, positions)[:, 0] & np.uint64(1)).astype(bool)
+            images[flip] = images[flip, :, :, ::-1]
+        labels = None if self.labels is None else torch.from_numpy(self.labels[indices])
+        return torch.from_numpy(images), labels
+
+    def _read(self, indices: Indices) -> npt.NDArray[np.uint8]:
+        if self._level is not None:
+            return self._level[indices]
+        return np.asarray(self.reader.read(indices, self._resolution), dtype=np.uint8)
+
+    def _cache_level(self, resolution: int) -> npt.NDArray[np.uint8] | None:
+        shape = (len(self), self.reader.channels, resolution, resolution)
+        self._level = None  # let the old level go before the new one is read
+        if np.prod(shape, dtype=np.int64) > self.cache_bytes:
+            return None
+        level = np.empty(shape, dtype=np.uint8)
+        for start in range(0, len(self), CACHE_SLICE):
+            stop = min(start + CACHE_SLICE, len(self))
+            level[start:stop] = self.reader.read(np.arange(start, stop), resolution)
+        return level
+
+    def _epoch_order(self, epoch: int) -> Indices:
+        if self._order is None or self._order[0] != epoch:
+            self._order = (epoch, keyed_permutation(self.seed, Stream.DATA_ORDER, epoch, len(self)))
+        return self._order[1]
+
+    def _forget_read_ahead(self) -> None:
+        while self._pending:
+            self._pending.popleft()[1].cancel()
+        # The thread may still be busy with one minibatch of the old level.
+        self._executor.submit(int).result()
+
+
+def fade_reals(images: Tensor, lod: float) -> Tensor:
+    """Real images as the networks see them at a fractional level of detail.
+
+    Args:
+        images: `[N, C, r, r]` uint8, the pyramid level floor(lod).
+        lod: Level of detail; with t its fraction, x becomes (1 - t) x + t up2(down2(x)).
+
+    Returns:
+        `[N, C, r, r]` float32 in -1 .. 1.
+
+    Source: `process_reals` of the TensorFlow original, which fades in float.
+    """
+    x = images.to(torch.float32) * (2.0 / 255.0) - 1.0
+    t = lod - int(lod)
+    if t == 0.0 or x.shape[-1] == 1:
+        return x
+    coarse = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="nearest")
+    return x + (coarse - x) * t

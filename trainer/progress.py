@@ -1,0 +1,149 @@
+"""What a run says about itself: one line, one JSON record and TensorBoard scalars per tick."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from celebahq.console import format_duration, status
+from celebahq.files import append_jsonl, read_jsonl, write_text
+
+STATS = "stats.jsonl"
+
+
+class Averages:
+    """Means of per-step values over one tick, added up on the device so that no step waits for them."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._weights: dict[str, float] = {}
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        """Count one step's values, 0-d tensors."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value
+            self._weights[name] = self._weights.get(name, 0.0) + 1
+
+    def take(self) -> dict[str, float]:
+        """The means since the last call."""
+        means = {name: float(total) / self._weights[name] for name, total in self._sums.items()}
+        self._sums, self._weights = {}, {}
+        return means
+
+
+class Report:
+    """Writes the tick line, `stats.jsonl` and TensorBoard's event file of one run; silent on other ranks."""
+
+    def __init__(self, run: Path, *, nimg: int, is_main: bool, tensorboard: bool = True) -> None:
+        """Args: `nimg` is where the run starts or continues; later records of a killed run are dropped."""
+        self.path, self.is_main = run / STATS, is_main
+        self._writer: Any = None
+        if not is_main:
+            return
+        if self.path.exists():
+            self._drop_after(nimg)
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(run), purge_step=nimg // 1000)
+
+    def tick(self, record: dict[str, Any]) -> None:
+        """Say and keep one tick's figures."""
+        if not self.is_main:
+            return
+        status(tick_line(record))
+        append_jsonl(self.path, record)
+        if self._writer is not None:
+            for name, value in record.items():
+                if isinstance(value, (int, float)):
+                    self._writer.add_scalar(name, value, global_step=int(record["kimg"]))
+            self._writer.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def _drop_after(self, nimg: int) -> None:
+        import json
+
+        kept = [record for record in read_jsonl(self.path) if record["nimg"] <= nimg]
+        write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def tick_line(record: dict[str, Any]) -> str:
+    """One tick as one line."""
+    losses = " ".join(f"{name} {record[name]:.3f}" for name in ("loss_D", "loss_G") if name in record)
+    skipped = f"  {record['skipped_steps']} steps skipped" if record["skipped_steps"] else ""
+    return (
+        f"tick {record['tick']:<5d} kimg {record['kimg']:<9.1f} lod {record['lod']:<5.2f} "
+        f"{record['resolution']}x{record['resolution']}  minibatch {record['minibatch']:<4d} "
+        f"{record['images_per_sec']:.1f} images/s  {record['sec_per_kimg']:.2f} s/kimg  "
+        f"{record['memory_gb']:.2f} GB  {losses}{skipped}  left {format_duration(record['left_sec'])}"
+    )
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """The most memory used: on the GPU since the last tick, on the CPU by this process so far."""
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return float(peak) / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+class TimeLeft:
+    """Estimates the rest of a schedule from what each resolution was seen to cost.
+
+    Resolutions not reached yet are extrapolated from the largest one measured, in proportion to `cost`.
+    """
+
+    def __init__(
+        self, resolution_at: Callable[[float], int], cost: dict[int, float], total_kimg: float
+    ) -> None:
+        """Args: `resolution_at(kimg)` is the schedule; `cost` is the arithmetic per image."""
+        self.resolution_at, self.cost, self.total_kimg = resolution_at, cost, total_kimg
+        self.sec_per_kimg: dict[int, float] = {}
+
+    def update(self, resolution: int, sec_per_kimg: float) -> None:
+        """Note what a tick at this resolution took."""
+        self.sec_per_kimg[resolution] = sec_per_kimg
+
+    def seconds(self, kimg: float, points: int = 500) -> float:
+        """Seconds from `kimg` to the end."""
+        largest = max(self.sec_per_kimg)
+        step = max(self.total_kimg - kimg, 0.0) / points
+        total = 0.0
+        for point in range(points):
+            resolution = self.resolution_at(kimg + (point + 0.5) * step)
+            known = self.sec_per_kimg.get(resolution)
+            if known is None:
+                known = self.sec_per_kimg[largest] * self.cost[resolution] / self.cost[largest]
+            total += known * step
+        return total
+
+
+class Clock:
+    """Seconds of training, maintenance between ticks left out."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def restart(self) -> None:
+        """Start counting from now."""
+        self._start = time.monotonic()
+
+    def seconds(self) -> float:
+        """Since the last restart."""
+        return time.monotonic() - self._start

@@ -1,0 +1,94 @@
+"""Counter-based randomness: every number is a hash of (seed, stream, index, column).
+
+Nothing here has a state, so what is drawn for one training position depends on neither the number of
+processes, nor the minibatch that it is part of, nor whether the run was interrupted before.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Indices = npt.NDArray[np.int64]
+Bits = npt.NDArray[np.uint64]
+
+
+class Stream(IntEnum):
+    """What the numbers are for; equal indices of two streams are unrelated."""
+
+    DATA_ORDER = 1
+    MIRROR = 2
+    D_LATENTS = 3
+    D_LABELS = 4
+    G_LATENTS = 5
+    G_LABELS = 6
+    MIX_FACTORS = 7
+    GENERATE = 8
+    GENERATE_LABELS = 9
+    BATCH_NORM = 10
+    NOISE = 11
+    DATA_INIT = 12
+    GRID = 13
+    VIDEO = 14
+
+
+def keyed_bits(seed: int, stream: Stream, indices: Indices, columns: int = 1) -> Bits:
+    """Hash (seed, stream, index, column) to 64 bits.
+
+    Args:
+        seed: Any non-negative integer.
+        stream: What the bits are for.
+        indices: `[N]` non-negative positions.
+        columns: How many values each index gets.
+
+    Returns:
+        `[N, columns]` uint64.
+
+    Source: the finaliser of SplitMix64 (Steele et al. 2014), applied once per key.
+    """
+    key = _mix(np.array([seed % 2**64], dtype=np.uint64))
+    key = _mix(key ^ np.uint64(stream))
+    rows = _mix(key ^ indices.astype(np.uint64))  # [N]
+    return _mix(rows[:, None] ^ _mix(np.arange(columns, dtype=np.uint64))[None, :])
+
+
+def keyed_uniform(seed: int, stream: Stream, indices: Indices, columns: int = 1) -> npt.NDArray[np.float64]:
+    """Uniform numbers in (0, 1), `[N, columns]` float64; see `keyed_bits`."""
+    return _to_uniform(keyed_bits(seed, stream, indices, columns))
+
+
+def keyed_normal(seed: int, stream: Stream, indices: Indices, columns: int) -> npt.NDArray[np.float32]:
+    """Standard normal numbers, `[N, columns]` float32, by Box and Muller; see `keyed_bits`."""
+    pairs = (columns + 1) // 2
+    uniform = keyed_uniform(seed, stream, indices, 2 * pairs)
+    radius = np.sqrt(-2.0 * np.log(uniform[:, :pairs]))
+    angle = 2.0 * np.pi * uniform[:, pairs:]
+    normal = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return normal[:, :columns].astype(np.float32)
+
+
+def keyed_choice(seed: int, stream: Stream, indices: Indices, count: int) -> Indices:
+    """One of 0 .. count-1 for each index, `[N]` int64, each equally likely (to 2^-53)."""
+    return (keyed_uniform(seed, stream, indices)[:, 0] * count).astype(np.int64)
+
+
+def keyed_permutation(seed: int, stream: Stream, epoch: int, count: int) -> Indices:
+    """The order of `count` items in one epoch, `[count]` int64."""
+    epoch_seed = int(keyed_bits(seed, stream, np.array([epoch]))[0, 0])
+    return np.argsort(keyed_bits(epoch_seed, stream, np.arange(count))[:, 0], kind="stable")
+
+
+def keyed_seed(seed: int, stream: Stream, index: int) -> int:
+    """A seed for a `torch.Generator`, where a layer must draw for itself; 0 .. 2^63-1."""
+    return int(keyed_bits(seed, stream, np.array([index]))[0, 0] >> np.uint64(1))
+
+
+def _mix(value: Bits) -> Bits:
+    value = value + np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def _to_uniform(bits: Bits) -> npt.NDArray[np.float64]:
+    return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
