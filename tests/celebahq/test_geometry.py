@@ -1,0 +1,56 @@
+"""The quad agrees with the published formula and moves with the face."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celebahq import ToolError, crop_quad
+from celebahq.geometry import quad_side
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "alignment"
+FACE = np.array([[100.0, 120], [160, 118], [130, 150], [108, 180], [152, 181]])
+
+
+def test_quads_equal_the_reference_numbers():
+    golden = np.load(GOLDEN / "quads.npz")
+    quads = np.stack([crop_quad(landmarks) for landmarks in golden["landmarks"]])
+    np.testing.assert_allclose(quads, golden["quad"], rtol=1e-9)
+    np.testing.assert_allclose([1024 / quad_side(quad) for quad in quads], golden["zoom"], rtol=1e-9)
+
+
+def test_an_upright_symmetric_face_gives_the_square_that_the_formula_says():
+    # Eyes 60 apart; eyes to mouth 50; the half pixel is the difference between index and edge coordinates.
+    landmarks = [[100, 100], [160, 100], [130, 130], [110, 150], [150, 150]]
+    left, top, side = 130.5 - 120, 100.5 + 5 - 120, 240
+    expected = [[left, top], [left, top + side], [left + side, top + side], [left + side, top]]
+    np.testing.assert_allclose(crop_quad(landmarks), expected, atol=1e-9)
+
+
+@given(angle=st.floats(-np.pi, np.pi), scale=st.floats(0.1, 20), dx=st.floats(-500, 500))
+def test_the_quad_turns_scales_and_moves_with_the_face(angle, scale, dx):
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    moved = (FACE + 0.5) @ turn.T + [dx, -dx]
+    np.testing.assert_allclose(crop_quad(moved - 0.5), crop_quad(FACE) @ turn.T + [dx, -dx], atol=1e-6)
+
+
+def test_a_mirrored_face_gives_the_mirrored_quad():
+    mirrored = FACE[[1, 0, 2, 4, 3]] * [-1, 1] + [300, 0]
+    expected = crop_quad(FACE)[[3, 2, 1, 0]] * [-1, 1] + [301, 0]
+    np.testing.assert_allclose(crop_quad(mirrored), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("landmarks", "error"),
+    [
+        (np.zeros((5, 2)), ToolError),
+        (np.full((5, 2), np.nan), ToolError),
+        ([[0, 0], [10, 0], [5, 5], [5, -10], [5, -10]], ToolError),  # mouth above: the axes cancel out
+        (np.zeros((68, 2)), ValueError),
+    ],
+)
+def test_points_without_a_square_are_refused(landmarks, error):
+    with pytest.raises(error, match="landmarks"):
+        crop_quad(landmarks)
