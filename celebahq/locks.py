@@ -1,0 +1,70 @@
+"""One run per job: advisory locks that the kernel drops when their holder dies."""
+
+import fcntl
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from celebahq.console import status
+from celebahq.errors import ToolError
+
+PATIENCE_SEC = 2.0
+
+
+@contextmanager
+def owning(lock: Path) -> Iterator[str]:
+    """Hold `lock` for this run; yields the run's token, which `require_owner` compares.
+
+    Raises:
+        ToolError: Another process holds it.
+    """
+    with lock.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = json.loads(file.read() or "{}")
+            raise ToolError(
+                f"{lock.parent}: another run is at work here (process {holder.get('pid', '?')} on "
+                f"{holder.get('host', '?')}); wait for it, or end it and run the same command again"
+            ) from None
+        token = uuid.uuid4().hex
+        file.truncate(0)
+        json.dump({"token": token, "pid": os.getpid(), "host": socket.gethostname()}, file)
+        file.flush()
+        yield token
+
+
+def require_owner(lock: Path, token: str) -> None:
+    """Refuse to work for a run that has ended and been followed by another."""
+    text = lock.read_text(encoding="utf-8")
+    if not text or json.loads(text)["token"] != token:
+        raise ToolError(f"{lock.parent}: another run has taken this job over")
+
+
+@contextmanager
+def shared_lock(path: Path) -> Iterator[None]:
+    """Show that a worker is writing; many may at a time."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+def wait_for_workers(path: Path) -> None:
+    """Wait until no worker of an earlier run is writing any more."""
+    patient_until = time.monotonic() + PATIENCE_SEC
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > patient_until:
+                    status(f"{path.parent}: waiting for workers of an earlier run to end")
+                    patient_until = float("inf")
+                time.sleep(0.05)
