@@ -14,13 +14,16 @@ from trainer.randomness import Indices
 from trainer.schedule import TrainingSchedule
 
 
-def group_size(config: TrainingConfig, minibatch: int) -> int:
-    """Images that one statistic spans: the minibatch itself where a layer needs all of it."""
+def group_size(config: TrainingConfig, minibatch: int, share: int) -> int:
+    """Images that one statistic spans: the minibatch itself where a layer needs all of it.
+
+    A pass or a process with fewer images than a group (`share`) takes them all as one group.
+    """
     if config.needs_whole_minibatch:
         return minibatch
     group = config.discriminator.mbstd_group_size
     assert isinstance(group, int)
-    return min(max(group, 1), minibatch)
+    return min(max(group, 1), share)
 
 
 def chunk_rows(minibatch: int, chunk: int, group: int) -> list[Indices]:
@@ -45,7 +48,9 @@ def possible_chunks(config: TrainingConfig, minibatch: int, world_size: int) -> 
     Raises:
         ToolError: The minibatch cannot be shared by that many processes.
     """
-    group = group_size(config, minibatch)
+    group = group_size(config, minibatch, minibatch // world_size)
+    if not group:
+        raise ToolError(f"a minibatch of {minibatch} cannot feed {world_size} processes; use fewer")
     if minibatch % (group * world_size):
         reason = (
             "a layer needs the whole minibatch" if group == minibatch else f"it is made of groups of {group}"

@@ -182,6 +182,7 @@ class RuntimeConfig:
     tf32: bool = False
     compile: bool = False
     deterministic: bool = False
+    minibatch_gpu: dict[int, int] = field(default_factory=dict)  # images per pass; chosen at the start
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,17 @@ class SnapshotConfig:
 
     image_ticks: int = 1
     network_ticks: int = 10
+    state_ticks: int = 1  # training states, from which a run continues
+    keep_last: int = 2  # of these, the newest are kept
+    keep_every: int = 50  # and each one of so many; 0: none
+    metric_images: int = 0  # for SWD and MS-SSIM of every network snapshot; 0: off
+
+    def __post_init__(self) -> None:
+        ticks = (self.image_ticks, self.network_ticks, self.state_ticks, self.keep_last)
+        _require(
+            min(ticks) >= 1,
+            "snapshot.image_ticks, network_ticks, state_ticks and keep_last must be at least 1",
+        )
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     dist.all_reduce(flat)
-    pieces = flat.split([gradient.numel() for gradient in gradients])
+    pieces = torch.split(flat, [gradient.numel() for gradient in gradients])
     for gradient, piece in zip(gradients, pieces, strict=True):
         gradient.copy_(piece.view_as(gradient))
 

@@ -55,7 +55,7 @@ class Adam:
             return
         self.t += 1
         rate = learning_rate * math.sqrt(1 - self.beta2**self.t) / (1 - self.beta1**self.t)
-        parameters = [self.parameters[name] for name in names]
+        parameters: list[Tensor] = [self.parameters[name] for name in names]
         second = [self.second[name] for name in names]
         torch._foreach_mul_(second, self.beta2)
         torch._foreach_addcmul_(second, grads, grads, 1 - self.beta2)

@@ -12,7 +12,7 @@ from trainer.optimizer import Adam
 def gradients_for(network: nn.Module, steps: int, scale: float) -> list[list[torch.Tensor]]:
     generator = torch.Generator().manual_seed(0)
     return [
-        [torch.randn(p.shape, generator=generator) * scale for p in network.parameters()]
+        [scale * torch.randn(p.shape, generator=generator) for p in network.parameters()]
         for _ in range(steps)
     ]
 
