@@ -177,7 +177,7 @@ class ShardLog:
         path.touch()
         self.entries, intact = _scan(path)
         os.truncate(path, intact)
-        self._file: BinaryIO = path.open("ab")
+        self._file = path.open("ab", buffering=0)
         self._synced = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -186,13 +186,12 @@ class ShardLog:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._sync()
-        finally:
-            self._file.close()
+        with self._file:
+            if kind is None:
+                self._sync()
 
     def append(self, index: int, outcome: Finished | Skipped, floor: Rank | None = None) -> Entry:
-        """Write one record with a single call, so that only its end can be torn."""
+        """Add a record."""
         if isinstance(outcome, Skipped):
             record = Record(Entry(index, None, outcome.reason, 0), {}, None, [])
         else:
@@ -202,10 +201,14 @@ class ShardLog:
             meta = {name: _plain(value) for name, value in outcome.meta.items()}
             label = None if outcome.label is None else outcome.label.tolist()
             record = Record(Entry(index, score, None, sum(map(len, blobs))), meta, label, blobs)
-        self._file.write(encode_record(record))
-        self._file.flush()
-        if time.monotonic() - self._synced >= SYNC_INTERVAL_SEC:
-            self._sync()
+        rest = memoryview(encode_record(record))
+        try:
+            while rest:  # one call, unless the disk runs full
+                rest = rest[self._file.write(rest) :]
+            if time.monotonic() - self._synced >= SYNC_INTERVAL_SEC:
+                self._sync()
+        except OSError as err:  # a full disk, most likely
+            raise ToolError(f"{self.path}: {err.strerror}; run the same command again to go on") from err
         return record.entry
 
     def _sync(self) -> None:
