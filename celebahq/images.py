@@ -1,0 +1,136 @@
+"""One photo file, of whatever kind, as an RGB array."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from celebahq.errors import FormatError, ToolError
+
+MAX_PIXELS = 1 << 27
+"""Largest photo decoded unless told otherwise: 134 million pixels, 0.4 GB; CelebA's largest has 60 million."""
+
+# Pillow would also run external programs (Ghostscript for EPS) on files that ask for it.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+
+SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".png",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".gif",
+    ".ppm",
+    ".jp2",
+    ".avif",
+)
+"""Endings by which a photo is known in a folder; the contents decide how it is read."""
+
+ORIENTATION_TAG = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def load_photo(path: Path, *, orient: bool = True, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode a photo by its contents, whatever its name says.
+
+    Grey, palette, 1-bit, CMYK and 16-bit pictures become 8-bit RGB, transparency is laid over white, of an
+    animation the first frame is taken. Colour profiles are not applied.
+
+    Args:
+        path: JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF file.
+        orient: Turn the picture as its EXIF orientation says; values other than 2..8 mean upright.
+        max_pixels: Refuse larger pictures before they are decoded.
+
+    Returns:
+        `(H, W, 3)` uint8 RGB.
+
+    Raises:
+        FormatError: Empty, truncated, damaged, or not one of these formats.
+        ToolError: The file cannot be opened, or has more pixels than allowed.
+    """
+    try:
+        with path.open("rb") as file, _own_limit(), Image.open(file, formats=_known_formats()) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ToolError(
+                    f"{path}: {width}x{height} pixels, but at most {max_pixels:,} pixels are decoded; "
+                    "if the file is to be trusted, raise the limit (--max-pixels)"
+                )
+            image.load()
+            orientation = _orientation(image) if orient else 1
+            picture = _to_rgb(image)
+    except ToolError:
+        raise
+    except UnidentifiedImageError as err:
+        empty = path.stat().st_size == 0
+        raise FormatError(
+            f"{path}: {'an empty file' if empty else 'not a picture of a known format'}"
+        ) from err
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as err:
+        raise ToolError(f"{path}: {err.strerror}") from err
+    except Exception as err:  # decoders of damaged files raise whatever their parsers meet
+        raise FormatError(f"{path}: cannot be decoded: {err or type(err).__name__}") from err
+    if orientation in UPRIGHT:
+        picture = picture.transpose(UPRIGHT[orientation])
+    return np.array(picture)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return _from_16_bit(image)
+    if image.mode == "F":
+        raise ValueError("a floating-point picture, whose range is unknown; save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.size and not 0 <= values.min() <= values.max() <= 65535:
+        raise ValueError("a 32-bit picture, whose range is unknown; save it with 8 or 16 bits")
+    return Image.fromarray(np.rint(values / 257).astype(np.uint8)).convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 1 (upright) where there is none or the block is damaged."""
+    try:
+        return int(image.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # a broken EXIF block must not cost the picture
+        return 1
+
+
+def _known_formats() -> list[str]:
+    """`FORMATS` as far as this build of Pillow has them."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+@contextmanager
+def _own_limit() -> Iterator[None]:
+    """Replace Pillow's limit on pixels, which warns first, by our own check; mute its remarks on files."""
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
