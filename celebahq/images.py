@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from celebahq.errors import FormatError, ToolError
 
 MAX_PIXELS = 1 << 27
-"""Largest photo decoded unless told otherwise: 134 million pixels, 0.4 GB; CelebA's largest has 60 million."""
+"""Largest photo decoded unless told otherwise: 134 million pixels, 0.4 GB; CelebA's largest has 60."""
 
 # Pillow would also run external programs (Ghostscript for EPS) on files that ask for it.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
