@@ -1,11 +1,15 @@
 from .crop import align_face
 from .errors import FormatError, MissingExtraError, ToolError
 from .geometry import crop_quad
+from .pyramid import PyramidReader, PyramidWriter, mip_levels
 
 __all__ = [
     "FormatError",
     "MissingExtraError",
+    "PyramidReader",
+    "PyramidWriter",
     "ToolError",
     "align_face",
     "crop_quad",
+    "mip_levels",
 ]
