@@ -1,6 +1,7 @@
 from .crop import align_face
 from .errors import FormatError, MissingExtraError, ToolError
 from .geometry import crop_quad
+from .legacy.align import legacy_align
 from .pyramid import PyramidReader, PyramidWriter, mip_levels
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "ToolError",
     "align_face",
     "crop_quad",
+    "legacy_align",
     "mip_levels",
 ]
