@@ -5,70 +5,17 @@ by any thread.
 """
 
 import os
-import zlib
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 
+import deflate
 import h5py
 import numpy as np
 
 from celebahq.codecs import GZIP_FILTER, inflate
 from celebahq.errors import FormatError
-
-
-@dataclass(frozen=True)
-class ChunkTable:
-    """Where the chunks of one data set lie in its file, in chunk-grid order (last axis fastest)."""
-
-    offsets: np.ndarray
-    """int64, position in the file."""
-    sizes: np.ndarray
-    """int64, stored bytes."""
-    skipped: np.ndarray
-    """bool, the filters were skipped: the chunk is raw."""
-
-    @classmethod
-    def of(cls, dataset: h5py.Dataset, name: str) -> "ChunkTable":
-        """Ask HDF5 for the whole index.
-
-        Args:
-            dataset: A chunked data set.
-            name: `FILE: DATASET`, for messages.
-
-        Raises:
-            FormatError: Chunks were never written, or lie beyond the end of the file.
-        """
-        grid = [-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True)]
-        strides = [prod(grid[axis + 1 :]) for axis in range(len(grid))]
-        records = array("q")
-
-        def take(chunk: h5py.h5d.StoreInfo) -> None:
-            place = sum(
-                start // size * stride
-                for start, size, stride in zip(chunk.chunk_offset, dataset.chunks, strides, strict=True)
-            )
-            records.extend((place, chunk.byte_offset, chunk.size, chunk.filter_mask))
-
-        dataset.id.chunk_iter(take)
-        table = np.frombuffer(records, np.int64).reshape(-1, 4)
-        table = table[np.argsort(table[:, 0])]
-        if not np.array_equal(table[:, 0], np.arange(prod(grid))):
-            raise FormatError(
-                f"{name}: {len(table):,} of {prod(grid):,} chunks were written; it is incomplete"
-            )
-        if len(table) and (table[:, 1] + table[:, 2]).max() > os.path.getsize(dataset.file.filename):
-            raise FormatError(f"{name}: chunks lie beyond the end of the file: it is truncated")
-        return cls(*np.ascontiguousarray(table[:, 1:3].T), table[:, 3] != 0)
-
-    def crc32(self, descriptor: int) -> int:
-        """CRC-32 of all stored chunks, one after the other."""
-        checksum = 0
-        for offset, size in zip(self.offsets.tolist(), self.sizes.tolist(), strict=True):
-            checksum = zlib.crc32(os.pread(descriptor, size, offset), checksum)
-        return checksum
 
 
 @dataclass(frozen=True)
@@ -82,28 +29,39 @@ class StoredLevel:
     compressed: bool
     """Chunks went through the gzip filter, except those that have the raw length."""
     offsets: np.ndarray
+    """int64, position in the file of each chunk, in the order of the chunk grid (last axis fastest)."""
     sizes: np.ndarray
+    """int64, stored bytes of each chunk."""
 
     @classmethod
     def locate(cls, dataset: h5py.Dataset, name: str) -> "StoredLevel | None":
         """Take the chunk index of a data set; None for storage that only HDF5 itself can read.
 
         Raises:
-            FormatError: Chunks are missing or lie beyond the end of the file.
+            FormatError: Images are missing or lie beyond the end of the file.
         """
         filters = filter_numbers(dataset)
-        if dataset.file.userblock_size or dataset.external or filters not in ([], [GZIP_FILTER]):
+        layout = dataset.id.get_create_plist().get_layout()
+        if dataset.file.userblock_size or filters not in ([], [GZIP_FILTER]):
             return None
-        if dataset.chunks is None:
-            offset = dataset.id.get_offset()  # None for compact storage
-            places = np.array([[offset], [dataset.nbytes]])
-            return None if offset is None else cls(name, dataset.shape, dataset.shape, False, *places)
-
-        table = ChunkTable.of(dataset, name)
-        # Other writers may keep a compressed chunk of just the raw length: leave such files to HDF5.
-        if filters and not np.array_equal(table.skipped, table.sizes == prod(dataset.chunks)):
+        if layout == h5py.h5d.CHUNKED:
+            offsets, sizes, raw = _chunk_table(dataset, name)
+            # Other writers may keep a compressed chunk of just the raw length: leave those to HDF5.
+            if filters and not np.array_equal(raw, sizes == prod(dataset.chunks)):
+                return None
+            level = cls(name, dataset.shape, dataset.chunks, bool(filters), offsets, sizes)
+        elif layout == h5py.h5d.CONTIGUOUS and not dataset.external:
+            offset = dataset.id.get_offset()
+            if offset is None:
+                raise FormatError(f"{name}: its images were never written")
+            level = cls(
+                name, dataset.shape, dataset.shape, False, np.array([offset]), np.array([dataset.nbytes])
+            )
+        else:
             return None
-        return cls(name, dataset.shape, dataset.chunks, bool(filters), table.offsets, table.sizes)
+        if (level.offsets + level.sizes).max(initial=0) > os.path.getsize(dataset.file.filename):
+            raise FormatError(f"{name}: images lie beyond the end of the file: it is truncated")
+        return level
 
     @property
     def single_images(self) -> bool:
@@ -121,7 +79,7 @@ class StoredLevel:
         boundaries = np.flatnonzero(np.diff(indices[order] // images_per_group)) + 1
         return np.split(order, boundaries)
 
-    def read(self, descriptor: int, indices: np.ndarray, positions: Sequence[int], out: np.ndarray) -> None:
+    def read(self, descriptor: int, indices: np.ndarray, positions: np.ndarray, out: np.ndarray) -> None:
         """Read one group of `plan` into `out[positions]`.
 
         Args:
@@ -139,9 +97,7 @@ class StoredLevel:
             self._read_raw(descriptor, row, int(indices[positions[0]]) % images_per_chunk, out[positions[0]])
             out[positions[1:]] = out[positions[0]]
             return
-        starts = [
-            range(0, size, step) for size, step in zip(self.shape[1:], self.chunk_shape[1:], strict=True)
-        ]
+        starts = [range(0, n, step) for n, step in zip(self.shape[1:], self.chunk_shape[1:], strict=True)]
         first = row * prod(len(axis) for axis in starts)
         for number, (c, y, x) in enumerate(product(*starts), start=first):
             chunk = self._read_chunk(descriptor, number)
@@ -154,7 +110,7 @@ class StoredLevel:
 
     def _read_raw(self, descriptor: int, number: int, image: int, out: np.ndarray) -> None:
         offset = int(self.offsets[number]) + image * out.nbytes
-        if os.preadv(descriptor, [out.reshape(-1)], offset) != out.nbytes:
+        if os.preadv(descriptor, [out.reshape(-1).data], offset) != out.nbytes:
             raise FormatError(f"{self.name}: chunk {number} lies beyond the end of the file: it is truncated")
 
     def _read_chunk(self, descriptor: int, number: int) -> np.ndarray:
@@ -171,3 +127,40 @@ def filter_numbers(dataset: h5py.Dataset) -> list[int]:
     """HDF5's numbers of the filters that a data set's chunks go through."""
     properties = dataset.id.get_create_plist()
     return [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
+
+
+def stored_crc32(dataset: h5py.Dataset, descriptor: int) -> int:
+    """CRC-32 of a chunked data set's chunks as they are stored, one after the other.
+
+    Args:
+        dataset: Its chunks along the first axis.
+        descriptor: Of the same file.
+    """
+    checksum = 0
+
+    def take(chunk: h5py.h5d.StoreInfo) -> None:
+        nonlocal checksum
+        checksum = deflate.crc32(os.pread(descriptor, chunk.size, chunk.byte_offset), checksum)
+
+    dataset.id.chunk_iter(take)
+    return checksum
+
+
+def _chunk_table(dataset: h5py.Dataset, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Offset, size and whether the filters were skipped, of each chunk in the order of the grid."""
+    grid = [-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True)]
+    strides = [prod(grid[axis + 1 :]) for axis in range(len(grid))]
+    records = array("q")
+
+    def take(chunk: h5py.h5d.StoreInfo) -> None:
+        starts = zip(chunk.chunk_offset, dataset_chunks, strides, strict=True)
+        place = sum(start // size * stride for start, size, stride in starts)
+        records.extend((place, chunk.byte_offset, chunk.size, chunk.filter_mask))
+
+    dataset_chunks = dataset.chunks  # each look at the property asks HDF5
+    dataset.id.chunk_iter(take)
+    table = np.frombuffer(records, np.int64).reshape(-1, 4)
+    table = table[np.argsort(table[:, 0])]
+    if len(table) != prod(grid) or not np.array_equal(table[:, 0], np.arange(len(table))):
+        raise FormatError(f"{name}: {len(table):,} of {prod(grid):,} chunks were written: it is incomplete")
+    return table[:, 1].copy(), table[:, 2].copy(), table[:, 3] != 0

@@ -2,6 +2,9 @@
 
 One rule holds for every codec: a chunk that compression would not make smaller is stored raw, with the
 filter marked as skipped. A stored chunk is therefore raw exactly when it has the raw length.
+
+Every codec but one gives the same bytes for the same pixels: the LZF library starts from whatever its table
+held before, so that its output, though always right, varies in length by a few bytes.
 """
 
 from collections.abc import Mapping
