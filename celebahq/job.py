@@ -270,12 +270,9 @@ def _merge(job: Job, report: JobReport, out: Path, writer_options: dict[str, Any
             item = record.entry.item
             if item not in kept:
                 continue
-            meta = {name: v if isinstance(v, str) else np.asarray(v) for name, v in record.meta.items()}
+            meta = record.meta
             if quality_rank:
-                meta |= {
-                    "quality_score": np.asarray(record.entry.score),
-                    "quality_rank": np.asarray(quality_rank[item]),
-                }
+                meta |= {"quality_score": record.entry.score, "quality_rank": quality_rank[item]}
             label = None if record.label is None else np.asarray(record.label, dtype=np.float32)
             writer.append_encoded(record.blobs, label=label, meta=meta)
             progress.advance()

@@ -1,0 +1,58 @@
+"""Workers die, cannot start, or meet an item that kills them: the job goes on or says why it cannot."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from celebahq.engine import DaskCluster, ProcessPool, choose_engine, processors
+from celebahq.errors import MissingExtraError
+
+TOY = Path(__file__).with_name("toy_job.py")
+
+
+def run(out, *options):
+    command = [sys.executable, str(TOY), "run", str(out), *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.slow
+def test_an_item_that_kills_its_workers_is_skipped_with_that_reason(tmp_path):
+    out = tmp_path / "toy.h5"
+    result = run(out, "--deadly", 13, "--calls", tmp_path / "calls", "--die-in-merge", 0)
+    assert result.returncode == -signal.SIGKILL, result.stderr  # in the merge: the items were done
+    calls = (tmp_path / "calls").read_text().split()
+    assert calls.count("13") == 5
+    assert sorted(map(int, set(calls))) == list(range(60))
+    logs = b"".join(path.read_bytes() for path in (tmp_path / "toy.h5.work").glob("shard-*.log"))
+    assert b"5 worker processes died at it (out of memory, or a crash in a library)" in logs
+
+
+def test_what_a_worker_cannot_load_ends_the_job_in_one_line(tmp_path):
+    result = run(tmp_path / "toy.h5", "--cannot-start", "says why")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == "Error: toy.safetensors: not found; train one first"
+    assert "Traceback" not in result.stderr
+
+
+def test_workers_that_die_while_they_start_end_the_job(tmp_path):
+    result = run(tmp_path / "toy.h5", "--cannot-start", "dies", "--workers", 1)
+    assert result.returncode == 1
+    assert "toy: 5 worker processes in a row died while they started" in result.stderr
+
+
+def test_the_machines_processors_are_the_default():
+    engine = choose_engine(None)
+    assert isinstance(engine, ProcessPool)
+    assert engine.workers == processors() >= 1
+    assert isinstance(choose_engine(4, "tcp://nowhere:1"), DaskCluster)
+
+
+def test_a_cluster_without_its_package_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(
+        MissingExtraError, match=r"--cluster needs the package 'distributed'.*\[distributed\]"
+    ):
+        DaskCluster("tcp://nowhere:1").run(None, [], None)
