@@ -1,0 +1,116 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from swd.randomness import (
+    FAKES,
+    REALS,
+    image_order,
+    image_pairs,
+    keyed_hash,
+    patch_centers,
+    random_directions,
+)
+
+WORD = 1 << 64
+
+
+def splitmix_reference(*key):
+    """The hash in Python's unbounded integers."""
+    state = 0
+    for word in key:
+        state = ((state ^ word) + 0x9E3779B97F4A7C15) % WORD
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % WORD
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % WORD
+        state ^= state >> 31
+    return state
+
+
+@given(st.lists(st.integers(0, WORD - 1), min_size=1, max_size=6))
+def test_hash_is_arithmetic_modulo_2_to_the_64(key):
+    assert int(keyed_hash(*key)) % WORD == splitmix_reference(*key)
+
+
+def test_hash_of_tensors_equals_hash_of_their_numbers():
+    words = torch.arange(5)
+    assert keyed_hash(3, words, 7).tolist() == [int(keyed_hash(3, int(word), 7)) for word in words]
+
+
+def test_centers_are_the_documented_function_of_the_key():
+    # A change of these numbers would change every published figure.
+    centers = patch_centers(torch.tensor([0, 12345]), 2, 64, 48, patches=3, seed=7, set_id=FAKES, draw=1)
+    for index, image in zip((0, 12345), centers.tolist(), strict=True):
+        for patch, center in enumerate(image):
+            bits = splitmix_reference(0, 7, 1, 1, index, 2, patch)
+            assert center == [(bits >> 32) * 58 // 2**32 + 3, bits % 2**32 * 42 // 2**32 + 3]
+    assert centers[0].tolist() == [[23, 10], [54, 15], [26, 38]]
+
+
+def test_centers_do_not_depend_on_batch_or_order():
+    indices = torch.randperm(50)
+    together = patch_centers(indices, 1, 32, 32)
+    assert torch.equal(together[7:9], patch_centers(indices[7:9], 1, 32, 32))
+
+
+def test_fewer_patches_are_the_first_of_more():
+    indices = torch.arange(4)
+    assert torch.equal(
+        patch_centers(indices, 0, 64, 64, patches=8), patch_centers(indices, 0, 64, 64, patches=128)[:, :8]
+    )
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"set_id": FAKES}, {"draw": 1}, {"level": 1}])
+def test_every_part_of_the_key_counts(change):
+    key = {"level": 0, "seed": 0, "set_id": REALS, "draw": 0}
+    base = patch_centers(torch.arange(100), height=64, width=64, **key)
+    other = patch_centers(torch.arange(100), height=64, width=64, **(key | change))
+    # Independent uniform positions agree once in 58 x 58 times.
+    assert (base == other).all(-1).float().mean() < 0.01
+
+
+def test_centers_are_uniform_over_where_a_patch_fits():
+    centers = patch_centers(torch.arange(2000), 0, 16, 20)
+    y, x = centers.reshape(-1, 2).T.numpy()
+    assert (y.min(), y.max(), x.min(), x.max()) == (3, 12, 3, 16)
+    counts = np.histogram2d(y, x, bins=(np.arange(3, 14) - 0.5, np.arange(3, 18) - 0.5))[0]
+    assert stats.chisquare(counts.ravel()).pvalue > 1e-3
+
+
+def test_directions_are_fixed_unit_vectors_of_a_uniform_distribution():
+    directions = random_directions(147)
+    assert directions.shape == (147, 512)
+    assert directions.dtype == torch.float32
+    torch.testing.assert_close(directions.norm(dim=0), torch.ones(512))
+    # A coordinate of a uniform direction, times sqrt(147), is close to a normal deviate.
+    assert stats.kstest(directions.flatten().numpy() * math.sqrt(147), "norm").pvalue > 1e-3
+    assert torch.equal(random_directions(147, repeats=1), directions[:, :128])
+    assert not torch.equal(random_directions(147, seed=1), directions)
+
+
+def test_image_order_is_a_permutation_of_its_own_for_each_set():
+    orders = [image_order(1000, set_id=set_id) for set_id in (REALS, FAKES)]
+    for order in orders:
+        assert order.sort().values.tolist() == list(range(1000))
+    assert not torch.equal(*orders)
+
+
+def test_pairs_are_of_different_images_and_evenly_spread():
+    pairs = image_pairs(40, 700)
+    assert pairs.shape == (700, 2)
+    assert (pairs[:, 0] != pairs[:, 1]).all()
+    assert stats.chisquare(np.bincount(pairs.flatten().numpy())).pvalue > 1e-3
+
+
+def test_few_images_give_every_pair_once():
+    assert image_pairs(4, 10).tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+
+
+@pytest.mark.gpu
+def test_cuda_draws_the_same_patches():
+    indices = torch.arange(100)
+    assert torch.equal(patch_centers(indices.cuda(), 3, 128, 128).cpu(), patch_centers(indices, 3, 128, 128))

@@ -1,0 +1,131 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import wasserstein_distance
+
+from swd import sliced_wasserstein, wasserstein
+from swd.randomness import random_directions
+from swd.wasserstein import direction_distances
+
+ALL = [f"swd_{size}_{kind}" for size in (16, 32, 64, 128) for kind in ("uint8", "float32")]
+
+
+@pytest.fixture
+def portable(monkeypatch):
+    """The code path of GPUs, run on CPU tensors."""
+
+    def distances(a, b, matching):
+        return wasserstein._sorted_distances(a.sort(dim=1).values, b.sort(dim=1).values, matching)
+
+    monkeypatch.setattr(wasserstein, "_chunk_distances", distances)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_distance_equals_the_original(golden, name):
+    data = golden(name)
+    for level, expected in enumerate(data["dist"]):
+        a, b = (torch.from_numpy(data[f"fin_{key}_{level}"]) for key in "ab")
+        repeats = [sliced_wasserstein(a, b, torch.from_numpy(d)) for d in data[f"dirs_{level}"]]
+        torch.testing.assert_close(
+            torch.stack(repeats), torch.from_numpy(data[f"repeat_dist_{level}"]), rtol=1e-6, atol=0
+        )
+        assert float(torch.stack(repeats).mean()) == pytest.approx(expected, rel=1e-6)
+
+
+def test_finalised_sets_of_the_original_give_its_distance(golden):
+    data = golden("swd_ops")
+    a, b, directions = (torch.from_numpy(data[f"fs_{key}"]) for key in ("fin_a", "fin_b", "dirs"))
+    assert float(sliced_wasserstein(a, b, directions)) == pytest.approx(float(data["fs_dist"]), rel=1e-6)
+
+
+def test_distance_of_a_shift_is_the_mean_projected_shift():
+    descriptors, directions = torch.randn(500, 147), random_directions(147, count=16)
+    shift = torch.randn(147)
+    distance = sliced_wasserstein(descriptors, descriptors + shift, directions)
+    torch.testing.assert_close(distance, (shift @ directions).abs().mean(), rtol=1e-4, atol=1e-5)
+
+
+def test_order_does_not_matter():
+    a = torch.randn(300, 20)
+    assert sliced_wasserstein(a, a[torch.randperm(300)], random_directions(20, count=8)) < 1e-6
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_unequal_sizes_are_exact(m, k):
+    a, b = torch.randn(m, 5), torch.randn(k, 5) + 1
+    directions = random_directions(5, repeats=1, count=3)
+    expected = [
+        wasserstein_distance((a @ d).numpy(), (b @ d).numpy()) for d in directions.T
+    ]  # SciPy integrates the difference of the distribution functions
+    assert direction_distances(a, b, directions).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.usefixtures("portable")
+@pytest.mark.parametrize("sizes", [(50, 50), (50, 35)])
+def test_the_gpu_code_path_gives_the_same(sizes, monkeypatch):
+    a, b = (torch.randn(size, 10) for size in sizes)
+    directions = random_directions(10, count=4)
+    portable = direction_distances(a, b, directions)
+    monkeypatch.undo()
+    torch.testing.assert_close(portable, direction_distances(a, b, directions))
+
+
+@pytest.mark.parametrize("sizes", [(50, 50), (50, 35)])
+def test_chunks_of_directions_do_not_matter(sizes, monkeypatch):
+    a, b = (torch.randn(size, 10) for size in sizes)
+    directions = random_directions(10, count=8)
+    whole = direction_distances(a, b, directions)
+    monkeypatch.setattr(wasserstein, "_CHUNK_BYTES", 4 * 50 * 3)
+    torch.testing.assert_close(direction_distances(a, b, directions), whole, rtol=1e-6, atol=0)
+
+
+def test_inputs_stay_as_they_are():
+    a, b, directions = torch.randn(20, 5), torch.randn(20, 5), random_directions(5, count=2)
+    before = a.clone(), b.clone(), directions.clone()
+    sliced_wasserstein(a, b, directions)
+    assert all(torch.equal(x, y) for x, y in zip((a, b, directions), before, strict=True))
+
+
+def test_lower_matmul_precision_asked_for_elsewhere_is_not_used():
+    a, b, directions = torch.randn(64, 147), torch.randn(64, 147), random_directions(147, count=8)
+    expected = direction_distances(a, b, directions)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(direction_distances(a, b, directions), expected)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "result"), [(torch.float64, torch.float64), (torch.float16, torch.float32)]
+)
+def test_result_is_a_scalar_of_the_inputs_precision(dtype, result):
+    distance = sliced_wasserstein(
+        torch.randn(9, 5).to(dtype), torch.randn(9, 5).to(dtype), random_directions(5).to(dtype)
+    )
+    assert distance.shape == ()
+    assert distance.dtype == torch.promote_types(dtype, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "directions"),
+    [((9, 5), (9, 4), (5, 2)), ((9, 5), (9, 5), (4, 2)), ((9,), (9, 5), (5, 2)), ((0, 5), (9, 5), (5, 2))],
+)
+def test_misuse_names_the_arguments(a, b, directions):
+    with pytest.raises(ValueError, match=r"^a, b"):
+        sliced_wasserstein(torch.zeros(a), torch.zeros(b), torch.zeros(directions))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("sizes", [(5000, 5000), (5000, 3000)])
+def test_cuda_equals_cpu(sizes):
+    a, b = (torch.randn(size, 147) for size in sizes)
+    directions = random_directions(147)
+    expected = direction_distances(a, b, directions)
+    torch.testing.assert_close(
+        direction_distances(a.cuda(), b.cuda(), directions.cuda()).cpu(), expected, rtol=1e-5, atol=1e-7
+    )
