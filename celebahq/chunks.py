@@ -95,7 +95,8 @@ class StoredLevel:
         row = int(indices[positions[0]]) // images_per_chunk
         if self.single_images:
             self._read_raw(descriptor, row, int(indices[positions[0]]) % images_per_chunk, out[positions[0]])
-            out[positions[1:]] = out[positions[0]]
+            for position in positions[1:]:
+                out[position] = out[positions[0]]
             return
         starts = [range(0, n, step) for n, step in zip(self.shape[1:], self.chunk_shape[1:], strict=True)]
         first = row * prod(len(axis) for axis in starts)
