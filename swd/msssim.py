@@ -40,6 +40,9 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
         raise ValueError(f"a, b: expected equal [N, C, H, W], got {tuple(a.shape)} and {tuple(b.shape)}")
     if min(a.shape[2:]) < MIN_SIZE:
         raise ValueError(f"a, b: {a.shape[2]}x{a.shape[3]} px, five scales need {MIN_SIZE} px")
+    if a.device.type == "cpu" and len(a) > 1:
+        # One by one, the intermediate images stay in the cache.
+        return torch.cat([ms_ssim(x[None], y[None]) for x, y in zip(a, b, strict=True)])
     result = torch.ones(len(a), dtype=torch.float64, device=a.device)
     a, b = a.double(), b.double()
     for scale, weight in enumerate(WEIGHTS):
@@ -56,10 +59,11 @@ def _similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     size = min(_WINDOW_SIZE, *a.shape[2:])
     window = _gaussian_window(size, size * _WINDOW_SIGMA / _WINDOW_SIZE)
     mean_a, mean_b = _filter(a, window), _filter(b, window)
-    variances = _filter(a * a, window) - mean_a * mean_a + _filter(b * b, window) - mean_b * mean_b
-    covariance = _filter(a * b, window) - mean_a * mean_b
+    product, squares = mean_a * mean_b, mean_a * mean_a + mean_b * mean_b
+    covariance = _filter(a * b, window) - product
+    variances = _filter(a * a + b * b, window) - squares  # of both images together
     structure = (2 * covariance + _C2) / (variances + _C2)
-    luminance = (2 * mean_a * mean_b + _C1) / (mean_a * mean_a + mean_b * mean_b + _C1)
+    luminance = (2 * product + _C1) / (squares + _C1)
     return (luminance * structure).mean((1, 2, 3)), structure.mean((1, 2, 3))
 
 
