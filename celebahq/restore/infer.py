@@ -1,0 +1,204 @@
+"""Restoring whole photos: in tiles, with the memory of a few tiles, equal to one pass over the photo."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from celebahq.errors import ToolError
+from celebahq.files import sha256_file
+from celebahq.restore.checkpoints import load_network
+from celebahq.restore.networks import Network
+
+Photo = NDArray[np.uint8]
+Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels, the last two exclusive
+
+WEIGHTS = Path(__file__).parent / "weights"
+NAMES = ("jpeg", "sr4x", "sr4x-psnr")
+TILE_PX = {1: 1024, 4: 512}  # input pixels of a tile's core, by scale
+TILES_AT_ONCE = {"cpu": 1, "cuda": 4}
+
+
+class Restorer:
+    """A restoration network as a function on photos.
+
+    Attributes:
+        name: The shipped network's name, or the file's path.
+        scale: Output pixels per input pixel, 1 or 4.
+        sha256: Of the weight file; part of a data set's provenance.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        name: str,
+        sha256: str,
+        device: torch.device,
+        *,
+        dtype: torch.dtype | None = None,
+        tile_px: int | None = None,
+    ) -> None:
+        """Args: `dtype` of the convolutions, `native_dtype` unless told; `tile_px` core of a tile."""
+        self.name, self.sha256, self.scale = name, sha256, network.scale
+        self.device = device
+        self.dtype = dtype or native_dtype(device)
+        self.tile_px = tile_px or TILE_PX[network.scale]
+        self.network = network.to(device=device, memory_format=torch.channels_last)
+
+    def __call__(self, photo: Photo, box: Box | None = None) -> Photo:
+        """Restore a photo, or the part of it inside `box`.
+
+        Args:
+            photo: `(H, W, 3)` RGB or `(H, W)` grey uint8, of any size.
+            box: (top, left, bottom, right); the surround that the network looks at is taken from the photo.
+
+        Returns:
+            `(scale H, scale W, 3)` or `(scale H, scale W)` uint8; the size of the box where one is given.
+
+        Raises:
+            ValueError: Not such an array, or a box that is empty or leaves the photo.
+        """
+        if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or photo.shape[2:] not in ((), (3,)):
+            raise ValueError(f"photo: (H, W, 3) or (H, W) uint8 expected, not {photo.shape} {photo.dtype}")
+        if photo.ndim == 2:
+            return self(np.repeat(photo[:, :, None], 3, axis=2), box).mean(axis=2).round().astype(np.uint8)
+        height, width = photo.shape[:2]
+        box = box or (0, 0, height, width)
+        top, left, bottom, right = box
+        if not (0 <= top < bottom <= height and 0 <= left < right <= width):
+            raise ValueError(f"box: {box} is empty or leaves the photo of {height}x{width}")
+
+        padded = pad_to_multiple(photo, self.network.multiple)
+        scale = self.scale
+        result = np.empty((scale * (bottom - top), scale * (right - left), 3), np.uint8)
+        for cores in self._batches(box, padded.shape[:2]):
+            for core, restored in zip(cores, self._restore(padded, cores), strict=True):
+                y0, x0 = max(core[0], top), max(core[1], left)
+                y1, x1 = min(core[2], bottom), min(core[3], right)
+                rows = slice(scale * (y0 - core[0]), scale * (y1 - core[0]))
+                columns = slice(scale * (x0 - core[1]), scale * (x1 - core[1]))
+                into = result[scale * (y0 - top) : scale * (y1 - top), scale * (x0 - left) : scale * (x1 - left)]
+                into[:] = restored[rows, columns]
+        return result
+
+    def _batches(self, box: Box, size: tuple[int, ...]) -> Iterator[list[Box]]:
+        """Group the cores of a photo's tiles, neighbours in a row of equal tile size, for one pass each."""
+        most = TILES_AT_ONCE[self.device.type]
+        batch: list[Box] = []
+        for core in tile_cores(box, self.network.multiple, self.tile_px):
+            same = batch and tile_size(core, self.network.halo, size) == tile_size(
+                batch[0], self.network.halo, size
+            )
+            if batch and (not same or len(batch) == most):
+                yield batch
+                batch = []
+            batch.append(core)
+        yield batch
+
+    def _restore(self, padded: Photo, cores: list[Box]) -> list[Photo]:
+        """Run the network on equal tiles and cut their cores out of the results."""
+        tiles = [with_halo(core, self.network.halo, padded.shape[:2]) for core in cores]
+        batch = np.stack([padded[t[0] : t[2], t[1] : t[3]] for t in tiles])  # [N, H, W, 3]
+        inputs = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+        reduced = self.dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=reduced):
+            outputs = self.network(inputs.contiguous(memory_format=torch.channels_last))
+        pixels = outputs.float().mul_(255).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+        scale = self.scale
+        return [
+            image[scale * (c[0] - t[0]) : scale * (c[2] - t[0]), scale * (c[1] - t[1]) : scale * (c[3] - t[1])]
+            for image, c, t in zip(pixels, cores, tiles, strict=True)
+        ]
+
+
+def load_restorer(
+    name_or_path: str | Path, device: str | torch.device = "cpu", *, alpha: float = 1.0
+) -> Restorer:
+    """A restoration network, ready to be called on photos.
+
+    Args:
+        name_or_path: `jpeg` (artifact removal), `sr4x` (4x, adversarially trained), `sr4x-psnr` (4x, for the
+            least error), or a safetensors file that `tools/train_restorer.py` wrote.
+        device: Where it runs.
+        alpha: For `sr4x` only: weight of its parameters against those of `sr4x-psnr`, 0..1. Lower is
+            smoother and invents less (Wang et al. 2018, ESRGAN, section 3.4).
+
+    Raises:
+        ToolError: No such network or file.
+        FormatError: The file does not hold such weights.
+        ValueError: An alpha outside 0..1, or for another network.
+    """
+    name = str(name_or_path)
+    path = weights_path(name)
+    network, sha256 = load_network(path), sha256_file(path)
+    if alpha != 1.0:
+        if name != "sr4x" or not 0 <= alpha < 1:
+            raise ValueError(f"alpha: {alpha} is not in 0..1, or {name} is not sr4x")
+        smooth = weights_path("sr4x-psnr")
+        for mine, other in zip(network.parameters(), load_network(smooth).parameters(), strict=True):
+            mine.lerp_(other, 1 - alpha)
+        name = f"sr4x(alpha={alpha:g})"
+        sha256 = hashlib.sha256(f"{alpha:g} {sha256} {sha256_file(smooth)}".encode()).hexdigest()
+    return Restorer(network, name, sha256, torch.device(device))
+
+
+def weights_path(name_or_path: str) -> Path:
+    """The weight file behind a shipped name or a path."""
+    path = WEIGHTS / f"{name_or_path}.safetensors" if name_or_path in NAMES else Path(name_or_path)
+    if path.is_file():
+        return path
+    if name_or_path in NAMES:
+        raise ToolError(f"{name_or_path}: this version ships no weights of that network; give a file, or none")
+    raise ToolError(f"{name_or_path}: no such weight file; the shipped networks are {', '.join(NAMES)}")
+
+
+def native_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the processor computes in it, else float32."""
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        cpuinfo = Path("/proc/cpuinfo")
+        flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
+        native = "amx_bf16" in flags or "avx512_bf16" in flags
+    return torch.bfloat16 if native else torch.float32
+
+
+def pad_to_multiple(photo: Photo, multiple: int) -> Photo:
+    """Mirror the last rows and columns until both sides are multiples."""
+    bottom, right = (-n % multiple for n in photo.shape[:2])
+    if not (bottom or right):
+        return photo
+    return np.pad(photo, ((0, bottom), (0, right), (0, 0)), mode="symmetric")
+
+
+def tile_cores(box: Box, multiple: int, tile_px: int) -> Iterator[Box]:
+    """Cut a box, grown to the multiple, into the fewest cores of at most `tile_px` and nearly equal size."""
+    rows, columns = (
+        spans(start // multiple, -(-stop // multiple), tile_px // multiple)
+        for start, stop in ((box[0], box[2]), (box[1], box[3]))
+    )
+    for top, bottom in rows:
+        for left, right in columns:
+            yield (top * multiple, left * multiple, bottom * multiple, right * multiple)
+
+
+def spans(start: int, stop: int, most: int) -> list[tuple[int, int]]:
+    """Split `[start, stop)` into the fewest spans of at most `most`, all but the last equally long."""
+    count = -(-(stop - start) // most)
+    length = -(-(stop - start) // count)
+    return [(at, min(at + length, stop)) for at in range(start, stop, length)]
+
+
+def with_halo(core: Box, halo: int, size: tuple[int, ...]) -> Box:
+    """A core and its surround, as far as the photo reaches."""
+    top, left, bottom, right = core
+    return (max(top - halo, 0), max(left - halo, 0), min(bottom + halo, size[0]), min(right + halo, size[1]))
+
+
+def tile_size(core: Box, halo: int, size: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of a core's tile."""
+    top, left, bottom, right = with_halo(core, halo, size)
+    return bottom - top, right - left

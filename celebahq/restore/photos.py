@@ -1,0 +1,114 @@
+"""Restore photo files: read, remove JPEG artifacts, enlarge, write."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from celebahq.errors import ToolError
+from celebahq.files import atomic_path
+from celebahq.images import load_photo
+from celebahq.restore.infer import Photo, Restorer
+
+MAX_RESULT_PIXELS = 1 << 28
+"""Largest picture that is made: 268 million pixels, 0.8 GB."""
+
+
+@dataclass
+class Restored:
+    """What became of the photos."""
+
+    written: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+    """Results that were there already."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Reason by photo."""
+
+
+def restore_photos(
+    photos: Sequence[Path],
+    out: Path,
+    stages: Sequence[Restorer],
+    *,
+    compare: bool = False,
+    overwrite: bool = False,
+    on_photo: Callable[[bool], None] = lambda skipped: None,
+) -> Restored:
+    """Run photos through the stages and write `out/NAME.png` for each.
+
+    A photo that cannot be read, or whose result would be too large, is skipped; a result that is there
+    already is kept.
+
+    Args:
+        photos: Picture files.
+        out: Folder of the results, made where missing.
+        stages: The networks, in order.
+        compare: Write `out/NAME.compare.png` too: the photo, enlarged by Lanczos, beside the result.
+        overwrite: Replace results that are there.
+        on_photo: Called after each photo with whether it was skipped.
+
+    Raises:
+        ToolError: Two photos would get the same result.
+    """
+    targets: dict[Path, Path] = {}
+    for photo in photos:
+        target = out / f"{photo.stem}.png"
+        if target in targets:
+            raise ToolError(f"{photo} and {targets[target]}: both would become {target}; rename one of them")
+        targets[target] = photo
+
+    outcome = Restored()
+    for target, photo in targets.items():
+        skipped = False
+        if target.exists() and not overwrite:
+            outcome.kept.append(target)
+        else:
+            try:
+                before = load_photo(photo)
+                after = apply_stages(before, stages)
+            except ToolError as err:
+                outcome.skipped[str(photo)] = str(err).removeprefix(f"{photo}: ")
+                skipped = True
+            else:
+                if compare:
+                    write_png(target.with_suffix(".compare.png"), side_by_side(before, after))
+                write_png(target, after)
+                outcome.written.append(target)
+        on_photo(skipped)
+    return outcome
+
+
+def apply_stages(photo: Photo, stages: Sequence[Restorer]) -> Photo:
+    """Run the networks one after the other.
+
+    Raises:
+        ToolError: The result would have more than `MAX_RESULT_PIXELS`.
+    """
+    height, width = photo.shape[:2]
+    for stage in stages:
+        height, width = height * stage.scale, width * stage.scale
+    if height * width > MAX_RESULT_PIXELS:
+        raise ToolError(
+            f"the result would have {width}x{height} pixels, more than {MAX_RESULT_PIXELS:,}; "
+            "leave the enlargement out (--sr-model none)"
+        )
+    for stage in stages:
+        photo = stage(photo)
+    return photo
+
+
+def side_by_side(before: Photo, after: Photo) -> Photo:
+    """The photo at the result's size and the result, `(H, 2 W, 3)`."""
+    height, width = after.shape[:2]
+    if before.shape != after.shape:
+        before = np.asarray(cv2.resize(before, (width, height), interpolation=cv2.INTER_LANCZOS4), np.uint8)
+    return np.concatenate([before, after], axis=1)
+
+
+def write_png(path: Path, image: Photo) -> None:
+    """Write an RGB picture as PNG, complete or not at all."""
+    _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    with atomic_path(path) as partial:
+        partial.write_bytes(data.tobytes())

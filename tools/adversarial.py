@@ -1,0 +1,77 @@
+"""The adversarial part of training `sr4x`: discriminator, relativistic losses, feature distance."""
+
+from typing import Any
+
+import torch
+from efficientnet import FeatureDistance
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+FEATURE_WEIGHT = 0.1
+ADVERSARIAL_WEIGHT = 0.05
+DISCRIMINATOR_RATE_FACTOR = 2.0
+
+
+class Discriminator(nn.Sequential):
+    """Strided convolutions with spectral norm (Miyato et al. 2018); one logit per 16 px of the picture."""
+
+    def __init__(self, channels: tuple[int, ...] = (32, 64, 128, 128)) -> None:
+        layers: list[nn.Module] = []
+        before = 3
+        for width in channels:
+            layers += [spectral_norm(nn.Conv2d(before, width, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
+            layers += [spectral_norm(nn.Conv2d(width, width, 3, padding=1)), nn.LeakyReLU(0.2)]
+            before = width
+        super().__init__(*layers, spectral_norm(nn.Conv2d(before, 1, 3, padding=1)))
+
+
+class AdversarialLoss:
+    """Relativistic average losses (Jolicoeur-Martineau 2018) and the feature distance of EfficientNet-lite0."""
+
+    def __init__(self, device: torch.device, rate: float) -> None:
+        self.device, self.rate = device, rate * DISCRIMINATOR_RATE_FACTOR
+        self.discriminator = Discriminator().to(device=device, memory_format=torch.channels_last)
+        self.optimizer = torch.optim.Adam(
+            self.discriminator.parameters(), lr=self.rate, betas=(0.5, 0.99), fused=True
+        )
+        self.distance = FeatureDistance(0).to(device=device, memory_format=torch.channels_last)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16):
+            logits: Tensor = self.discriminator(images * 2 - 1)
+        return logits.float()
+
+    def train_discriminator(self, reals: Tensor, fakes: Tensor, factor: float) -> Tensor:
+        """One step that tells reals from fakes (in 0..1) at `factor` times the learning rate.
+
+        Gives the logits of the reals from before the step.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * factor
+        self.discriminator.requires_grad_(True)
+        logits = self._logits(torch.cat([reals, fakes]))
+        real, fake = logits.chunk(2)
+        loss = functional.softplus(fake.mean() - real).mean() + functional.softplus(fake - real.mean()).mean()
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.discriminator.requires_grad_(False)
+        return real.detach()
+
+    def generator_terms(self, reals: Tensor, fakes: Tensor, real: Tensor) -> dict[str, Tensor]:
+        """What is added to the pixel loss of the generator, weighted; `real` are the logits of the reals."""
+        fake = self._logits(fakes)
+        loss = functional.softplus(real - fake.mean()).mean() + functional.softplus(real.mean() - fake).mean()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            distance = self.distance(fakes, reals)
+        return {"features": FEATURE_WEIGHT * distance, "adversarial": ADVERSARIAL_WEIGHT * loss}
+
+    def state(self) -> dict[str, Any]:
+        """Discriminator and its optimizer."""
+        return {"discriminator": self.discriminator.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` gave."""
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.optimizer.load_state_dict(state["optimizer"])
