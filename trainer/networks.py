@@ -68,6 +68,8 @@ class Generator(nn.Module):
     with batch normalization `norm.*`, `blocks.4.norm.*`, `blocks.R.norm0.*`, `blocks.R.norm1.*`.
     """
 
+    leaky_slope = LEAKY_SLOPE
+
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
@@ -79,17 +81,24 @@ class Generator(nn.Module):
             per_map=16,
             gain=SQRT2 / 4,
             use_wscale=config.use_wscale,
-            bias=not _normalizes(config),
+            bias=not has_normalization(config),
         )
         self.norm = normalization(config, width)
-        self.blocks = nn.ModuleDict({"4": FirstGeneratorBlock(config)})
-        self.torgb = nn.ModuleDict()
+        self.blocks, self.torgb = nn.ModuleDict(), nn.ModuleDict()
         for resolution in resolutions_up_to(config.resolution):
-            if resolution > 4:
-                self.blocks[str(resolution)] = GeneratorBlock(config, resolution)
-            self.torgb[str(resolution)] = ScaledConv2d(
-                feature_maps(config, resolution), config.channels, 1, gain=1.0, use_wscale=config.use_wscale
-            )
+            self.blocks[str(resolution)] = self.make_block(resolution)
+            self.torgb[str(resolution)] = self.make_torgb(resolution)
+
+    def make_block(self, resolution: int) -> nn.Module:
+        """The layers that a resolution adds."""
+        if resolution == 4:
+            return FirstGeneratorBlock(self.config)
+        return GeneratorBlock(self.config, resolution)
+
+    def make_torgb(self, resolution: int) -> nn.Module:
+        """From features to colours: linear."""
+        width = feature_maps(self.config, resolution)
+        return ScaledConv2d(width, self.config.channels, 1, gain=1.0, use_wscale=self.config.use_wscale)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None, lod: float = 0.0) -> Tensor:
         """Generate images.
@@ -132,7 +141,7 @@ class Generator(nn.Module):
         if self.config.normalize_latents:
             x = pixel_norm(x)
         x = self.norm(self.dense(x).reshape(len(x), -1, 4, 4))
-        return generator_activation(x, self.config)
+        return generator_activation(x, self.config, self.leaky_slope)
 
 
 class FirstGeneratorBlock(nn.Module):
@@ -142,7 +151,7 @@ class FirstGeneratorBlock(nn.Module):
         super().__init__()
         self.config = config
         width = feature_maps(config, 4)
-        self.conv = _conv3x3(config, width, width)
+        self.conv = conv3x3(config, width, width)
         self.norm = normalization(config, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -157,9 +166,9 @@ class GeneratorBlock(nn.Module):
         super().__init__()
         self.config = config
         width = feature_maps(config, resolution)
-        self.conv0 = _conv3x3(config, feature_maps(config, resolution // 2), width)
+        self.conv0 = conv3x3(config, feature_maps(config, resolution // 2), width)
         self.norm0 = normalization(config, width)
-        self.conv1 = _conv3x3(config, width, width)
+        self.conv1 = conv3x3(config, width, width)
         self.norm1 = normalization(config, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -180,14 +189,21 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
-        self.fromrgb = nn.ModuleDict()
-        self.blocks = nn.ModuleDict({"4": LastDiscriminatorBlock(config)})
+        self.fromrgb, self.blocks = nn.ModuleDict(), nn.ModuleDict()
         for resolution in resolutions_up_to(config.resolution):
-            self.fromrgb[str(resolution)] = ScaledConv2d(
-                config.channels, feature_maps(config, resolution), 1, use_wscale=config.use_wscale
-            )
-            if resolution > 4:
-                self.blocks[str(resolution)] = DiscriminatorBlock(config, resolution)
+            self.fromrgb[str(resolution)] = self.make_fromrgb(resolution)
+            self.blocks[str(resolution)] = self.make_block(resolution)
+
+    def make_fromrgb(self, resolution: int) -> nn.Module:
+        """From colours to features, without the activation."""
+        width = feature_maps(self.config, resolution)
+        return ScaledConv2d(self.config.channels, width, 1, use_wscale=self.config.use_wscale)
+
+    def make_block(self, resolution: int) -> nn.Module:
+        """The layers that a resolution adds."""
+        if resolution == 4:
+            return LastDiscriminatorBlock(self.config)
+        return DiscriminatorBlock(self.config, resolution)
 
     def forward(
         self,
@@ -248,8 +264,8 @@ class Discriminator(nn.Module):
             reals: `[N, channels, r, r]`; the original takes 500 images at the first level of detail.
             lod: As in `forward`.
         """
-        last = cast(LastDiscriminatorBlock, self.blocks["4"])
-        if last.mbdisc is not None:
+        last = self.blocks["4"]
+        if isinstance(last, LastDiscriminatorBlock) and last.mbdisc is not None:
             resolution, fade = split_lod(lod, self.config.resolution)
             last.mbdisc.initialize(last.dense_features(self.features(reals, resolution, fade)))
 
@@ -261,9 +277,9 @@ class DiscriminatorBlock(nn.Module):
         super().__init__()
         self.config = config
         width, next_width = feature_maps(config, resolution), feature_maps(config, resolution // 2)
-        self.conv0 = _conv3x3(config, width, width)
+        self.conv0 = conv3x3(config, width, width)
         self.norm0 = normalization(config, width)
-        self.conv1 = _conv3x3(config, width, next_width)
+        self.conv1 = conv3x3(config, width, next_width)
         self.norm1 = normalization(config, next_width)
 
     def forward(self, x: Tensor, noise: InputNoise = no_noise) -> Tensor:
@@ -282,10 +298,10 @@ class LastDiscriminatorBlock(nn.Module):
         self.config = config
         width, last_width = feature_maps(config, 4), feature_maps(config, 2)
         statistics = 0 if config.mbstd_group_size == 0 else 1
-        self.conv = _conv3x3(config, width + statistics, width)
+        self.conv = conv3x3(config, width + statistics, width)
         self.norm = normalization(config, width)
         self.dense0 = ScaledLinear(
-            width * 16, last_width, use_wscale=config.use_wscale, bias=not _normalizes(config)
+            width * 16, last_width, use_wscale=config.use_wscale, bias=not has_normalization(config)
         )
         self.norm_dense0 = normalization(config, last_width)
         kernels = config.mbdisc_kernels
@@ -323,9 +339,9 @@ def join_labels(latents: Tensor, labels: Tensor | None, label_size: int) -> Tens
     return latents if labels is None else torch.cat([latents, labels.to(latents.dtype)], dim=1)
 
 
-def generator_activation(x: Tensor, config: GeneratorConfig) -> Tensor:
+def generator_activation(x: Tensor, config: GeneratorConfig, slope: float = LEAKY_SLOPE) -> Tensor:
     """What follows each convolution of G: (leaky) ReLU, then pixelwise normalization."""
-    x = F.leaky_relu(x, LEAKY_SLOPE) if config.use_leakyrelu else F.relu(x)
+    x = F.leaky_relu(x, slope) if config.use_leakyrelu else F.relu(x)
     return pixel_norm(x) if config.use_pixelnorm else x
 
 
@@ -358,13 +374,14 @@ def blend(x: Tensor, lower: Tensor, fade: float | Tensor) -> Tensor:
     return x + (lower - x) * fade
 
 
-def _conv3x3(
+def has_normalization(config: GeneratorConfig | DiscriminatorConfig) -> bool:
+    """Whether `normalization` adds a bias, so that the convolution before it has none."""
+    return config.use_batchnorm or (isinstance(config, DiscriminatorConfig) and config.use_layernorm)
+
+
+def conv3x3(
     config: GeneratorConfig | DiscriminatorConfig, in_channels: int, out_channels: int
 ) -> ScaledConv2d:
-    return ScaledConv2d(
-        in_channels, out_channels, 3, use_wscale=config.use_wscale, bias=not _normalizes(config)
-    )
-
-
-def _normalizes(config: GeneratorConfig | DiscriminatorConfig) -> bool:
-    return config.use_batchnorm or (isinstance(config, DiscriminatorConfig) and config.use_layernorm)
+    """A convolution as all blocks have it."""
+    bias = not has_normalization(config)
+    return ScaledConv2d(in_channels, out_channels, 3, use_wscale=config.use_wscale, bias=bias)
