@@ -45,7 +45,7 @@ UPRIGHT = {
 }
 
 
-def load_photo(path: Path, *, orient: bool = True, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def load_photo(path: Path | str, *, orient: bool = True, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode a photo by its contents, whatever its name says.
 
     Grey, palette, 1-bit, CMYK and 16-bit pictures become 8-bit RGB, transparency is laid over white, of an
@@ -63,6 +63,7 @@ def load_photo(path: Path, *, orient: bool = True, max_pixels: int = MAX_PIXELS)
         FormatError: Empty, truncated, damaged, or not one of these formats.
         ToolError: The file cannot be opened, or has more pixels than allowed.
     """
+    path = Path(path)
     try:
         with path.open("rb") as file, _own_limit(), Image.open(file, formats=_known_formats()) as image:
             width, height = image.size

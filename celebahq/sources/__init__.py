@@ -1,0 +1,1 @@
+"""Folders on disk as sequences of items."""
