@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,8 @@ from celebahq.shards import (
     read_records,
 )
 
+MERGING = "merging"
+"""A file that is there from before the result appears until the job is removed."""
 SHARD_BYTES = 128 * 2**20  # of uncompressed images; what a compaction rewrites at a time
 SHARDS_AT_LEAST = 256  # so that every worker of a machine has something to do
 
@@ -49,12 +52,12 @@ class JobReport:
     scores: dict[int, float]  # of all finished items, where there are scores
     skipped: dict[int, str]  # item -> reason
     resumed: int  # items that earlier runs had finished
-    elapsed_sec: float
+    elapsed_sec: float  # of the last run, before writing
 
-    @property
+    @cached_property
     def ranking(self) -> list[int]:
-        """Kept items, the best first."""
-        return sorted(self.kept, key=lambda item: Rank.of(item, self.scores[item]), reverse=True)
+        """All items that have a score, the best first."""
+        return sorted(self.scores, key=lambda item: Rank.of(item, self.scores[item]), reverse=True)
 
 
 def run_job(
@@ -84,12 +87,10 @@ def run_job(
         ToolError: `out` exists; the folder holds a job with other parameters, or is in use; no item
             was finished.
     """
+    require_new_output(out)
     folder = work_folder(out)
     trash = folder.with_name(folder.name + ".trash")
     shutil.rmtree(trash, ignore_errors=True)
-    merging = folder / "merging"  # there from before `out` appears until the end: then `out` is ours
-    if not merging.exists():
-        refuse_existing(out)
     format_parameters = {"resolution": resolution, "channels": channels, "codec": codec}
     image_bytes = channels * resolution**2 * 4 // 3
     with Job(task, folder, keep=keep, parameters=format_parameters, item_bytes=image_bytes) as job:
@@ -99,12 +100,22 @@ def run_job(
             reasons = "; ".join(sorted(set(report.skipped.values()))[:3])
             raise ToolError(f"{out}: not written, for none of {report.total:,} items was finished: {reasons}")
         if not out.exists():
-            merging.touch()
+            (folder / MERGING).touch()
             _merge(job, report, out, {**format_parameters, "provenance": provenance})
         finish(report)
     os.replace(folder, trash)  # at once: half a folder would look like a job to continue
     shutil.rmtree(trash)
     return report
+
+
+def require_new_output(out: Path) -> None:
+    """Refuse to replace a file; one that this job made, and could not report on, is welcome.
+
+    Raises:
+        ToolError: It exists.
+    """
+    if not (work_folder(out) / MERGING).exists():
+        refuse_existing(out)
 
 
 def work_folder(out: Path) -> Path:
@@ -155,7 +166,6 @@ class Job:
             self._scan()
             self._stack = stack.pop_all()
         self._resumed = len(self.entries)
-        self._start = time.monotonic()
         return self
 
     def __exit__(
@@ -170,7 +180,9 @@ class Job:
             status(f"{self.task.name}: {self._resumed:,} of {len(self.task):,} were done before; going on")
         self._progress = Progress(self.task.name, len(self.task), done=self._resumed)
         with self._progress:
+            start = time.monotonic()
             engine.run(Work(self.task, self.folder, self._owner), missing, self)
+            self._elapsed_sec = time.monotonic() - start
 
     def records(self) -> Iterator[Record]:
         """All records of a completed job, in the order of the items."""
@@ -187,7 +199,7 @@ class Job:
             scores={item: entry.score for item, entry in finished.items() if entry.score is not None},
             skipped={item: entry.reason for item, entry in sorted(self.entries.items()) if entry.reason},
             resumed=self._resumed,
-            elapsed_sec=time.monotonic() - self._start,
+            elapsed_sec=self._elapsed_sec,
         )
 
     def floor(self) -> Rank | None:
@@ -264,7 +276,7 @@ def _merge(job: Job, report: JobReport, out: Path, writer_options: dict[str, Any
     from celebahq.pyramid import PyramidWriter
 
     kept = set(report.kept)
-    quality_rank = {item: rank for rank, item in enumerate(report.ranking)} if report.scores else {}
+    quality_rank = {item: rank for rank, item in enumerate(report.ranking)}
     with PyramidWriter(out, **writer_options) as writer, Progress("write", len(kept)) as progress:
         for record in job.records():
             item = record.entry.item

@@ -4,7 +4,7 @@ import base64
 import html
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class BuildReport:
     notices: Sequence[str]
     ranking: Sequence[Ranked]  # the best first
     skipped: Sequence[Skip]
+    errors: int  # how many of the skipped are failures, not choices
     elapsed_sec: float  # of the last run, where a build was continued
     images_per_sec: float  # of the last run
 
@@ -64,6 +65,7 @@ class BuildReport:
             "file": self.file,
             "parameters": self.parameters,
             "counts": self.counts,
+            "errors": self.errors,
             "notices": list(self.notices),
             "elapsed_sec": round(self.elapsed_sec, 1),
             "images_per_sec": round(self.images_per_sec, 3),
@@ -85,19 +87,15 @@ def report_paths(out: Path) -> tuple[Path, Path]:
     return plain, plain.with_suffix(".html")
 
 
-def write_report(
-    report: BuildReport, out: Path, best: Sequence[Tile], worst: Sequence[Tile], skipped: Sequence[Tile]
-) -> Path:
+def write_report(report: BuildReport, out: Path, sections: Mapping[str, Sequence[Tile]]) -> Path:
     """Write both files beside `out`; returns the page's path.
 
     Args:
-        best: Kept images in the order of quality, the best first.
-        worst: The lowest scores, the worst first.
-        skipped: Some of what was left out.
+        sections: Title -> pictures.
     """
     json_path, html_path = report_paths(out)
     write_json(json_path, report.to_json())
-    write_text(html_path, render_page(report, best, worst, skipped))
+    write_text(html_path, render_page(report, sections))
     return html_path
 
 
@@ -109,36 +107,27 @@ def summarize(scores: Sequence[float]) -> dict[str, float]:
     return dict(zip(["min", "p5", "median", "p95", "max"], map(float, values), strict=True))
 
 
-def render_page(
-    report: BuildReport, best: Sequence[Tile], worst: Sequence[Tile], skipped: Sequence[Tile]
-) -> str:
+def render_page(report: BuildReport, sections: Mapping[str, Sequence[Tile]]) -> str:
     """A page that needs no other file."""
     rate = f"{report.images_per_sec:.3g} images/s, {format_duration(report.elapsed_sec)} in the last run"
-    sections = [
+    parts = [
         f"<h1>{html.escape(report.file)}</h1>",
         f"<p>{rate}</p>",
         _table({what: f"{count:,}" for what, count in report.counts.items()}),
         *(f"<p class=notice>{html.escape(notice)}</p>" for notice in report.notices),
         "<h2>Quality scores</h2>",
         _histogram(report.ranking),
-        _section("Kept, the best first", best),
-        _section("The lowest scores, the worst first", worst),
-        "<h2>Left out</h2>",
+        *(_section(title, tiles) for title, tiles in sections.items() if tiles),
+        "<h2>Reasons for leaving out</h2>",
         _reasons(report.skipped),
-        _tiles(skipped),
         "<h2>Parameters</h2>",
         _table({name: str(value) for name, value in report.parameters.items()}),
     ]
-    title = html.escape(report.file)
-    return PAGE.format(title=title, body="\n".join(section for section in sections if section))
+    return PAGE.format(title=html.escape(report.file), body="\n".join(parts))
 
 
 def _section(title: str, tiles: Sequence[Tile]) -> str:
-    return f"<h2>{html.escape(title)}</h2>{_tiles(tiles)}" if tiles else ""
-
-
-def _tiles(tiles: Sequence[Tile]) -> str:
-    return f"<div class=tiles>{''.join(map(_tile, tiles))}</div>"
+    return f"<h2>{html.escape(title)}</h2><div class=tiles>{''.join(map(_tile, tiles))}</div>"
 
 
 def _tile(tile: Tile) -> str:

@@ -60,6 +60,10 @@ class Skipped:
     reason: str
 
 
+class StopJob(ToolError):
+    """Raised by a task that will not go on without an item: ends the job, which does that item again."""
+
+
 class Task(ABC):
     """What a job does to each item; picklable, the same result wherever and whenever it runs."""
 
@@ -157,9 +161,11 @@ def write_shard(
 
 
 def attempt(task: Task, index: int) -> Finished | Skipped:
-    """Do one item; whatever goes wrong with it is a reason, never the end of the job."""
+    """Do one item; whatever goes wrong with it is a reason, and not the end of the job unless it asks."""
     try:
         outcome = task.process(index)
+    except StopJob:
+        raise
     except (ToolError, OSError) as err:
         return Skipped(str(err))
     except Exception as err:  # a bug that one picture brings out must not end days of work
@@ -221,7 +227,7 @@ def encode_record(record: Record) -> bytes:
     entry = record.entry
     fields: dict[str, Any] = {"item": entry.item, "score": entry.score, "reason": entry.reason}
     fields |= {"meta": record.meta, "label": record.label, "sizes": [len(blob) for blob in record.blobs]}
-    head = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    head = json.dumps(fields, separators=(",", ":")).encode()  # ASCII: file names may not be UTF-8
     body = b"".join(record.blobs)
     return PREFIX.pack(MAGIC, len(head), len(body), zlib.crc32(head), zlib.crc32(body)) + head + body
 

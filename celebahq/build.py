@@ -1,0 +1,242 @@
+"""`celebahq build`: from in-the-wild photos to a ranked data set, in the paper's order.
+
+index -> restore -> align -> score -> rank and keep -> write. The first is `celebahq.build_index`; the
+per-image stages are the functions below, in that order; ranking, keeping and writing are the job's
+(`celebahq.job`), which makes all of it resumable.
+
+Source: Karras et al. 2018, section 6.3 and appendix C.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebahq.build_index import Source, index, without_path
+from celebahq.build_report import report_build
+from celebahq.console import status
+from celebahq.crop import CropPlan, enlarge, enlargement, finish_crop, plan_crop
+from celebahq.disk import require_space
+from celebahq.engine import choose_engine
+from celebahq.images import load_photo
+from celebahq.job import require_new_output, run_job, work_folder
+from celebahq.pyramid import encode_image
+from celebahq.report import BuildReport
+from celebahq.shards import Finished, Task
+from celebahq.sources.records import FaceIndex
+
+if TYPE_CHECKING:
+    from celebahq.restore.infer import Restorer
+
+Photo = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What `celebahq build` is asked for; the defaults are the command's."""
+
+    source: Source
+    out: Path
+    resolution: int = 1024
+    keep: int | None = None
+    jpeg_model: str = "jpeg"
+    sr_model: str = "sr4x"
+    sr_alpha: float = 1.0
+    sr_when: str = "needed"
+    device: str = "cpu"
+    codec: str = "gzip"
+    workers: int | None = None
+    cluster: str | None = None
+
+
+def build(options: BuildOptions) -> BuildReport:
+    """Make the data set, or continue making it, and report on it.
+
+    Raises:
+        ToolError: Something outside is missing: photos, annotations, networks, disk space.
+    """
+    require_new_output(options.out)
+    models = {"jpeg_model": describe_model(options.jpeg_model, 1.0)}
+    models["sr_model"] = describe_model(options.sr_model, options.sr_alpha)
+    engine = choose_engine(options.workers, options.cluster)
+    indexed = index(options.source, work_folder(options.out) / "index", engine)
+    task = FaceTask(indexed.faces, options, models)
+    notices = [*indexed.notices, *missing_stages(options)]
+    for notice in notices:
+        status(notice)
+    require_space(options.out, len(task), options.keep, options.resolution, options.codec)
+    reports: list[BuildReport] = []
+    run_job(
+        task,
+        options.out,
+        resolution=options.resolution,
+        engine=engine,
+        keep=options.keep,
+        codec=options.codec,
+        provenance=task.facts(),
+        finish=lambda job: reports.append(report_build(options.out, task.facts(), indexed, job, notices)),
+    )
+    return reports[0]
+
+
+class FaceTask(Task):
+    """The stages that look at one face at a time: restore, align, score, encode."""
+
+    name = "build"
+
+    def __init__(self, faces: FaceIndex, options: BuildOptions, models: dict[str, Any]) -> None:
+        self.faces, self.options, self.models = faces, options, models
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def item_name(self, index: int) -> str:
+        """The photo's path below the source folder."""
+        return self.faces.names[index]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """All that the images depend on."""
+        return self.facts() | {
+            "max_pixels": self.options.source.max_pixels,
+            "faces": listing_hash(self.faces),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """What the file's provenance says: parameters and models, nothing about machine or time."""
+        options = self.options
+        return {
+            "tool": f"celebahq-toolkit {version('celebahq-toolkit')}",
+            "command": "build",
+            **options.source.facts(),
+            "resolution": options.resolution,
+            "keep": options.keep,
+            **self.models,
+            "sr_when": options.sr_when,
+            "label_names": list(self.faces.label_names),
+        }
+
+    def start(self) -> None:
+        """Load the networks."""
+        options = self.options
+        self.jpeg = _load_model(options.jpeg_model, options.device, 1.0)
+        self.sr = _load_model(options.sr_model, options.device, options.sr_alpha)
+
+    def process(self, index: int) -> Finished:
+        """One face: the paper's steps in the paper's order."""
+        face, options = self.faces[index], self.options
+        with without_path(face.path):
+            photo = load_photo(face.path, orient=face.orient, max_pixels=options.source.max_pixels)
+        plan = plan_crop(photo.shape[0], photo.shape[1], face.landmarks)
+        restored = restore(photo, plan, self.jpeg, self.sr, options)
+        image = align(restored, plan, options.resolution)
+        score = score_image(image, plan.cut(photo))
+        meta = {
+            "source_name": face.name,
+            "orig_idx": face.index,
+            "landmarks": face.landmarks,
+            "quad": plan.quad,
+            "crop_side": plan.side * plan.shrink,
+            "jpeg_removal": restored.jpeg_removal,
+            "super_resolution": restored.super_resolution,
+        }
+        return Finished(encode_image(image.transpose(2, 0, 1), options.codec), meta, face.label, score)
+
+
+class Restored(NamedTuple):
+    """The part of a photo that a crop needs, after the networks; which of them ran, in words."""
+
+    picture: Photo
+    factor: int  # enlargement since `CropPlan.reduce`
+    jpeg_removal: str
+    super_resolution: str
+
+
+def restore(
+    photo: Photo, plan: CropPlan, jpeg: "Restorer | None", sr: "Restorer | None", options: BuildOptions
+) -> Restored:
+    """Remove JPEG artifacts, then enlarge by 4; only the part of the photo that the crop needs.
+
+    A crop that has the target's size already is not enlarged unless `sr_when` is `always`.
+    """
+    if sr is not None and options.sr_when == "needed" and plan.side >= options.resolution:
+        sr, reason = None, f"skipped: the crop of {plan.side:.0f} px is as large as the target"
+    else:
+        reason = sr.name if sr else "none"
+
+    # The second network sees a surround too, which the first one has to restore as well.
+    around = widen(plan, sr.network.halo if sr and plan.shrink == 1 else 0, photo)
+    piece = jpeg(photo, around) if jpeg else photo[around[0] : around[2], around[1] : around[3]]
+    top, left = plan.top - around[0], plan.left - around[1]
+    inner = (top, left, top + plan.bottom - plan.top, left + plan.right - plan.left)
+    if sr is None:
+        picture = plan.reduce(piece[inner[0] : inner[2], inner[1] : inner[3]])
+    elif plan.shrink == 1:
+        picture = sr(piece, inner)
+    else:
+        picture = sr(plan.reduce(piece))
+    return Restored(picture, sr.scale if sr else 1, jpeg.name if jpeg else "none", reason)
+
+
+def widen(plan: CropPlan, by: int, photo: Photo) -> tuple[int, int, int, int]:
+    """The plan's region and a surround as far as the photo reaches: top, left, bottom, right."""
+    height, width = photo.shape[:2]
+    return (
+        max(plan.top - by, 0),
+        max(plan.left - by, 0),
+        min(plan.bottom + by, height),
+        min(plan.right + by, width),
+    )
+
+
+def align(restored: Restored, plan: CropPlan, resolution: int) -> Photo:
+    """Crop, pad, turn and filter; what is still too small is enlarged by Lanczos. `(r, r, 3)` uint8."""
+    further = enlargement(plan.side * restored.factor, resolution)
+    return finish_crop(enlarge(restored.picture, further), plan, restored.factor * further, resolution)
+
+
+def score_image(image: Photo, region: Photo) -> float:
+    """Quality of an aligned image, less the block artifacts of the photo it comes from."""
+    return 0.0
+
+
+@lru_cache(maxsize=4)  # a cluster's workers start a task once per shard
+def _load_model(name: str, device: str, alpha: float) -> "Restorer | None":
+    if name == "none":
+        return None
+    from celebahq.restore.infer import load_restorer
+
+    return load_restorer(name, device, alpha=alpha)
+
+
+def describe_model(name: str, alpha: float) -> dict[str, str] | str:
+    """A network for the provenance: name (of the file, without its folder) and SHA-256.
+
+    Raises:
+        ToolError: There is no such network.
+    """
+    model = _load_model(name, "cpu", alpha)
+    return "none" if model is None else {"name": Path(model.name).name, "sha256": model.sha256}
+
+
+def missing_stages(options: BuildOptions) -> list[str]:
+    """What is not done to the photos, to be said aloud."""
+    notices = []
+    if options.jpeg_model == "none":
+        notices.append("--jpeg-model none: JPEG artifacts are not removed")
+    if options.sr_model == "none":
+        notices.append("--sr-model none: small faces are enlarged by Lanczos, no network")
+    return notices
+
+
+def listing_hash(faces: FaceIndex) -> str:
+    """SHA-256 of names, landmarks and labels."""
+    digest = hashlib.sha256("\n".join(faces.names).encode("utf-8", "surrogateescape"))
+    digest.update(faces.landmarks.tobytes())
+    if faces.labels is not None:
+        digest.update(faces.labels.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,191 @@
+"""The first stage of a build: which faces there are, from CelebA's annotations or found in a folder."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from celebahq.engine import Engine
+from celebahq.errors import ToolError
+from celebahq.faces import FaceFinder
+from celebahq.images import MAX_PIXELS
+from celebahq.job import Job
+from celebahq.report import Skip
+from celebahq.shards import Finished, Task
+from celebahq.sources.celeba_wild import index_celeba, missing_photos
+from celebahq.sources.photos import (
+    MIN_EYE_DISTANCE,
+    Duplicate,
+    PhotoFaces,
+    find_duplicates,
+    find_faces_in,
+    find_photos,
+    index_photos,
+)
+from celebahq.sources.records import FaceIndex
+
+
+@dataclass(frozen=True)
+class CelebaSource:
+    """CelebA's layout: in-the-wild photos with annotated landmarks."""
+
+    folder: Path
+    labels: tuple[str, ...] = ()
+    limit: int | None = None
+    max_pixels: int = MAX_PIXELS
+
+    def facts(self) -> dict[str, Any]:
+        """For the provenance."""
+        return {"source": "celeba", "landmarks": "annotated", "labels": list(self.labels)}
+
+
+@dataclass(frozen=True)
+class PhotoSource:
+    """Any folder of photos, in which faces are looked for."""
+
+    folder: Path
+    min_eye_distance: float = MIN_EYE_DISTANCE
+    detector_scale: float = 1.0
+    keep_duplicates: bool = False
+    limit: int | None = None
+    max_pixels: int = MAX_PIXELS
+
+    def facts(self) -> dict[str, Any]:
+        """For the provenance."""
+        return {
+            "source": "photos",
+            "landmarks": "dlib, 68 points",
+            "min_eye_distance": self.min_eye_distance,
+            "detector_scale": self.detector_scale,
+            "keep_duplicates": self.keep_duplicates,
+        }
+
+
+Source = CelebaSource | PhotoSource
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """The faces to build from, and what was left out on the way to them."""
+
+    faces: FaceIndex
+    counts: dict[str, int]  # photos, ... in the order of the stages
+    unreadable: list[Skip] = field(default_factory=list)  # errors: the exit status tells
+    left_out: list[Skip] = field(default_factory=list)  # no face, too small, there twice: no errors
+    notices: list[str] = field(default_factory=list)
+
+
+def index(source: Source, folder: Path, engine: Engine) -> Indexed:
+    """Find the faces of a source.
+
+    Args:
+        folder: Scratch of this stage, so that it need not be repeated.
+        engine: Who looks for faces.
+
+    Raises:
+        ToolError: There are none, or the source is incomplete; the message says what is missing.
+    """
+    if isinstance(source, CelebaSource):
+        return _index_celeba(source)
+    return _index_photos(source, folder, engine)
+
+
+def _index_celeba(source: CelebaSource) -> Indexed:
+    faces = index_celeba(source.folder, source.labels)[: source.limit]
+    missing = missing_photos(faces)
+    notices = []
+    if missing:
+        notices.append(
+            f"{faces.folder}: {len(missing):,} of {len(faces):,} annotated photos are missing: "
+            f"{', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}"
+        )
+    return Indexed(faces, {"annotated photos": len(faces)}, notices=notices)
+
+
+def _index_photos(source: PhotoSource, folder: Path, engine: Engine) -> Indexed:
+    task = FaceSearch(source)
+    with Job(task, folder) as job:
+        job.run(engine)
+        records = list(job.records())
+    found = [PhotoFaces(**record.meta) for record in records if record.entry.reason is None]
+    unreadable = [
+        Skip(task.item_name(record.entry.item), "read", record.entry.reason)
+        for record in records
+        if record.entry.reason is not None
+    ]
+    duplicates = find_duplicates(found)
+    faces = index_photos(source.folder, found, [] if source.keep_duplicates else duplicates)
+
+    faceless = [Skip(photo.name, "find faces", photo.why_none) for photo in found if not photo.faces]
+    repeated = [Skip(d.name, "duplicates", _describe(d)) for d in duplicates]
+    counts = {
+        "photos": len(task),
+        "unreadable photos": len(unreadable),
+        "photos without a face that is large enough": len(faceless),
+        "further faces that are too small": sum(photo.small_faces for photo in found if photo.faces),
+        "photos that repeat another one": len(duplicates),
+        "faces": len(faces),
+    }
+    notices = []
+    if duplicates and source.keep_duplicates:
+        notices.append(f"{len(duplicates):,} photos repeat another one and are kept (--keep-duplicates)")
+    return Indexed(
+        faces, counts, unreadable, faceless if source.keep_duplicates else faceless + repeated, notices
+    )
+
+
+def _describe(duplicate: Duplicate) -> str:
+    return f"{'the same file as' if duplicate.exact else 'the same picture as'} {duplicate.kept}"
+
+
+class FaceSearch(Task):
+    """Look for faces in every photo of a folder."""
+
+    name = "find faces"
+
+    def __init__(self, source: PhotoSource) -> None:
+        self.source = source
+        self.names = find_photos(source.folder)[: source.limit]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def item_name(self, index: int) -> str:
+        """The photo's path below the source folder."""
+        return self.names[index]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Parameters, names and sizes of the photos."""
+        listing = hashlib.sha256()
+        for name in self.names:
+            listing.update(os.fsencode(name) + f" {(self.source.folder / name).stat().st_size}\n".encode())
+        return {**self.source.facts(), "max_pixels": self.source.max_pixels, "photos": listing.hexdigest()}
+
+    def start(self) -> None:
+        """Load the detector."""
+        self._finder = FaceFinder(scale=self.source.detector_scale)
+
+    def process(self, index: int) -> Finished:
+        """The faces of one photo, as facts."""
+        source, name = self.source, self.names[index]
+        with without_path(source.folder / name):
+            found = find_faces_in(
+                source.folder,
+                name,
+                self._finder,
+                min_eye_distance=source.min_eye_distance,
+                max_pixels=source.max_pixels,
+            )
+        return Finished([], asdict(found))
+
+
+@contextmanager
+def without_path(path: Path) -> Iterator[None]:
+    """Leave the file's path out of the message, where the reason is listed beside its name."""
+    try:
+        yield
+    except ToolError as err:
+        raise ToolError(str(err).removeprefix(f"{path}: ")) from err

@@ -1,0 +1,101 @@
+"""From a finished build to its report: counts, ranking, and the pictures to look at."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from celebahq.build_index import Indexed
+from celebahq.crop import align_face
+from celebahq.errors import ToolError
+from celebahq.images import load_photo
+from celebahq.job import JobReport
+from celebahq.pyramid import PyramidReader
+from celebahq.report import TILE_PX, BuildReport, Ranked, Skip, Tile, write_report
+from celebahq.sources.records import FaceRecord
+
+BEST_TILES, WORST_TILES, SKIPPED_TILES = 48, 24, 24
+
+
+def report_build(
+    out: Path, parameters: dict[str, Any], indexed: Indexed, job: JobReport, notices: Sequence[str]
+) -> BuildReport:
+    """Collect what a build did and write it beside `out`."""
+    names = indexed.faces.names
+    kept = set(job.kept)
+    failed = [Skip(names[item], "build", reason) for item, reason in job.skipped.items()]
+    report = BuildReport(
+        file=out.name,
+        parameters=parameters,
+        counts={
+            **indexed.counts,
+            "skipped for an error": len(failed),
+            "left out by the ranking": len(job.ranking) - len(kept),
+            "kept": len(kept),
+        },
+        notices=notices,
+        ranking=[Ranked(names[item], job.scores[item], item in kept) for item in job.ranking],
+        skipped=[*indexed.unreadable, *indexed.left_out, *failed],
+        errors=len(indexed.unreadable) + len(failed),
+        elapsed_sec=job.elapsed_sec,
+        images_per_sec=(job.total - job.resumed) / max(job.elapsed_sec, 1e-9),
+    )
+    best, rejected = job.ranking[: len(kept)], job.ranking[len(kept) :]
+    evenly = np.linspace(0, len(best) - 1, min(BEST_TILES, len(best))).round().astype(int)
+    sections = {
+        "Kept, from the best to the worst": _image_tiles(out, job, [best[i] for i in evenly]),
+        "The lowest scores among the kept": _image_tiles(out, job, best[: -WORST_TILES - 1 : -1]),
+        "Left out by the ranking, the lowest scores first (not restored here)": [
+            _face_tile(indexed.faces[item], job.scores[item]) for item in rejected[: -WORST_TILES - 1 : -1]
+        ],
+        "Left out before the ranking": [
+            _photo_tile(indexed.faces.folder, skip) for skip in _varied(report.skipped, SKIPPED_TILES)
+        ],
+    }
+    write_report(report, out, sections)
+    return report
+
+
+def _image_tiles(out: Path, job: JobReport, items: Sequence[int]) -> list[Tile]:
+    """Images of the file with their rank and score."""
+    reader = PyramidReader(out)
+    positions = np.searchsorted(job.kept, items)
+    images = reader.read(positions, min(TILE_PX, reader.resolution))  # [n, 3, r, r]
+    ranks = {item: rank for rank, item in enumerate(job.ranking)}
+    return [
+        Tile(
+            image.transpose(1, 2, 0),
+            f"rank {ranks[item]:,}, score {job.scores[item]:.3f}, image {position:,}",
+        )
+        for item, position, image in zip(items, positions, images, strict=True)
+    ]
+
+
+def _face_tile(face: FaceRecord, score: float) -> Tile:
+    """A face that is not in the file, cropped anew."""
+    try:
+        picture = align_face(load_photo(face.path, orient=face.orient), face.landmarks, TILE_PX)
+    except ToolError:  # the photo was readable before; the page can do without it
+        picture = None
+    return Tile(picture, f"score {score:.3f}, {face.name}")
+
+
+def _photo_tile(folder: Path, skip: Skip) -> Tile:
+    """The photo itself, where it can be read."""
+    try:
+        picture = load_photo(folder / skip.name)
+    except ToolError:
+        picture = None
+    return Tile(picture, f"{skip.name}: {skip.reason}")
+
+
+def _varied(skips: Sequence[Skip], most: int) -> list[Skip]:
+    """Some of the skips, of every reason one before any has two."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for position, skip in enumerate(skips):
+        turns.append((seen[skip.reason], position))
+        seen[skip.reason] += 1
+    return [skips[position] for _, position in sorted(turns)[:most]]

@@ -1,0 +1,49 @@
+"""Is there room for a long job's result and scratch?"""
+
+import shutil
+from pathlib import Path
+
+from celebahq.console import status
+from celebahq.errors import ToolError
+from celebahq.job import work_folder
+
+COMPRESSED_PART = 0.8  # of the bytes of the pixels; enlarged and soft pictures need half of it
+
+
+def require_space(out: Path, images: int, keep: int | None, resolution: int, codec: str) -> None:
+    """State the space that a job's images need at most, and refuse to begin without it.
+
+    Args:
+        out: The file to be; its scratch lies beside it.
+        images: Number of items.
+        keep: How many of them enter the file, all if None.
+
+    Raises:
+        ToolError: The disk has less.
+    """
+    kept = min(keep or images, images)
+    file_bytes = kept * 4 * resolution**2 * (1.0 if codec == "none" else COMPRESSED_PART)
+    # Until the ranking is known, the scratch holds images that will not be kept: as many again at most.
+    scratch_bytes = file_bytes * (2 if kept < images else 1)
+    present = sum(log.stat().st_size for log in work_folder(out).glob("shard-*"))
+    needed = max(scratch_bytes - present, 0) + file_bytes
+    out.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(out.parent).free
+    status(
+        f"{out}: at most {format_bytes(file_bytes)} for {kept:,} images, and until it is complete "
+        f"{format_bytes(scratch_bytes)} of scratch in {work_folder(out).name}; {format_bytes(free)} are free"
+    )
+    if needed > free:
+        raise ToolError(
+            f"{out.parent}: {format_bytes(needed)} are needed, {format_bytes(free)} are free; make room, "
+            "choose another disk for the output, or fewer images or a lower resolution"
+        )
+
+
+def format_bytes(count: float) -> str:
+    """A size as people write it: `1.5 MB`, `120 GB`."""
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+    return f"{count / 1000:.3g} TB"
