@@ -115,6 +115,25 @@ ANY_PATH = click.Path(exists=True, path_type=Path)
 NEW_PATH = click.Path(path_type=Path)
 
 
+HIGHEST_INDEX = 9_999_999
+
+
+def parse_indices(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
+    """Callback of an option: numbers and ranges with both ends, as in `0-99,205`, as a sorted list."""
+    if value is None:
+        return None
+    indices: set[int] = set()
+    for part in value.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise click.BadParameter(f"'{part}' is not a number or a range such as 0-99", ctx, param)
+        start, stop = int(first), int(last or first)
+        if not start <= stop <= HIGHEST_INDEX:
+            raise click.BadParameter(f"'{part}' must run upwards, to {HIGHEST_INDEX} at most", ctx, param)
+        indices.update(range(start, stop + 1))
+    return sorted(indices)
+
+
 class Progress:
     """Rate, ETA and skipped count of one stage, on stderr.
 

@@ -49,12 +49,16 @@ def read_image_list(path: Path) -> list[PublishedImage]:
         raise FormatError(f"{path}: not a list of images") from None
     names = header.split()
     if sorted(names) != sorted(COLUMNS):
-        raise FormatError(f"{path}: line 1 must name the columns {' '.join(COLUMNS)}, not '{header.strip()[:60]}'")
+        raise FormatError(
+            f"{path}: line 1 must name the columns {' '.join(COLUMNS)}, not '{header.strip()[:60]}'"
+        )
     images = []
     for number, line in enumerate(lines, start=2):
         fields = dict(zip(names, line.split(), strict=False))
         values = [fields.get(name, "") for name in COLUMNS]
-        if not all(re.fullmatch(pattern, value, re.ASCII) for pattern, value in zip(PATTERNS, values, strict=True)):
+        if not all(
+            re.fullmatch(pattern, value, re.ASCII) for pattern, value in zip(PATTERNS, values, strict=True)
+        ):
             raise FormatError(f"{path}: line {number} must be {' '.join(COLUMNS)}, not '{line.strip()[:60]}'")
         images.append(PublishedImage(int(values[0]), int(values[1]), *values[2:]))
     if not images or len({image.idx for image in images}) != len(images):

@@ -1,0 +1,284 @@
+"""`celebahq reconstruct`: the published CelebA-HQ, bit for bit, from CelebA's photos and the deltas.
+
+self-tests -> align as in 2017 -> add the delta -> check -> write. Every image has two published checksums,
+one before and one after its delta; one that fails either is not written.
+
+Source: Karras et al. 2018, appendix C, and the files that its authors published.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from celebahq.console import status
+from celebahq.disk import require_space
+from celebahq.engine import choose_engine
+from celebahq.errors import FormatError, MissingExtraError, ToolError
+from celebahq.files import md5_file, write_json
+from celebahq.job import JobReport, run_job
+from celebahq.legacy.align import SIDE, legacy_align
+from celebahq.legacy.delta import decrypt_delta, read_token
+from celebahq.legacy.jpeg import decode_jpeg
+from celebahq.pyramid import encode_image
+from celebahq.shards import Finished, StopJob, Task
+from celebahq.sources.celeba_wild import LANDMARKS, index_celeba
+from celebahq.sources.published import IMAGE_LIST, PublishedImage, find_missing_deltas, read_image_list
+from celebahq.sources.records import FaceIndex
+
+FIRST_PHOTO = "000001.jpg"
+FIRST_PHOTO_MD5 = "9cad8178d6cb0196b36f7b34bc5eb6d3"  # of its pixels, HWC
+LANDMARKS_MD5 = "063ee6ddb681f96bc9ca28c6febb9d1a"
+IMAGE_LIST_MD5 = "de6acbbe07e8d150ad79b6ffe7d016b3"
+
+SELF_TEST_SKIPPED = (
+    "self-test skipped: whether these are the published image_list.txt, landmarks and photos was not asked; "
+    "each image is still checked against image_list.txt"
+)
+
+
+@dataclass(frozen=True)
+class ReconstructOptions:
+    """What `celebahq reconstruct` is asked for."""
+
+    celeba_dir: Path
+    """CelebA's layout: `img_celeba` (or `Img/img_celeba`) and `Anno`."""
+    delta_dir: Path
+    """`image_list.txt` and the zips."""
+    out: Path
+    indices: Sequence[int] | None = None
+    """Which images, by `idx`; all unless told."""
+    strict: bool = False
+    """Stop at the first image that fails."""
+    self_test: bool = True
+    """Check that the input is the published one, where that is known in advance."""
+    codec: str = "gzip"
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class ReconstructReport:
+    """What was written, and what was not and why."""
+
+    file: str
+    written: int
+    failed: dict[str, str]
+    """The photo's name -> what differed."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as one JSON object."""
+        return {"file": self.file, "written": self.written, "failed": self.failed}
+
+
+def reconstruct(options: ReconstructOptions) -> ReconstructReport:
+    """Write the published images into a pyramid file, or continue doing so; `OUT.report.json` beside it.
+
+    Raises:
+        ToolError: Some input is missing or is not the published one.
+        StopJob: An image failed and `strict` was asked for; what is finished is kept.
+    """
+    require_extras()
+    images = choose_images(read_image_list(options.delta_dir / IMAGE_LIST), options)
+    faces = index_celeba(options.celeba_dir)
+    check_input(options, images, faces)
+    task = ReconstructTask(options, images, faces)
+    require_space(options.out, len(task), None, SIDE, options.codec)
+
+    reports: list[ReconstructReport] = []
+
+    def finish(job: JobReport) -> None:
+        failed = {images[item].orig_file: reason for item, reason in job.skipped.items()}
+        reports.append(ReconstructReport(options.out.name, len(job.kept), failed))
+        write_json(report_path(options.out), reports[0].to_json())
+
+    run_job(
+        task,
+        options.out,
+        resolution=SIDE,
+        engine=choose_engine(options.workers),
+        codec=options.codec,
+        provenance=task.facts(),
+        finish=finish,
+    )
+    return reports[0]
+
+
+def report_path(out: Path) -> Path:
+    """Where the report on `out` goes."""
+    return out.with_name(out.name + ".report.json")
+
+
+def require_extras() -> None:
+    """Raise `MissingExtraError` now rather than at each of 30,000 images."""
+    for package in ("jpeglib", "cryptography"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "reconstruct", "celebahq reconstruct")
+
+
+def choose_images(listed: list[PublishedImage], options: ReconstructOptions) -> list[PublishedImage]:
+    """Those of `--indices`, or all; in the order of `idx`."""
+    if options.indices is None:
+        return listed
+    wanted = set(options.indices)
+    absent = sorted(wanted - {image.idx for image in listed})
+    if absent:
+        raise ToolError(f"--indices: {IMAGE_LIST} has no image {absent[0]}; it lists {len(listed):,}")
+    return [image for image in listed if image.idx in wanted]
+
+
+def check_input(options: ReconstructOptions, images: Sequence[PublishedImage], faces: FaceIndex) -> None:
+    """Find out before hours of work what would make images fail; every problem is said.
+
+    Raises:
+        ToolError: There are problems.
+    """
+    problems = [
+        *find_differing_landmarks(images, faces),
+        *find_missing_photos(images, faces.folder),
+        *find_missing_deltas(options.delta_dir, images),
+    ]
+    if options.self_test:
+        problems += self_test(options, faces.folder)
+    else:
+        status(SELF_TEST_SKIPPED)
+    for problem in problems[:-1]:
+        status(problem)
+    if problems:
+        raise ToolError(problems[-1])
+    status(f"{len(images):,} images to reconstruct: their photos, landmarks and deltas are there")
+
+
+def find_differing_landmarks(images: Sequence[PublishedImage], faces: FaceIndex) -> list[str]:
+    """Whether the landmark file's lines are those that `image_list.txt` means."""
+    for image in images:
+        found = faces.names[image.orig_idx] if image.orig_idx < len(faces) else "missing"
+        if found != image.orig_file:
+            line = image.orig_idx + 3
+            return [
+                f"{LANDMARKS}: line {line} should be of {image.orig_file}, but is {found}; get the file again"
+            ]
+    return []
+
+
+def find_missing_photos(images: Sequence[PublishedImage], folder: Path) -> list[str]:
+    """Photos that are not in the folder, as one sentence."""
+    missing = [image.orig_file for image in images if not (folder / image.orig_file).is_file()]
+    if not missing:
+        return []
+    return [
+        f"{folder}: lacks {len(missing):,} of {len(images):,} photos ({missing[0]}, ...); unpack CelebA again"
+    ]
+
+
+def self_test(options: ReconstructOptions, photo_folder: Path) -> list[str]:
+    """Compare with the published files' checksums, and decode one photo; what differs, in sentences."""
+    problems = []
+    for path, expected in (
+        (options.delta_dir / IMAGE_LIST, IMAGE_LIST_MD5),
+        (options.celeba_dir / LANDMARKS, LANDMARKS_MD5),
+    ):
+        if (found := md5_file(path)) != expected:
+            problems.append(f"{path}: not the published file (MD5 {found}, expected {expected})")
+    path = photo_folder / FIRST_PHOTO
+    try:
+        found = md5_array(decode_jpeg(path))
+    except ToolError as err:
+        problems.append(str(err))
+    else:
+        if found != FIRST_PHOTO_MD5:
+            problems.append(
+                f"{path}: decodes to pixels with MD5 {found}, expected {FIRST_PHOTO_MD5}: not the "
+                "in-the-wild photo, or not decoded as IJG libjpeg 8d does"
+            )
+    return problems
+
+
+def md5_array(array: npt.NDArray[Any]) -> str:
+    """MD5 of an array's bytes in C order."""
+    return hashlib.md5(np.ascontiguousarray(array).data, usedforsecurity=False).hexdigest()
+
+
+class ReconstructTask(Task):
+    """One published image at a time."""
+
+    name = "reconstruct"
+
+    def __init__(
+        self, options: ReconstructOptions, images: Sequence[PublishedImage], faces: FaceIndex
+    ) -> None:
+        self.options, self.images = options, images
+        self.photo_folder = faces.folder
+        self.landmarks = faces.landmarks[[image.orig_idx for image in images]]  # [N, 5, 2]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def item_name(self, index: int) -> str:
+        """The photo's name."""
+        return self.images[index].orig_file
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the images depend on, and whether failures are final."""
+        lines = "\n".join(" ".join(map(str, image)) for image in self.images)
+        return self.facts() | {
+            "strict": self.options.strict,
+            "images_md5": hashlib.md5(lines.encode(), usedforsecurity=False).hexdigest(),
+            "landmarks_md5": md5_array(self.landmarks),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """What the file's provenance says."""
+        return {
+            "tool": f"celebahq-toolkit {version('celebahq-toolkit')}",
+            "command": "reconstruct",
+            "image_list_md5": md5_file(self.options.delta_dir / IMAGE_LIST),
+            "images": len(self.images),
+        }
+
+    def process(self, index: int) -> Finished:
+        """Align, add the delta, check both."""
+        image = self.images[index]
+        try:
+            pixels = restore_published(
+                image, self.photo_folder / image.orig_file, self.landmarks[index], self.options.delta_dir
+            )
+        except (ToolError, OSError) as err:
+            if self.options.strict:
+                raise StopJob(f"{image.orig_file} (image {image.idx}): {err}") from err
+            raise
+        meta = {
+            "idx": image.idx,
+            "orig_idx": image.orig_idx,
+            "source_name": image.orig_file,
+            "landmarks": self.landmarks[index],
+        }
+        return Finished(encode_image(pixels, self.options.codec), meta)
+
+
+def restore_published(
+    image: PublishedImage, photo: Path, landmarks: npt.ArrayLike, delta_dir: Path
+) -> npt.NDArray[np.uint8]:
+    """The published image, `[3, 1024, 1024]` uint8.
+
+    Raises:
+        FormatError: A checksum differs; the message says which, and what that means.
+    """
+    aligned = np.ascontiguousarray(legacy_align(photo, landmarks).transpose(2, 0, 1))
+    if (found := md5_array(aligned)) != image.proc_md5:
+        raise FormatError(
+            f"proc_md5 differs ({found}, listed {image.proc_md5}): "
+            "another photo, or other landmarks, than in 2017"
+        )
+    delta = decrypt_delta(read_token(delta_dir, image.idx), photo.read_bytes(), image.orig_file)
+    final = aligned + delta  # uint8: modulo 256
+    if (found := md5_array(final)) != image.final_md5:
+        raise FormatError(
+            f"final_md5 differs ({found}, listed {image.final_md5}): the delta is another image's"
+        )
+    return final
