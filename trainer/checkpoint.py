@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from celebahq.errors import FormatError, ToolError
@@ -47,7 +47,7 @@ def write_tensors(
     }
     header = {"format": format_name, "format_version": str(FORMAT_VERSION), "facts": json.dumps(facts)}
     with atomic_path(path) as partial:
-        save_file(tensors, partial, metadata=header)
+        partial.write_bytes(save(tensors, metadata=header))
 
 
 def read_tensors(path: Path, format_name: str) -> TensorFile:
@@ -116,14 +116,10 @@ def latest_state(run: Path) -> Path:
     return found[-1]
 
 
-def prune_states(run: Path, *, keep_last: int, keep_every: int) -> None:
-    """Delete old states, but the newest `keep_last` and each one whose ordinal is a multiple of `keep_every`.
-
-    The ordinal is the tick that the file's header names, so that pruning does not depend on what was pruned
-    before; 0 keeps none of the older ones.
-    """
+def prune_states(run: Path, *, keep_last: int, keep_every_ticks: int) -> None:
+    """Delete all but the newest `keep_last` and those of ticks that `keep_every_ticks` divides (0: none)."""
     for path in states(run)[:-keep_last]:
-        if not (keep_every and _tick_of(path) % keep_every == 0):
+        if not (keep_every_ticks and _tick_of(path) % keep_every_ticks == 0):
             path.unlink()
 
 

@@ -10,11 +10,10 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
-from celebahq.pyramid import PyramidReader
 from torch import Tensor
 
 from celebahq.errors import ToolError
+from celebahq.pyramid import PyramidReader
 from trainer.randomness import Indices, Stream, keyed_bits, keyed_choice, keyed_permutation
 
 READ_AHEAD = 4  # minibatches
@@ -38,11 +37,13 @@ class TrainingData:
     depends on neither threads nor processes, and a resumed run continues in mid-epoch.
     """
 
-    def __init__(self, path: Path, *, seed: int, mirror: bool, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, path: Path, *, seed: int, mirror: bool, use_labels: bool = True, cache_bytes: int = CACHE_BYTES
+    ) -> None:
         """Open the file; nothing is read before `configure`."""
         self.reader = PyramidReader(path)
         self.seed, self.mirror, self.cache_bytes = seed, mirror, cache_bytes
-        self.labels = self.reader.labels  # (N, L) float32 or None
+        self.labels = self.reader.labels if use_labels else None  # [N, L] float32
         if len(self.reader) == 0:
             raise ToolError(f"{path}: holds no images")
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="reals")
@@ -55,11 +56,6 @@ class TrainingData:
 
     def __len__(self) -> int:
         return len(self.reader)
-
-    @property
-    def label_size(self) -> int:
-        """Length of a label row; 0 without labels."""
-        return 0 if self.labels is None else int(self.labels.shape[1])
 
     def configure(self, resolution: int, minibatch: int, rows: Indices) -> None:
         """Say what the coming minibatches look like.
@@ -101,6 +97,10 @@ class TrainingData:
             chosen[here] = self._epoch_order(int(epoch))[positions[here] % count]
         return chosen
 
+    def first_images(self, count: int, resolution: int) -> Tensor:
+        """The images at the first positions, not mirrored: `[count, C, r, r]` uint8."""
+        return torch.from_numpy(self.reader.read(self.indices(np.arange(count)), resolution))
+
     def drawn_labels(self, stream: Stream, positions: Indices) -> Tensor | None:
         """Labels for generated images, rows of the data set drawn at random: `[n, L]` or None."""
         if self.labels is None:
@@ -108,9 +108,10 @@ class TrainingData:
         return torch.from_numpy(self.labels[keyed_choice(self.seed, stream, positions, len(self))])
 
     def close(self) -> None:
-        """Stop reading ahead."""
+        """Stop reading ahead and close the file."""
         self._forget_read_ahead()
         self._executor.shutdown()
+        self.reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -158,21 +159,6 @@ class TrainingData:
         self._executor.submit(int).result()
 
 
-def fade_reals(images: Tensor, lod: float) -> Tensor:
-    """Real images as the networks see them at a fractional level of detail.
-
-    Args:
-        images: `[N, C, r, r]` uint8, the pyramid level floor(lod).
-        lod: Level of detail; with t its fraction, x becomes (1 - t) x + t up2(down2(x)).
-
-    Returns:
-        `[N, C, r, r]` float32 in -1 .. 1.
-
-    Source: `process_reals` of the TensorFlow original, which fades in float.
-    """
-    x = images.to(torch.float32) * (2.0 / 255.0) - 1.0
-    t = lod - int(lod)
-    if t == 0.0 or x.shape[-1] == 1:
-        return x
-    coarse = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="nearest")
-    return x + (coarse - x) * t
+def to_network_range(images: Tensor) -> Tensor:
+    """uint8 0 .. 255 to float32 -1 .. 1."""
+    return images.to(torch.float32) * (2.0 / 255.0) - 1.0

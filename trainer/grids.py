@@ -23,9 +23,9 @@ def enlarge(images: Tensor, resolution: int) -> Tensor:
 
 
 def grid_shape(resolution: int) -> tuple[int, int]:
-    """Columns and rows that fill about 1920 x 1080 pixels, as the TensorFlow original lays out its grids."""
-    columns = min(max(1920 // resolution, 3), 32)
-    rows = min(max(1080 // resolution, 2), 32)
+    """Columns and rows that fill about 1920 x 1080 pixels, as the Theano original lays out its grids."""
+    columns = min(max(1920 // resolution, 3), 16)
+    rows = min(max(1080 // resolution, 2), 16)
     return columns, rows
 
 

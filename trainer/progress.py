@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -110,7 +110,7 @@ class TimeLeft:
     """
 
     def __init__(
-        self, resolution_at: Callable[[float], int], cost: dict[int, float], total_kimg: float
+        self, resolution_at: Callable[[float], int], cost: Mapping[int, float], total_kimg: float
     ) -> None:
         """Args: `resolution_at(kimg)` is the schedule; `cost` is the arithmetic per image."""
         self.resolution_at, self.cost, self.total_kimg = resolution_at, cost, total_kimg

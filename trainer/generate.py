@@ -1,0 +1,80 @@
+"""Generated images into a folder, a zip file or an HDF5 pyramid."""
+
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from celebahq.console import Progress
+from celebahq.errors import ToolError
+from celebahq.files import atomic_path
+from celebahq.pyramid import PyramidWriter
+from trainer.snapshot import Snapshot, block_size
+
+Pixels = npt.NDArray[np.uint8]
+Sink = Callable[[int, Pixels], None]
+
+
+def generate_to(snapshot: Snapshot, out: Path, *, num: int, seed: int, provenance: dict[str, Any]) -> None:
+    """Write images 0 .. num-1 of a seed.
+
+    Args:
+        snapshot: The generator.
+        out: `*.h5`: a pyramid; `*.zip`: PNG files in a zip; anything else: a folder of PNG files.
+        num: How many.
+        seed: Key of all images.
+        provenance: Facts kept in the pyramid file.
+
+    Raises:
+        ToolError: `out` exists already.
+    """
+    if out.exists():
+        raise ToolError(f"{out}: exists already; choose another name")
+    size = block_size(snapshot.resolution)
+    with _open_sink(snapshot, out, provenance) as write, Progress("generate", num) as progress:
+        for first in range(0, num, size):
+            last = min(first + size, num)
+            write(first, snapshot.generate(seed, range(first, last)).numpy())
+            progress.advance(last - first)
+
+
+@contextmanager
+def _open_sink(snapshot: Snapshot, out: Path, provenance: dict[str, Any]) -> Iterator[Sink]:
+    if out.suffix in (".h5", ".hdf5"):
+        channels = snapshot.config.generator.channels
+        with PyramidWriter(out, snapshot.resolution, channels, provenance=provenance) as pyramid:
+            yield lambda _, images: pyramid.append(images)
+    elif out.suffix == ".zip":
+        with atomic_path(out) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+            yield lambda first, images: _write_pngs(first, images, archive.writestr)
+    else:
+        # A folder appears under its name when it is complete, as a file does.
+        partial = out.with_name(out.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield lambda first, images: _write_pngs(
+            first, images, lambda name, data: (partial / name).write_bytes(data)
+        )
+        os.replace(partial, out)
+
+
+def _write_pngs(first: int, images: Pixels, write: Callable[[str, bytes], object]) -> None:
+    for offset, image in enumerate(images):
+        write(f"{first + offset:08d}.png", encode_png(image))
+
+
+def encode_png(image: Pixels) -> bytes:
+    """One `[C, H, W]` uint8 image (C = 1 or 3) as PNG."""
+    from PIL import Image
+
+    pixels = image[0] if image.shape[0] == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -1,0 +1,89 @@
+"""The training loop [Karras et al. 2018, sections 2-4 and appendix A]: one readable sequence."""
+
+import torch
+
+from celebahq.errors import ToolError
+from trainer.data import TrainingData
+from trainer.distributed import World, any_rank
+from trainer.ema import update_average
+from trainer.interrupt import Interrupt
+from trainer.maintenance import Maintenance
+from trainer.runs import Run
+from trainer.schedule import TrainingSchedule
+from trainer.state import TrainingState, save_state
+from trainer.steps import Steps
+
+
+class NonFiniteError(ToolError):
+    """A loss or a gradient is infinite or not a number."""
+
+
+def train(
+    run: Run,
+    state: TrainingState,
+    data: TrainingData,
+    maintenance: Maintenance,
+    device: torch.device,
+    world: World,
+) -> None:
+    """Train from the given state until the run's `total_kimg` images were shown.
+
+    Raises:
+        NonFiniteError: A loss or gradient is not finite, and `train.on_nan` is "stop"; the state was saved.
+        KeyboardInterrupt: Interrupted; the state was saved.
+    """
+    config = run.config
+    schedule = TrainingSchedule(config.schedule)
+    steps = Steps(config, state, data, device, world)
+    total_nimg = round(config.train.total_kimg * 1000)
+
+    maintenance.at_start()
+    with Interrupt() as interrupt:
+        while state.nimg < total_nimg:
+            # Look up the schedule; forget Adam's moments at both ends of a fade.
+            phase = schedule.at(state.nimg / 1000)
+            if config.train.reset_optimizers and phase.resets_optimizer(schedule.at(state.phase_nimg / 1000)):
+                state.G_adam.reset()
+                state.D_adam.reset()
+            state.phase_nimg = state.nimg
+            steps.configure(phase)
+
+            for _ in range(config.train.minibatch_repeats):
+                # Train the discriminator on the next reals. A joint step takes G's gradients here as well,
+                # from the same latents and the same discriminator.
+                for _ in range(config.train.d_repeats):
+                    means = steps.discriminator_gradients()
+                    joint_means = steps.generator_gradients() if config.train.joint_step else {}
+                    if not steps.apply(state.D_adam, means):
+                        skip_or_stop("D", run, state, world)
+                    steps.adapt_noise(means["loss_D"])
+                    state.nimg += phase.minibatch
+
+                # Average the generator, then train it on fresh latents.
+                update_average(state.Gs, state.G, config.train.ema_beta)
+                means = joint_means or steps.generator_gradients()
+                if not steps.apply(state.G_adam, means):
+                    skip_or_stop("G", run, state, world)
+
+            # Once per tick: report, images, snapshots, state.
+            finished = state.nimg >= total_nimg
+            if finished or state.nimg - state.tick_nimg >= phase.tick_kimg * 1000:
+                maintenance.tick(phase, steps.averages.take(), last=finished)
+
+            # Leave when asked to, with everything saved.
+            if any_rank(interrupt.requested, world, device) and not finished:
+                maintenance.save_state()
+                raise KeyboardInterrupt
+
+
+def skip_or_stop(network: str, run: Run, state: TrainingState, world: World) -> None:
+    """Count a step that was not applied because its loss or gradients are not finite, or end the run."""
+    state.skipped_steps += 1
+    if run.config.train.on_nan == "skip":
+        return
+    if world.is_main:
+        save_state(run.folder, state)
+    raise NonFiniteError(
+        f"{run.folder}: {network}'s loss or gradients are not finite after {state.nimg / 1000:.1f} kimg; the "
+        f"state before that step is saved, `trainer resume {run.folder} --on-nan skip` leaves such steps out"
+    )

@@ -1,0 +1,178 @@
+"""What happens between ticks: figures, grids, snapshots, training states."""
+
+import copy
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+
+from trainer.batchnorm import freeze_batch_statistics
+from trainer.checkpoint import prune_states, snapshot_path
+from trainer.data import TrainingData
+from trainer.distributed import World, check_replicas, wait_for_all
+from trainer.footprint import StepCost
+from trainer.grids import enlarge, grid_shape, image_grid, save_png
+from trainer.progress import Clock, Report, TimeLeft, peak_memory_gb
+from trainer.randomness import Stream
+from trainer.runs import Run
+from trainer.schedule import Phase, TrainingSchedule
+from trainer.snapshot import Snapshot, save_snapshot
+from trainer.state import TrainingState, save_state
+
+GRID_SEED = 0
+BATCH_NORM_SEED = 1
+BATCH_NORM_LATENTS = 10_000
+GRID_BATCH_NORM_LATENTS = 1_000  # a grid need not be as exact as a snapshot
+BATCH_NORM_MINIBATCH = 100
+LABEL_ROWS = 1024  # of the data set, kept in snapshots for drawing labels
+
+
+class Maintenance:
+    """Keeps a run's folder up to date; only rank 0 writes.
+
+    Nothing here changes the training state but its tick counters, so a run that is killed and continued
+    ends in the same weights.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        state: TrainingState,
+        data: TrainingData,
+        schedule: TrainingSchedule,
+        costs: dict[int, StepCost],
+        device: torch.device,
+        world: World,
+    ) -> None:
+        self.run, self.state, self.data = run, state, data
+        self.schedule, self.device, self.world = schedule, device, world
+        self.report = Report(run.folder, nimg=state.nimg, is_main=world.is_main)
+        total_kimg = run.config.train.total_kimg
+        flops = {resolution: cost.flops for resolution, cost in costs.items()}
+        self.time_left = TimeLeft(lambda kimg: schedule.at(kimg).resolution, flops, total_kimg)
+        self.label_rows = keyed_label_rows(data)
+        self.clock = Clock()
+        self.clock_nimg = state.nimg
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.report.__exit__(kind, value, trace)
+
+    def at_start(self) -> None:
+        """Save what a run begins with: the reals' grid, the untrained network, and a first state."""
+        if self.state.nimg == 0 and self.world.is_main:
+            self.save_reals()
+            self.save_fakes()
+            self.save_snapshot()
+            save_state(self.run.folder, self.state)
+        wait_for_all(self.world)
+        self.clock.restart()
+
+    def tick(self, phase: Phase, means: dict[str, float], *, last: bool) -> None:
+        """Report one tick and save what is due."""
+        state, snapshot = self.state, self.run.config.snapshot
+        state.tick += 1
+        state.tick_nimg = state.nimg
+        check_replicas(state.G, self.world)
+        self._report(phase, means)
+        if self.world.is_main:
+            if last or state.tick % snapshot.image_ticks == 0:
+                self.save_fakes()
+            if last or state.tick % snapshot.network_ticks == 0:
+                self.save_snapshot()
+            if last or state.tick % snapshot.state_ticks == 0:
+                save_state(self.run.folder, state)
+                prune_states(
+                    self.run.folder,
+                    keep_last=snapshot.keep_last,
+                    keep_every_ticks=snapshot.keep_every * snapshot.state_ticks,
+                )
+        wait_for_all(self.world)
+        self.clock.restart()
+        self.clock_nimg = state.nimg
+
+    def save_reals(self) -> None:
+        """`reals.png`: images of the data set at full resolution."""
+        resolution = self.run.config.schedule.resolution
+        columns, rows = grid_shape(resolution)
+        images = self.data.reader.read(np.arange(columns * rows) % len(self.data), resolution)
+        save_png(self.run.folder / "reals.png", image_grid(torch.from_numpy(images), columns))
+
+    def save_fakes(self) -> None:
+        """`fakesNNNNNN.png` (kimg): the same latents throughout the run, enlarged to full resolution."""
+        resolution = self.run.config.schedule.resolution
+        columns, rows = grid_shape(resolution)
+        images = self._averaged(GRID_BATCH_NORM_LATENTS).generate(GRID_SEED, range(columns * rows))
+        name = f"fakes{self.state.nimg // 1000:06d}.png"
+        save_png(self.run.folder / name, image_grid(enlarge(images, resolution), columns))
+
+    def save_state(self) -> None:
+        """The training state, between ticks."""
+        if self.world.is_main:
+            save_state(self.run.folder, self.state)
+        wait_for_all(self.world)
+
+    def save_snapshot(self) -> None:
+        """The averaged generator, for `trainer generate` and `trainer evaluate`."""
+        save_snapshot(snapshot_path(self.run.folder, self.state.nimg), self._averaged(BATCH_NORM_LATENTS))
+
+    def _averaged(self, batch_norm_latents: int) -> Snapshot:
+        """The averaged generator as it is used afterwards: on statistics frozen from seeded latents."""
+        config = self.run.config
+        generator = self.state.Gs
+        if config.generator.use_batchnorm:
+            generator = copy.deepcopy(generator)
+        snapshot = Snapshot(
+            generator=generator,
+            config=config,
+            nimg=self.state.nimg,
+            lod=self.schedule.at(self.state.phase_nimg / 1000).lod,
+            label_rows=self.label_rows,
+        )
+        starts = range(0, batch_norm_latents, BATCH_NORM_MINIBATCH)
+        minibatches = (range(start, start + BATCH_NORM_MINIBATCH) for start in starts)
+        freeze_batch_statistics(
+            generator,
+            (
+                (snapshot.latents(BATCH_NORM_SEED, indices), snapshot.labels(BATCH_NORM_SEED, indices))
+                for indices in minibatches
+            ),
+            snapshot.lod,
+        )
+        return snapshot
+
+    def _report(self, phase: Phase, means: dict[str, float]) -> None:
+        state = self.state
+        elapsed_sec = max(self.clock.seconds(), 1e-9)
+        shown = state.nimg - self.clock_nimg
+        sec_per_kimg = elapsed_sec / max(shown / 1000, 1e-9)
+        self.time_left.update(phase.resolution, sec_per_kimg)
+        kimg = state.nimg / 1000
+        self.report.tick(
+            {
+                "tick": state.tick,
+                "nimg": state.nimg,
+                "kimg": kimg,
+                "lod": phase.lod,
+                "resolution": phase.resolution,
+                "minibatch": phase.minibatch,
+                "learning_rate": phase.learning_rate,
+                "images_per_sec": shown / elapsed_sec,
+                "sec_per_kimg": sec_per_kimg,
+                "tick_sec": elapsed_sec,
+                "memory_gb": peak_memory_gb(self.device),
+                "left_sec": self.time_left.seconds(kimg),
+                "skipped_steps": state.skipped_steps,
+                **means,
+            }
+        )
+
+
+def keyed_label_rows(data: TrainingData) -> torch.Tensor | None:
+    """Labels for generated images, `[M, label_size]`: as frequent as in the data; None without labels."""
+    return data.drawn_labels(Stream.GENERATE_LABELS, np.arange(LABEL_ROWS))

@@ -1,0 +1,121 @@
+"""A trained generator: saved, loaded again, and turned into images."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from celebahq.errors import ToolError
+from trainer.checkpoint import SNAPSHOT_FORMAT, read_tensors, snapshots, write_tensors
+from trainer.config import TrainingConfig
+from trainer.grids import to_uint8
+from trainer.models import build_generator
+from trainer.networks import Generator
+from trainer.randomness import Stream, keyed_choice, keyed_normal
+from trainer.settings import from_dict, to_dict
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The averaged generator of a run at one moment, ready to use."""
+
+    generator: Generator
+    config: TrainingConfig
+    nimg: int
+    lod: float
+    label_rows: Tensor | None  # [M, label_size], rows of the training data
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images at the snapshot's level of detail."""
+        return self.config.schedule.resolution >> int(self.lod)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the generator is."""
+        return next(self.generator.parameters()).device
+
+    def latents(self, seed: int, indices: Iterable[int]) -> Tensor:
+        """The latents of these images, `[n, latent_size]` float32 from N(0, 1)."""
+        size = self.config.generator.latent_size
+        drawn = keyed_normal(seed, Stream.GENERATE, np.fromiter(indices, dtype=np.int64), size)
+        return torch.from_numpy(drawn).to(self.device)
+
+    def labels(self, seed: int, indices: Iterable[int]) -> Tensor | None:
+        """The labels of these images, drawn from the training data's rows: `[n, label_size]` or None."""
+        if self.label_rows is None:
+            return None
+        positions = np.fromiter(indices, dtype=np.int64)
+        rows = keyed_choice(seed, Stream.GENERATE_LABELS, positions, len(self.label_rows))
+        return self.label_rows[torch.from_numpy(rows)].to(self.device)
+
+    @torch.no_grad()
+    def generate(self, seed: int, indices: Iterable[int]) -> Tensor:
+        """Images number `indices` of a seed.
+
+        The network always runs on blocks of the same size, image i in row i mod size of block i div size:
+        convolutions and matrix products may round differently for another number of images, so this is what
+        makes an image the same however many are asked for.
+
+        Args:
+            seed: Key of all images.
+            indices: Which of them; not negative.
+
+        Returns:
+            `[n, C, r, r]` uint8, on the CPU.
+        """
+        wanted = np.fromiter(indices, dtype=np.int64)
+        channels, r = self.config.generator.channels, self.resolution
+        images = torch.empty((len(wanted), channels, r, r), dtype=torch.uint8)
+        size = block_size(r)
+        for block in np.unique(wanted // size):
+            rows = range(block * size, (block + 1) * size)
+            fakes = self.generator(self.latents(seed, rows), self.labels(seed, rows), self.lod)
+            here = np.flatnonzero(wanted // size == block)
+            images[here] = to_uint8(fakes).cpu()[wanted[here] % size]
+        return images
+
+
+def block_size(resolution: int) -> int:
+    """Images that `Snapshot.generate` computes together; part of what an image is."""
+    return max(1, min(8, 2048 // resolution))
+
+
+def save_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """Write a snapshot, atomically."""
+    parts = {"Gs": snapshot.generator.state_dict()}
+    if snapshot.label_rows is not None:
+        parts["labels"] = {"rows": snapshot.label_rows}
+    facts = {"config": to_dict(snapshot.config), "nimg": snapshot.nimg, "lod": snapshot.lod}
+    write_tensors(path, SNAPSHOT_FORMAT, parts, facts)
+
+
+def load_snapshot(path: str | Path, device: str | torch.device = "cpu") -> Snapshot:
+    """Read a snapshot file, or the newest snapshot of a run folder.
+
+    Raises:
+        ToolError: There is no such file, or the folder holds no snapshot.
+        FormatError: The file is not a snapshot.
+    """
+    file = find_snapshot(Path(path))
+    content = read_tensors(file, SNAPSHOT_FORMAT)
+    config = from_dict(TrainingConfig, content.facts["config"])
+    generator = build_generator(config)
+    generator.load_state_dict(content.part("Gs"))
+    generator.eval().requires_grad_(False).to(device)
+    return Snapshot(
+        generator, config, content.facts["nimg"], content.facts["lod"], content.tensors.get("labels.rows")
+    )
+
+
+def find_snapshot(path: Path) -> Path:
+    """The file itself, or the newest snapshot of a run folder."""
+    if not path.is_dir():
+        return path
+    found = snapshots(path)
+    if not found:
+        raise ToolError(f"{path}: holds no snapshots/snapshot-*.safetensors")
+    return found[-1]

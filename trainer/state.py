@@ -1,0 +1,85 @@
+"""All that the next training step depends on."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trainer.checkpoint import STATE_FORMAT, read_tensors, state_path, write_tensors
+from trainer.config import TrainingConfig
+from trainer.models import build_discriminator, build_generator
+from trainer.networks import Discriminator, Generator
+from trainer.optimizer import Adam
+
+
+@dataclass
+class TrainingState:
+    """Networks, optimizers and counters of a run.
+
+    Attributes:
+        nimg: Real images shown to D so far; the key of everything random.
+        phase_nimg: `nimg` when the schedule was last looked up.
+        tick: Number of the current tick.
+        tick_nimg: `nimg` when it began.
+        skipped_steps: Steps left out because of non-finite gradients.
+        gdrop_average: Running average that decides the next one.
+        gdrop_strength: Strength of D's multiplicative noise (LSGAN).
+    """
+
+    G: Generator
+    D: Discriminator
+    Gs: Generator
+    G_adam: Adam
+    D_adam: Adam
+    nimg: int = 0
+    phase_nimg: int = 0
+    tick: int = 0
+    tick_nimg: int = 0
+    skipped_steps: int = 0
+    gdrop_average: float = 0.0
+    gdrop_strength: float = 0.0
+
+
+COUNTERS = ("nimg", "phase_nimg", "tick", "tick_nimg", "skipped_steps", "gdrop_average", "gdrop_strength")
+
+
+def new_state(config: TrainingConfig, device: torch.device) -> TrainingState:
+    """Untrained networks; the same on every process and device for a seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.train.seed)
+        G, D = build_generator(config), build_discriminator(config)
+    G.to(device)
+    D.to(device)
+    G_adam, D_adam = new_adam(G, config), new_adam(D, config)
+    return TrainingState(G, D, copy.deepcopy(G).requires_grad_(False), G_adam, D_adam)
+
+
+def new_adam(network: nn.Module, config: TrainingConfig) -> Adam:
+    """Adam for one network."""
+    options = config.optimizer
+    return Adam(network.named_parameters(), beta1=options.beta1, beta2=options.beta2, eps=options.epsilon)
+
+
+def save_state(run: Path, state: TrainingState) -> Path:
+    """Write a training state, atomically, and return where."""
+    path = state_path(run, state.nimg)
+    parts = {name: getattr(state, name).state_dict() for name in ("G", "D", "Gs", "G_adam", "D_adam")}
+    write_tensors(path, STATE_FORMAT, parts, {name: getattr(state, name) for name in COUNTERS})
+    return path
+
+
+def load_state(path: Path, config: TrainingConfig, device: torch.device) -> TrainingState:
+    """Read a training state back.
+
+    Raises:
+        FormatError: The file is not a training state.
+    """
+    content = read_tensors(path, STATE_FORMAT)
+    state = new_state(config, device)
+    for name in ("G", "D", "Gs", "G_adam", "D_adam"):
+        getattr(state, name).load_state_dict(content.part(name))
+    for name in COUNTERS:
+        setattr(state, name, content.facts[name])
+    return state
