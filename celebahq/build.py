@@ -22,7 +22,7 @@ from celebahq.build_report import report_build
 from celebahq.console import status
 from celebahq.crop import CropPlan, enlarge, enlargement, finish_crop, plan_crop
 from celebahq.disk import require_space
-from celebahq.engine import choose_engine
+from celebahq.engine import choose_engine, processors
 from celebahq.images import load_photo
 from celebahq.job import require_new_output, run_job, work_folder
 from celebahq.pyramid import encode_image
@@ -61,11 +61,11 @@ def build(options: BuildOptions) -> BuildReport:
         ToolError: Something outside is missing: photos, annotations, networks, disk space.
     """
     require_new_output(options.out)
-    models = {"jpeg_model": describe_model(options.jpeg_model, 1.0)}
-    models["sr_model"] = describe_model(options.sr_model, options.sr_alpha)
+    facts = describe(options)
     engine = choose_engine(options.workers, options.cluster)
     indexed = index(options.source, work_folder(options.out) / "index", engine)
-    task = FaceTask(indexed.faces, options, models)
+    facts["label_names"] = list(indexed.faces.label_names)
+    task = FaceTask(indexed.faces, options, facts)
     notices = [*indexed.notices, *missing_stages(options)]
     for notice in notices:
         status(notice)
@@ -78,8 +78,8 @@ def build(options: BuildOptions) -> BuildReport:
         engine=engine,
         keep=options.keep,
         codec=options.codec,
-        provenance=task.facts(),
-        finish=lambda job: reports.append(report_build(options.out, task.facts(), indexed, job, notices)),
+        provenance=facts,
+        finish=lambda job: reports.append(report_build(options.out, facts, indexed, job, notices)),
     )
     return reports[0]
 
@@ -89,8 +89,9 @@ class FaceTask(Task):
 
     name = "build"
 
-    def __init__(self, faces: FaceIndex, options: BuildOptions, models: dict[str, Any]) -> None:
-        self.faces, self.options, self.models = faces, options, models
+    def __init__(self, faces: FaceIndex, options: BuildOptions, facts: dict[str, Any]) -> None:
+        """Args: `facts` as `describe` gives them."""
+        self.faces, self.options, self.facts = faces, options, facts
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -101,24 +102,7 @@ class FaceTask(Task):
 
     def fingerprint(self) -> dict[str, Any]:
         """All that the images depend on."""
-        return self.facts() | {
-            "max_pixels": self.options.source.max_pixels,
-            "faces": listing_hash(self.faces),
-        }
-
-    def facts(self) -> dict[str, Any]:
-        """What the file's provenance says: parameters and models, nothing about machine or time."""
-        options = self.options
-        return {
-            "tool": f"celebahq-toolkit {version('celebahq-toolkit')}",
-            "command": "build",
-            **options.source.facts(),
-            "resolution": options.resolution,
-            "keep": options.keep,
-            **self.models,
-            "sr_when": options.sr_when,
-            "label_names": list(self.faces.label_names),
-        }
+        return {**self.facts, "max_pixels": self.options.source.max_pixels, "faces": listing_hash(self.faces)}
 
     def start(self) -> None:
         """Load the networks."""
@@ -213,14 +197,45 @@ def _load_model(name: str, device: str, alpha: float) -> "Restorer | None":
     return load_restorer(name, device, alpha=alpha)
 
 
-def describe_model(name: str, alpha: float) -> dict[str, str] | str:
-    """A network for the provenance: name (of the file, without its folder) and SHA-256.
+def describe(options: BuildOptions) -> dict[str, Any]:
+    """What determines the result, for the provenance: nothing about machine, folders or time.
 
     Raises:
-        ToolError: There is no such network.
+        ToolError: A network is not there.
     """
+    return {
+        "tool": f"celebahq-toolkit {version('celebahq-toolkit')}",
+        "command": "build",
+        **options.source.facts(),
+        "resolution": options.resolution,
+        "keep": options.keep,
+        "jpeg_model": _describe_model(options.jpeg_model, 1.0),
+        "sr_model": _describe_model(options.sr_model, options.sr_alpha),
+        "sr_when": options.sr_when,
+    }
+
+
+def _describe_model(name: str, alpha: float) -> dict[str, str] | str:
     model = _load_model(name, "cpu", alpha)
     return "none" if model is None else {"name": Path(model.name).name, "sha256": model.sha256}
+
+
+def configuration(options: BuildOptions) -> dict[str, Any]:
+    """What a build would do, for `--dry-run`; fails where the build would fail at once."""
+    require_new_output(options.out)
+    return {
+        "out": str(options.out),
+        "scratch": str(work_folder(options.out)),
+        "folder": str(options.source.folder),
+        "photos": options.source.count(),
+        **describe(options),
+        "limit": options.source.limit,
+        "max_pixels": options.source.max_pixels,
+        "codec": options.codec,
+        "device": options.device,
+        "workers": options.workers or processors(),
+        "cluster": options.cluster,
+    }
 
 
 def missing_stages(options: BuildOptions) -> list[str]:

@@ -41,6 +41,10 @@ class CelebaSource:
         """For the provenance."""
         return {"source": "celeba", "landmarks": "annotated", "labels": list(self.labels)}
 
+    def count(self) -> int:
+        """Number of annotated photos."""
+        return len(index_celeba(self.folder, self.labels)[: self.limit])
+
 
 @dataclass(frozen=True)
 class PhotoSource:
@@ -63,6 +67,10 @@ class PhotoSource:
             "keep_duplicates": self.keep_duplicates,
         }
 
+    def count(self) -> int:
+        """Number of files that are named like photos."""
+        return len(find_photos(self.folder)[: self.limit])
+
 
 Source = CelebaSource | PhotoSource
 
@@ -73,8 +81,7 @@ class Indexed:
 
     faces: FaceIndex
     counts: dict[str, int]  # photos, ... in the order of the stages
-    unreadable: list[Skip] = field(default_factory=list)  # errors: the exit status tells
-    left_out: list[Skip] = field(default_factory=list)  # no face, too small, there twice: no errors
+    left_out: list[Skip] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
 
@@ -112,29 +119,27 @@ def _index_photos(source: PhotoSource, folder: Path, engine: Engine) -> Indexed:
         records = list(job.records())
     found = [PhotoFaces(**record.meta) for record in records if record.entry.reason is None]
     unreadable = [
-        Skip(task.item_name(record.entry.item), "read", record.entry.reason)
+        Skip(task.item_name(record.entry.item), "read", record.entry.reason, failure=True)
         for record in records
         if record.entry.reason is not None
     ]
+    faceless = [Skip(photo.name, "find faces", photo.why_none) for photo in found if not photo.faces]
     duplicates = find_duplicates(found)
     faces = index_photos(source.folder, found, [] if source.keep_duplicates else duplicates)
-
-    faceless = [Skip(photo.name, "find faces", photo.why_none) for photo in found if not photo.faces]
-    repeated = [Skip(d.name, "duplicates", _describe(d)) for d in duplicates]
     counts = {
         "photos": len(task),
         "unreadable photos": len(unreadable),
         "photos without a face that is large enough": len(faceless),
-        "further faces that are too small": sum(photo.small_faces for photo in found if photo.faces),
         "photos that repeat another one": len(duplicates),
+        "faces too small, beside larger ones": sum(photo.small_faces for photo in found if photo.faces),
         "faces": len(faces),
     }
-    notices = []
-    if duplicates and source.keep_duplicates:
+    left_out, notices = [*unreadable, *faceless], []
+    if source.keep_duplicates and duplicates:
         notices.append(f"{len(duplicates):,} photos repeat another one and are kept (--keep-duplicates)")
-    return Indexed(
-        faces, counts, unreadable, faceless if source.keep_duplicates else faceless + repeated, notices
-    )
+    else:
+        left_out += [Skip(each.name, "find duplicates", _describe(each)) for each in duplicates]
+    return Indexed(faces, counts, left_out, notices)
 
 
 def _describe(duplicate: Duplicate) -> str:

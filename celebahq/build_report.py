@@ -25,9 +25,9 @@ def report_build(
     """Collect what a build did and write it beside `out`."""
     names = indexed.faces.names
     kept = set(job.kept)
-    failed = [Skip(names[item], "build", reason) for item, reason in job.skipped.items()]
+    failed = [Skip(names[item], "build", reason, failure=True) for item, reason in job.skipped.items()]
     report = BuildReport(
-        file=out.name,
+        out=out,
         parameters=parameters,
         counts={
             **indexed.counts,
@@ -37,8 +37,7 @@ def report_build(
         },
         notices=notices,
         ranking=[Ranked(names[item], job.scores[item], item in kept) for item in job.ranking],
-        skipped=[*indexed.unreadable, *indexed.left_out, *failed],
-        errors=len(indexed.unreadable) + len(failed),
+        skipped=[*indexed.left_out, *failed],
         elapsed_sec=job.elapsed_sec,
         images_per_sec=(job.total - job.resumed) / max(job.elapsed_sec, 1e-9),
     )
@@ -54,7 +53,7 @@ def report_build(
             _photo_tile(indexed.faces.folder, skip) for skip in _varied(report.skipped, SKIPPED_TILES)
         ],
     }
-    write_report(report, out, sections)
+    write_report(report, sections)
     return report
 
 

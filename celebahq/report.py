@@ -5,7 +5,7 @@ import html
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Skip:
     name: str
     stage: str
     reason: str
+    failure: bool = False  # an error, not a choice
 
 
 @dataclass(frozen=True)
@@ -49,30 +50,45 @@ class Tile:
 class BuildReport:
     """The facts of one build."""
 
-    file: str
+    out: Path
     parameters: dict[str, Any]
     counts: dict[str, int]  # what -> how many, in the order of the stages
     notices: Sequence[str]
     ranking: Sequence[Ranked]  # the best first
     skipped: Sequence[Skip]
-    errors: int  # how many of the skipped are failures, not choices
     elapsed_sec: float  # of the last run, where a build was continued
     images_per_sec: float  # of the last run
+
+    @property
+    def failures(self) -> list[Skip]:
+        """What was skipped for an error."""
+        return [skip for skip in self.skipped if skip.failure]
+
+    @property
+    def page(self) -> Path:
+        """Where the readable report is."""
+        return report_paths(self.out)[1]
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers."""
+        return {
+            "file": self.out.name,
+            "counts": self.counts,
+            "failures": len(self.failures),
+            "scores": summarize([image.score for image in self.ranking]),
+            "elapsed_sec": round(self.elapsed_sec, 1),
+            "images_per_sec": round(self.images_per_sec, 3),
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as one JSON object."""
         return {
-            "file": self.file,
+            **self.summary(),
             "parameters": self.parameters,
-            "counts": self.counts,
-            "errors": self.errors,
             "notices": list(self.notices),
-            "elapsed_sec": round(self.elapsed_sec, 1),
-            "images_per_sec": round(self.images_per_sec, 3),
-            "scores": summarize([image.score for image in self.ranking]),
             "skip_reasons": dict(Counter(f"{skip.stage}: {skip.reason}" for skip in self.skipped)),
-            "skipped": [{"item": s.name, "stage": s.stage, "reason": s.reason} for s in self.skipped],
-            "ranking": [{"item": r.name, "score": r.score, "kept": r.kept} for r in self.ranking],
+            "skipped": [asdict(skip) for skip in self.skipped],
+            "ranking": [asdict(image) for image in self.ranking],
         }
 
 
@@ -87,16 +103,15 @@ def report_paths(out: Path) -> tuple[Path, Path]:
     return plain, plain.with_suffix(".html")
 
 
-def write_report(report: BuildReport, out: Path, sections: Mapping[str, Sequence[Tile]]) -> Path:
-    """Write both files beside `out`; returns the page's path.
+def write_report(report: BuildReport, sections: Mapping[str, Sequence[Tile]]) -> None:
+    """Write both files beside the data set.
 
     Args:
         sections: Title -> pictures.
     """
-    json_path, html_path = report_paths(out)
+    json_path, html_path = report_paths(report.out)
     write_json(json_path, report.to_json())
     write_text(html_path, render_page(report, sections))
-    return html_path
 
 
 def summarize(scores: Sequence[float]) -> dict[str, float]:
@@ -111,7 +126,7 @@ def render_page(report: BuildReport, sections: Mapping[str, Sequence[Tile]]) -> 
     """A page that needs no other file."""
     rate = f"{report.images_per_sec:.3g} images/s, {format_duration(report.elapsed_sec)} in the last run"
     parts = [
-        f"<h1>{html.escape(report.file)}</h1>",
+        f"<h1>{html.escape(report.out.name)}</h1>",
         f"<p>{rate}</p>",
         _table({what: f"{count:,}" for what, count in report.counts.items()}),
         *(f"<p class=notice>{html.escape(notice)}</p>" for notice in report.notices),
@@ -123,7 +138,7 @@ def render_page(report: BuildReport, sections: Mapping[str, Sequence[Tile]]) -> 
         "<h2>Parameters</h2>",
         _table({name: str(value) for name, value in report.parameters.items()}),
     ]
-    return PAGE.format(title=html.escape(report.file), body="\n".join(parts))
+    return PAGE.format(title=html.escape(report.out.name), body="\n".join(parts))
 
 
 def _section(title: str, tiles: Sequence[Tile]) -> str:
