@@ -27,7 +27,7 @@ class Discriminator(nn.Sequential):
 
 
 class AdversarialLoss:
-    """Relativistic average losses (Jolicoeur-Martineau 2018) and the feature distance of EfficientNet-lite0."""
+    """Relativistic average losses (Jolicoeur-Martineau 2018) and EfficientNet-lite0's feature distance."""
 
     def __init__(self, device: torch.device, rate: float) -> None:
         self.device, self.rate = device, rate * DISCRIMINATOR_RATE_FACTOR

@@ -32,7 +32,9 @@ def weights_path(variant: int) -> Path | None:
 class SameConv(nn.Module):
     """A convolution with its batch norm folded in, padded as TensorFlow does: the odd pixel comes last."""
 
-    def __init__(self, weights: dict[str, Tensor], conv: str, norm: str, stride: int, *, depthwise: bool) -> None:
+    def __init__(
+        self, weights: dict[str, Tensor], conv: str, norm: str, stride: int, *, depthwise: bool
+    ) -> None:
         super().__init__()
         gain = weights[f"{norm}.weight"] / (weights[f"{norm}.running_var"] + BATCH_NORM_EPS).sqrt()
         self.register_buffer("weight", weights[f"{conv}.weight"] * gain[:, None, None, None])
@@ -115,4 +117,5 @@ class FeatureDistance(nn.Module):
         with torch.no_grad():
             wanted = self.features(reference)
         pairs = zip(self.features(image), wanted, strict=True)
-        return torch.stack([functional.l1_loss(mine, other) / other.abs().mean() for mine, other in pairs]).mean()
+        ratios = [functional.l1_loss(mine, other) / other.abs().mean() for mine, other in pairs]
+        return torch.stack(ratios).mean()

@@ -28,7 +28,6 @@ import torch
 from adversarial import AdversarialLoss
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
 from celebahq.console import device_option, resolve_device, seed_option, status
 from celebahq.errors import ToolError
@@ -62,7 +61,7 @@ class Recipe:
 
 
 RECIPES = {
-    "jpeg": Recipe(batch=8, patch=64, rate=6e-4, clip_norm=0.1, eps=1e-2),
+    "jpeg": Recipe(batch=8, patch=64, rate=3e-4, clip_norm=0.1, eps=1e-2),
     "sr4x-psnr": Recipe(batch=8, patch=32, rate=1e-3, clip_norm=1.0, eps=1e-6),
     "sr4x": Recipe(batch=4, patch=24, rate=1e-4, clip_norm=1.0, eps=1e-6, adversarial=True),
 }
@@ -199,7 +198,9 @@ class Training:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from what `state` gave."""
         if (state["kind"], state["seed"]) != (self.kind, self.seed):
-            raise ToolError(f"the checkpoint is of {state['kind']} with seed {state['seed']}, not of this run")
+            raise ToolError(
+                f"the checkpoint is of {state['kind']} with seed {state['seed']}, not of this run"
+            )
         self.step, self.elapsed_sec = state["step"], state["elapsed_sec"]
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
@@ -244,7 +245,9 @@ def train(
 
 @click.command(help=__doc__)
 @click.argument("kind", type=click.Choice(list(RECIPES)))
-@click.option("--images", "folder", type=click.Path(exists=True, path_type=Path), required=True, metavar="DIR")
+@click.option(
+    "--images", "folder", type=click.Path(exists=True, path_type=Path), required=True, metavar="DIR"
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE.safetensors")
 @click.option("--steps", type=click.IntRange(min=1), help="Length of the run.")
 @click.option("--minutes", type=float, help="Length of the run as training time.")
@@ -271,6 +274,7 @@ def main(
     device: str,
     seed: int,
 ) -> None:
+    """Read the options, then run and save."""
     if (steps is None) == (minutes is None):
         raise click.UsageError("give either --steps or --minutes")
     torch.set_num_threads(threads)
@@ -283,7 +287,8 @@ def main(
         training.restore(torch.load(state_path(out), map_location=training.device, weights_only=True))
         status(f"{out}: continuing at step {training.step:,}")
     patches = Patches(kind, images, recipe.batch, recipe.patch, seed)
-    status(f"{kind}: {len(images)} images, {recipe}, {sum(p.numel() for p in training.net.parameters()):,} weights")
+    weights = sum(parameter.numel() for parameter in training.net.parameters())
+    status(f"{kind}: {len(images)} images, {recipe}, {weights:,} weights")
 
     sums: dict[str, float] = {}
     since = training.step

@@ -39,7 +39,7 @@ def jpeg(image: Photo, quality: int, *, chroma_420: bool = True) -> Photo:
 def draw_quality(rng: np.random.Generator) -> int:
     """A JPEG quality of 5..100."""
     span = HIGHEST_QUALITY - LOWEST_QUALITY
-    return round(LOWEST_QUALITY + span * float(rng.random()) ** LOW_QUALITY_LEAN)
+    return LOWEST_QUALITY + int(span * rng.random() ** LOW_QUALITY_LEAN + 0.5)
 
 
 def jpeg_pair(image: Photo, patch: int, rng: np.random.Generator) -> tuple[Photo, Photo]:

@@ -46,7 +46,8 @@ class Restorer:
         self.device = device
         self.dtype = dtype or native_dtype(device)
         self.tile_px = tile_px or TILE_PX[network.scale]
-        self.network = network.to(device=device, memory_format=torch.channels_last)
+        self.network = network.to(device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, photo: Photo, box: Box | None = None) -> Photo:
         """Restore a photo, or the part of it inside `box`.
@@ -64,7 +65,8 @@ class Restorer:
         if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or photo.shape[2:] not in ((), (3,)):
             raise ValueError(f"photo: (H, W, 3) or (H, W) uint8 expected, not {photo.shape} {photo.dtype}")
         if photo.ndim == 2:
-            return self(np.repeat(photo[:, :, None], 3, axis=2), box).mean(axis=2).round().astype(np.uint8)
+            colour = self(np.repeat(photo[:, :, None], 3, axis=2), box)
+            return np.asarray(colour.mean(axis=2).round(), dtype=np.uint8)
         height, width = photo.shape[:2]
         box = box or (0, 0, height, width)
         top, left, bottom, right = box
@@ -78,10 +80,9 @@ class Restorer:
             for core, restored in zip(cores, self._restore(padded, cores), strict=True):
                 y0, x0 = max(core[0], top), max(core[1], left)
                 y1, x1 = min(core[2], bottom), min(core[3], right)
-                rows = slice(scale * (y0 - core[0]), scale * (y1 - core[0]))
-                columns = slice(scale * (x0 - core[1]), scale * (x1 - core[1]))
-                into = result[scale * (y0 - top) : scale * (y1 - top), scale * (x0 - left) : scale * (x1 - left)]
-                into[:] = restored[rows, columns]
+                inside = scaled((y0 - core[0], x0 - core[1], y1 - core[0], x1 - core[1]), scale)
+                into = scaled((y0 - top, x0 - left, y1 - top, x1 - left), scale)
+                result[into] = restored[inside]
         return result
 
     def _batches(self, box: Box, size: tuple[int, ...]) -> Iterator[list[Box]]:
@@ -104,14 +105,18 @@ class Restorer:
         batch = np.stack([padded[t[0] : t[2], t[1] : t[3]] for t in tiles])  # [N, H, W, 3]
         inputs = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).float().div_(255)
         reduced = self.dtype != torch.float32
-        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=reduced):
+        with torch.no_grad(), torch.autocast(self.device.type, self.dtype, enabled=reduced):
             outputs = self.network(inputs.contiguous(memory_format=torch.channels_last))
         pixels = outputs.float().mul_(255).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-        scale = self.scale
-        return [
-            image[scale * (c[0] - t[0]) : scale * (c[2] - t[0]), scale * (c[1] - t[1]) : scale * (c[3] - t[1])]
-            for image, c, t in zip(pixels, cores, tiles, strict=True)
-        ]
+        pairs = zip(cores, tiles, strict=True)
+        inside = [(c[0] - t[0], c[1] - t[1], c[2] - t[0], c[3] - t[1]) for c, t in pairs]
+        return [image[scaled(box, self.scale)] for image, box in zip(pixels, inside, strict=True)]
+
+
+def scaled(box: Box, scale: int) -> tuple[slice, slice]:
+    """A box of input pixels as the index of output pixels."""
+    top, left, bottom, right = (scale * edge for edge in box)
+    return slice(top, bottom), slice(left, right)
 
 
 def load_restorer(
@@ -132,11 +137,11 @@ def load_restorer(
         ValueError: An alpha outside 0..1, or for another network.
     """
     name = str(name_or_path)
+    if alpha != 1.0 and (name != "sr4x" or not 0 <= alpha < 1):
+        raise ValueError(f"alpha: {alpha} is not in 0..1, or {name} is not sr4x")
     path = weights_path(name)
     network, sha256 = load_network(path), sha256_file(path)
     if alpha != 1.0:
-        if name != "sr4x" or not 0 <= alpha < 1:
-            raise ValueError(f"alpha: {alpha} is not in 0..1, or {name} is not sr4x")
         smooth = weights_path("sr4x-psnr")
         for mine, other in zip(network.parameters(), load_network(smooth).parameters(), strict=True):
             mine.lerp_(other, 1 - alpha)
@@ -151,7 +156,7 @@ def weights_path(name_or_path: str) -> Path:
     if path.is_file():
         return path
     if name_or_path in NAMES:
-        raise ToolError(f"{name_or_path}: this version ships no weights of that network; give a file, or none")
+        raise ToolError(f"{name_or_path}: no weights of that network come with this version; give a file")
     raise ToolError(f"{name_or_path}: no such weight file; the shipped networks are {', '.join(NAMES)}")
 
 

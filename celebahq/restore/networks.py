@@ -5,6 +5,8 @@ width must be multiples of it), and `halo` (input pixels around a region on whic
 a tile cut with that much surround gives the same result as the whole photo).
 """
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -71,7 +73,7 @@ class RedNet(nn.Module):
         self.head = nn.Conv2d(3 * 4, channels[0], 3, padding=1)
         self.encoder = nn.ModuleList(residual_blocks(c, blocks) for c in channels)
         self.decoder = nn.ModuleList(residual_blocks(c, blocks) for c in channels[:-1])
-        steps = list(zip(channels[:-1], channels[1:], strict=True))
+        steps = list(itertools.pairwise(channels))
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
         self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in steps)
         self.tail = start_at_zero(nn.Conv2d(channels[0], 3 * 4, 3, padding=1))

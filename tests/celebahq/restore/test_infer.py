@@ -1,0 +1,186 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from celebahq.errors import FormatError, ToolError
+from celebahq.files import sha256_file
+from celebahq.restore import infer
+from celebahq.restore.checkpoints import load_network, save_network
+from celebahq.restore.degrade import Photo, jpeg
+from celebahq.restore.infer import NAMES, WEIGHTS, Restorer, load_restorer, spans
+from celebahq.restore.networks import Network, SrResNet
+
+CPU = torch.device("cpu")
+SHIPPED = [name for name in NAMES if (WEIGHTS / f"{name}.safetensors").exists()]
+
+
+def restorer(network: Network, tile_px: int = 4096, dtype: torch.dtype = torch.float32) -> Restorer:
+    return Restorer(network, "test", "", CPU, tile_px=tile_px, dtype=dtype)
+
+
+@pytest.mark.parametrize("name", ["deblocker", "enlarger"])
+@pytest.mark.parametrize("tile_px", [32, 56])
+def test_tiles_give_what_one_pass_gives(name: str, tile_px: int, photo: Photo, request):
+    network = request.getfixturevalue(name)
+    np.testing.assert_array_equal(restorer(network, tile_px)(photo), restorer(network)(photo))
+
+
+@pytest.mark.parametrize("name", ["deblocker", "enlarger"])
+def test_tiles_differ_in_bfloat16_by_rounding_at_most(name: str, photo: Photo, request):
+    network = request.getfixturevalue(name)
+    whole = restorer(network, dtype=torch.bfloat16)(photo).astype(int)
+    off = np.abs(restorer(network, 56, dtype=torch.bfloat16)(photo).astype(int) - whole)
+    assert off.max() <= 2  # convolutions of another size may add up in another order
+    assert (off > 0).mean() < 0.01
+
+
+@pytest.mark.parametrize("name", ["deblocker", "enlarger"])
+def test_tiles_at_once_change_nothing(name: str, photo: Photo, request, monkeypatch: pytest.MonkeyPatch):
+    network = request.getfixturevalue(name)
+    one = restorer(network, 32)(photo)
+    monkeypatch.setitem(infer.TILES_AT_ONCE, "cpu", 3)
+    np.testing.assert_array_equal(restorer(network, 32)(photo), one)
+
+
+@pytest.mark.parametrize("name", ["deblocker", "enlarger"])
+def test_a_box_gives_that_part_of_the_whole(name: str, photo: Photo, request):
+    network = request.getfixturevalue(name)
+    s = network.scale
+    whole = restorer(network)(photo)
+    for top, left, bottom, right in ((13, 21, 90, 140), (0, 0, 1, 1), (295, 200, 301, 237)):
+        part = restorer(network, 32)(photo, (top, left, bottom, right))
+        np.testing.assert_array_equal(part, whole[s * top : s * bottom, s * left : s * right])
+
+
+@pytest.mark.parametrize("name", ["deblocker", "enlarger"])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 50), (64, 33)])
+def test_any_size_passes(name: str, size: tuple[int, int], photo: Photo, request):
+    network = request.getfixturevalue(name)
+    result = restorer(network)(photo[: size[0], : size[1]])
+    assert result.shape == (network.scale * size[0], network.scale * size[1], 3)
+    assert result.dtype == np.uint8
+
+
+def test_grey_is_the_mean_of_three_equal_channels(deblocker: Network, photo: Photo):
+    grey = photo[..., 0]
+    colour = restorer(deblocker)(np.repeat(grey[:, :, None], 3, axis=2))
+    np.testing.assert_array_equal(restorer(deblocker)(grey), colour.mean(axis=2).round())
+
+
+def test_wrong_arrays_and_boxes_are_refused(deblocker: Network, photo: Photo):
+    run = restorer(deblocker)
+    for wrong in (photo.astype(np.float32), photo[..., :2], photo[None]):
+        with pytest.raises(ValueError, match=r"^photo: "):
+            run(wrong)
+    for box in ((0, 0, 302, 10), (5, 5, 5, 9), (-1, 0, 4, 4)):
+        with pytest.raises(ValueError, match=r"^box: "):
+            run(photo, box)
+
+
+def test_spans_are_few_and_nearly_equal():
+    assert spans(0, 10, 4) == [(0, 4), (4, 8), (8, 10)]
+    assert spans(3, 11, 4) == [(3, 7), (7, 11)]
+    assert spans(0, 3, 4) == [(0, 3)]
+
+
+def test_weights_survive_the_file_to_half_precision(tmp_path: Path, enlarger: Network):
+    path = tmp_path / "a.safetensors"
+    save_network(path, enlarger, {"step": 3})
+    again = load_network(path)
+    assert isinstance(again, SrResNet)
+    for mine, other in zip(again.parameters(), enlarger.parameters(), strict=True):
+        torch.testing.assert_close(mine, other.half().float(), rtol=0, atol=0)
+
+
+def test_loading_draws_no_random_numbers(tmp_path: Path, enlarger: Network):
+    save_network(tmp_path / "a.safetensors", enlarger, {})
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    load_network(tmp_path / "a.safetensors")
+    assert torch.rand(1) == expected
+
+
+def test_files_that_hold_no_such_weights_are_named(tmp_path: Path, enlarger: Network):
+    garbage = tmp_path / "garbage.safetensors"
+    garbage.write_bytes(b"not a safetensors file")
+    with pytest.raises(FormatError, match=r"garbage\.safetensors"):
+        load_restorer(garbage)
+    cut = tmp_path / "cut.safetensors"
+    save_network(cut, enlarger, {})
+    cut.write_bytes(cut.read_bytes()[:-100])
+    with pytest.raises(FormatError, match=r"cut\.safetensors"):
+        load_restorer(cut)
+    with pytest.raises(ToolError, match="no such weight file"):
+        load_restorer(tmp_path / "missing.safetensors")
+
+
+def test_a_shipped_name_without_weights_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(infer, "WEIGHTS", tmp_path)
+    with pytest.raises(ToolError, match="sr4x: no weights of that network come with this version"):
+        load_restorer("sr4x")
+
+
+def test_alpha_is_for_sr4x_alone():
+    with pytest.raises(ValueError, match="alpha"):
+        load_restorer("jpeg", alpha=0.5)
+
+
+@pytest.mark.skipif("sr4x" not in SHIPPED, reason="this version ships no adversarial weights")
+def test_alpha_blends_the_weights():
+    full, smooth = load_network(WEIGHTS / "sr4x.safetensors"), load_network(WEIGHTS / "sr4x-psnr.safetensors")
+    blend = load_restorer("sr4x", alpha=0.25)
+    assert blend.name == "sr4x(alpha=0.25)"
+    assert blend.sha256 not in (load_restorer("sr4x").sha256, load_restorer("sr4x-psnr").sha256)
+    for mine, a, b in zip(blend.network.parameters(), full.parameters(), smooth.parameters(), strict=True):
+        torch.testing.assert_close(mine, 0.25 * a + 0.75 * b)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_card_states_the_checksum_of_its_weights(name: str):
+    path = WEIGHTS / f"{name}.safetensors"
+    assert path.stat().st_size <= 8_000_000
+    assert sha256_file(path) in (WEIGHTS / f"{name}.md").read_text()
+    assert load_restorer(name).sha256 == sha256_file(path)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_network_gives_the_same_twice(name: str, photo: Photo):
+    run = load_restorer(name)
+    np.testing.assert_array_equal(run(photo[:96, :80]), run(photo[:96, :80]))
+
+
+def psnr(a: Photo, b: Photo) -> float:
+    return float(10 * np.log10(255**2 / np.mean((a.astype(np.float64) - b) ** 2)))
+
+
+@pytest.mark.skipif("jpeg" not in SHIPPED, reason="this version ships no deblocking weights")
+def test_the_deblocker_improves_jpeg_on_and_off_its_grid_and_spares_clean_pictures(shared: Path):
+    from PIL import Image
+
+    path = shared / "data/restoration/benchmark/LIVE1/parrots.png"
+    clean = np.asarray(Image.open(path).convert("RGB"))[100:356, 100:356]
+    run = load_restorer("jpeg")
+    blocky = jpeg(clean, 10)
+    assert psnr(run(blocky), clean) > psnr(blocky, clean) + 0.8
+    cropped = blocky[3:, 5:]
+    assert psnr(run(cropped), clean[3:, 5:]) > psnr(cropped, clean[3:, 5:]) + 0.7
+    # One picture, so the bound is looser than the benchmark's mean over LIVE1.
+    assert psnr(run(clean), clean) > 45
+
+
+@pytest.mark.slow
+def test_memory_is_bounded_whatever_the_photo(deblocker: Network):
+    import resource
+
+    # A twelfth of CelebA's largest photo: the peak must grow by the photo and its result, not more.
+    run = restorer(deblocker, 256)
+    rng = np.random.default_rng(0)
+    run(rng.integers(0, 256, (512, 512, 3), dtype=np.uint8))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    large = rng.integers(0, 256, (1960, 2550, 3), dtype=np.uint8)
+    run(large)
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert kilobytes * 1024 < 2 * large.nbytes + 100e6

@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from celebahq.restore.networks import Network, RedNet, SrResNet
+
+
+@pytest.mark.parametrize("network", [RedNet(channels=(8, 8, 16), blocks=1), SrResNet(channels=8, blocks=2)])
+def test_a_fresh_network_is_its_skip_connection(network: Network):
+    image = torch.rand(1, 3, 16, 24)
+    expected = torch.nn.functional.interpolate(image, scale_factor=network.scale, mode="bilinear")
+    torch.testing.assert_close(network(image), expected if network.scale > 1 else image, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["deblocker", "enlarger"])
+def test_a_pixel_reaches_no_further_than_the_halo(name: str, request: pytest.FixtureRequest):
+    network: Network = request.getfixturevalue(name)
+    side = 2 * network.halo + 9 * network.multiple
+    image = torch.rand(1, 3, side, side, dtype=torch.float64, requires_grad=True)
+    network.double()
+    middle = network.halo + 4 * network.multiple
+    core = slice(network.scale * middle, network.scale * (middle + network.multiple))
+    network(image)[..., core, core].sum().backward()
+    touched = image.grad[0].abs().sum(dim=(0, 1)).nonzero().flatten()  # type: ignore[index]
+    reach = max(middle - int(touched.min()), int(touched.max()) - (middle + network.multiple - 1))
+    assert reach <= network.halo
+    assert reach > network.halo / 2  # a halo far too wide would cost time on every tile
+
+
+def test_the_sizes_of_the_shipped_networks():
+    assert sum(p.numel() for p in RedNet().parameters()) == 3_080_524
+    assert sum(p.numel() for p in SrResNet().parameters()) == 1_248_112

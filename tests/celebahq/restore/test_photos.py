@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from celebahq.cli import main
+from celebahq.restore.checkpoints import save_network
+from celebahq.restore.degrade import Photo
+from celebahq.restore.networks import Network
+
+
+@pytest.fixture
+def models(tmp_path: Path, deblocker: Network, enlarger: Network) -> list[str]:
+    for name, network in (("d", deblocker), ("e", enlarger)):
+        save_network(tmp_path / f"{name}.safetensors", network, {})
+    return ["--jpeg-model", str(tmp_path / "d.safetensors"), "--sr-model", str(tmp_path / "e.safetensors")]
+
+
+def write(path: Path, image: Photo) -> str:
+    cv2.imwrite(str(path), image[..., ::-1])
+    return str(path)
+
+
+def test_restore_writes_skips_and_counts(tmp_path: Path, photo: Photo, models: list[str]):
+    good = write(tmp_path / "good.png", photo[:40, :31])
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"nothing")
+    out = tmp_path / "out"
+    command = [
+        "restore",
+        good,
+        str(bad),
+        "--out",
+        str(out),
+        *models,
+        "--device",
+        "cpu",
+        "--compare",
+        "--json",
+    ]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 3
+    report = json.loads(result.stdout)
+    assert report["written"] == [str(out / "good.png")]
+    assert list(report["skipped"]) == [str(bad)]
+    assert len(report["networks"]) == 2
+    assert cv2.imread(str(out / "good.png")).shape == (160, 124, 3)
+    assert cv2.imread(str(out / "good.compare.png")).shape == (160, 248, 3)
+    assert sorted(p.name for p in out.iterdir()) == ["good.compare.png", "good.png"]
+
+
+def test_results_that_are_there_are_kept_unless_told(tmp_path: Path, photo: Photo, models: list[str]):
+    command = ["restore", write(tmp_path / "a.png", photo[:16, :16]), "--out", str(tmp_path / "out"), *models]
+    command += ["--device", "cpu"]
+    target = tmp_path / "out/a.png"
+    target.parent.mkdir()
+    target.write_bytes(b"mine")
+    assert "1 were there already" in CliRunner().invoke(main, command).stderr
+    assert target.read_bytes() == b"mine"
+    assert CliRunner().invoke(main, [*command, "--overwrite"]).exit_code == 0
+    assert target.read_bytes() != b"mine"
+
+
+def test_two_photos_of_one_name_are_refused(tmp_path: Path, photo: Photo, models: list[str]):
+    (tmp_path / "b").mkdir()
+    photos = [write(tmp_path / "a.png", photo[:16, :16]), write(tmp_path / "b/a.jpg", photo[:16, :16])]
+    result = CliRunner().invoke(
+        main, ["restore", *photos, "--out", str(tmp_path / "out"), *models, "--device", "cpu"]
+    )
+    assert result.exit_code == 1
+    assert "both would become" in result.stderr
+
+
+def test_a_stage_can_be_left_out_but_not_both(tmp_path: Path, photo: Photo, models: list[str]):
+    path = write(tmp_path / "a.png", photo[:20, :20])
+    base = ["restore", path, "--out", str(tmp_path / "out"), "--device", "cpu", *models]
+    assert CliRunner().invoke(main, [*base, "--sr-model", "none"]).exit_code == 0
+    assert cv2.imread(str(tmp_path / "out/a.png")).shape == (20, 20, 3)
+    assert CliRunner().invoke(main, [*base, "--sr-model", "none", "--jpeg-model", "none"]).exit_code == 2
+
+
+def test_a_result_beyond_the_limit_is_skipped(
+    tmp_path: Path, photo: Photo, models: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("celebahq.restore.photos.MAX_RESULT_PIXELS", 1000)
+    path = write(tmp_path / "a.png", photo[:20, :20])
+    out = str(tmp_path / "out")
+    result = CliRunner().invoke(main, ["restore", path, "--out", out, *models, "--device", "cpu"])
+    assert result.exit_code == 3
+    assert "80x80" in result.stderr
+
+
+def test_the_two_halves_of_a_comparison_are_before_and_after(tmp_path: Path, photo: Photo):
+    from celebahq.restore.photos import side_by_side
+
+    after = np.zeros((40, 60, 3), np.uint8)
+    both = side_by_side(photo[:10, :15], after)
+    assert both.shape == (40, 120, 3)
+    assert both[:, 60:].max() == 0
+    assert both[:, :60].max() > 0
