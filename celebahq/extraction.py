@@ -1,0 +1,128 @@
+"""Images out of a pyramid file: as PNG files, and as one sheet."""
+
+from collections.abc import Callable, Sequence
+from math import ceil, sqrt
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from celebahq.errors import ToolError
+from celebahq.files import atomic_path, refuse_existing
+from celebahq.parallel import ordered_map
+from celebahq.pyramid_reader import PyramidReader
+
+SHEET_RESOLUTION = 128
+
+
+def extract_images(
+    reader: PyramidReader,
+    folder: Path,
+    *,
+    indices: Sequence[int],
+    resolution: int | None = None,
+    on_image: Callable[[], None] = lambda: None,
+) -> list[Path]:
+    """Write images as `NNNNNNNN.png`, the number being the place in the file.
+
+    Raises:
+        ToolError: One of the files exists, or there is no such image or level; nothing is written then.
+    """
+    check_indices(reader, indices)
+    resolution = choose_level(reader, resolution)
+    paths = [folder / f"{index:08d}.png" for index in indices]
+    for path in paths:
+        if path.exists():
+            raise ToolError(f"{path}: exists already; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(position: int) -> None:
+        image = reader.read([indices[position]], resolution)[0]
+        with atomic_path(paths[position]) as partial:
+            partial.write_bytes(encode_png(image))
+
+    for _ in ordered_map(write, range(len(paths))):
+        on_image()
+    return paths
+
+
+def check_indices(reader: PyramidReader, indices: Sequence[int]) -> None:
+    """Raise `ToolError` if the file has no image of such a number."""
+    if max(indices) >= len(reader):
+        raise ToolError(f"{reader.path}: has the images 0-{len(reader) - 1}, but not {max(indices)}")
+
+
+def choose_level(reader: PyramidReader, resolution: int | None) -> int:
+    """The level asked for, else the largest.
+
+    Raises:
+        ToolError: The file has no such level.
+    """
+    if resolution is not None and resolution not in reader.levels:
+        levels = ", ".join(map(str, reader.levels))
+        raise ToolError(f"{reader.path}: has no level of {resolution} pixels, but {levels}")
+    return resolution or reader.resolution
+
+
+def contact_sheet(images: np.ndarray, columns: int) -> np.ndarray:
+    """Lay images out in rows, from the top left; what is left of the last row is black.
+
+    Args:
+        images: `[n, C, r, r]` uint8.
+        columns: Images in a row.
+
+    Returns:
+        `[C, H, W]` uint8.
+    """
+    n, channels, r, _ = images.shape
+    rows = -(-n // columns)
+    grid = np.zeros((rows * columns, channels, r, r), np.uint8)
+    grid[:n] = images
+    grid = grid.reshape(rows, columns, channels, r, r)
+    return grid.transpose(2, 0, 3, 1, 4).reshape(channels, rows * r, columns * r)
+
+
+def write_sheet(
+    reader: PyramidReader,
+    path: Path,
+    *,
+    indices: Sequence[int] | None = None,
+    num: int = 64,
+    columns: int | None = None,
+    resolution: int | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Write a contact sheet as PNG.
+
+    Args:
+        reader: The file.
+        path: The picture to make.
+        indices: Images to show; else `num` of them, evenly spread over the file.
+        num: How many, where the file has as many.
+        columns: Images in a row; about as many as rows unless told.
+        resolution: The level; the largest up to `SHEET_RESOLUTION` unless told.
+        overwrite: Replace an existing picture.
+
+    Returns:
+        The number of images shown.
+
+    Raises:
+        ToolError: The picture exists, or there are no such images or level.
+    """
+    refuse_existing(path, overwrite=overwrite)
+    if indices is None:
+        shown = min(num, len(reader))
+        indices = [i * len(reader) // shown for i in range(shown)]
+    check_indices(reader, indices)
+    level = choose_level(reader, resolution or min(reader.resolution, SHEET_RESOLUTION))
+    sheet = contact_sheet(reader.read(indices, level), columns or ceil(sqrt(len(indices))))
+    with atomic_path(path) as partial:
+        partial.write_bytes(encode_png(sheet))
+    return len(indices)
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """A PNG file of an image `[C, H, W]` uint8, RGB or grey."""
+    pixels = np.ascontiguousarray(image[::-1].transpose(1, 2, 0))  # OpenCV's order is BGR
+    _, data = cv2.imencode(".png", pixels)
+    return bytes(data)

@@ -1,0 +1,109 @@
+"""What a pyramid file holds, without reading an image."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from celebahq.chunks import filter_numbers
+from celebahq.codecs import codec_name
+from celebahq.levels import FORMAT_NAME, level_name
+from celebahq.pyramid_reader import PyramidReader, open_hdf5
+
+
+@dataclass(frozen=True)
+class LevelFacts:
+    """One level as it is stored."""
+
+    resolution: int
+    codec: str
+    images_per_chunk: int | None
+    """None: the level is not cut into chunks."""
+    stored_bytes: int
+    raw_bytes: int
+    crc32: str | None
+    """Of the stored chunks, 8 hex digits; None in files of the original's layout."""
+
+
+@dataclass(frozen=True)
+class PyramidFacts:
+    """A pyramid file; JSON-able with `dataclasses.asdict`."""
+
+    path: str
+    format: str
+    """`celebahq-pyramid 1`, or `original layout`."""
+    images: int
+    resolution: int
+    channels: int
+    file_bytes: int
+    labels: int
+    """Columns of the labels, 0 without any."""
+    meta: dict[str, str]
+    """Name of each per-image fact -> its type, `float64 [5, 2]`."""
+    provenance: dict[str, Any]
+    levels: list[LevelFacts]
+
+
+def describe_pyramid(path: Path) -> PyramidFacts:
+    """Collect what a file says about itself.
+
+    Raises:
+        FormatError: It is not a pyramid, or is damaged.
+    """
+    reader = PyramidReader(path)
+    labels = reader.labels
+    with open_hdf5(path) as file:
+        return PyramidFacts(
+            path=str(path),
+            format=f"{FORMAT_NAME} {reader.format_version}" if reader.format_version else "original layout",
+            images=len(reader),
+            resolution=reader.resolution,
+            channels=reader.channels,
+            file_bytes=os.path.getsize(path),
+            labels=0 if labels is None else labels.shape[1],
+            meta={name: _type_name(file["meta"][name]) for name in reader.meta_names},
+            provenance=reader.provenance,
+            levels=[_describe_level(file[level_name(r)], r) for r in reader.levels],
+        )
+
+
+def render_facts(facts: PyramidFacts) -> str:
+    """The same as lines for people."""
+    colours = {1: "grey", 3: "RGB"}.get(facts.channels, f"{facts.channels} channels")
+    lines = [
+        f"{facts.path}: {facts.format}, {facts.file_bytes / 2**20:,.1f} MiB",
+        f"  {facts.images:,} images {facts.resolution}x{facts.resolution} {colours}, "
+        + (f"{facts.labels} label columns" if facts.labels else "no labels"),
+        "",
+        "  level   codec   images/chunk      MiB  of raw  CRC-32",
+    ]
+    for level in facts.levels:
+        chunk = "-" if level.images_per_chunk is None else str(level.images_per_chunk)
+        share = level.stored_bytes / max(1, level.raw_bytes)
+        lines.append(
+            f"  {level.resolution:5d}   {level.codec:10s} {chunk:>9s} {level.stored_bytes / 2**20:8,.1f} "
+            f"{share:7.0%}  {level.crc32 or '-'}"
+        )
+    for title, values in (("per image", facts.meta), ("provenance", facts.provenance)):
+        if values:
+            lines += ["", f"  {title}", *(f"    {name}: {value}" for name, value in values.items())]
+    return "\n".join(lines)
+
+
+def _describe_level(dataset: h5py.Dataset, resolution: int) -> LevelFacts:
+    checksum = dataset.attrs.get("crc32")
+    return LevelFacts(
+        resolution=resolution,
+        codec=codec_name(filter_numbers(dataset)),
+        images_per_chunk=dataset.chunks[0] if dataset.chunks else None,
+        stored_bytes=dataset.id.get_storage_size(),
+        raw_bytes=dataset.nbytes,
+        crc32=None if checksum is None else f"{checksum:08x}",
+    )
+
+
+def _type_name(dataset: h5py.Dataset) -> str:
+    name = "text" if h5py.check_string_dtype(dataset.dtype) else str(dataset.dtype)
+    return f"{name} {list(dataset.shape[1:])}" if dataset.ndim > 1 else name

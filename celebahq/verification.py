@@ -1,0 +1,86 @@
+"""Is a pyramid file whole, and is every level what the largest one says it must be?"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from celebahq.errors import FormatError
+from celebahq.levels import level_name, mip_levels
+from celebahq.parallel import ordered_map
+from celebahq.pyramid_reader import PyramidReader, damaged_levels, open_hdf5
+
+
+def verify_pyramid(path: Path, on_image: Callable[[], None] = lambda: None) -> list[str]:
+    """Look for everything that can be wrong with a file.
+
+    Args:
+        path: A pyramid file, or one of the original's layout.
+        on_image: Called after each image.
+
+    Returns:
+        The problems, a line each; none when the file is right.
+
+    Raises:
+        ToolError: There is no such file.
+        FormatError: The structure is damaged, so that the images cannot be found.
+    """
+    reader = PyramidReader(path, threads=1)
+    problems = [f"{name}: not the bytes that were written (CRC-32)" for name in damaged_levels(path)]
+    problems += _check_columns(reader)
+    with open_hdf5(path) as file:
+        expected = {level_name(r) for r in reader.levels}
+        problems += [
+            f"{name}: a name at the root that starts with 'data' and is no level"
+            for name in file
+            if name.startswith("data") and name not in expected
+        ]
+    return problems + _check_images(reader, on_image)
+
+
+def _check_columns(reader: PyramidReader) -> Iterator[str]:
+    """Labels and facts: one row per image, labels finite."""
+    try:
+        if reader.labels is not None and not np.isfinite(reader.labels).all():
+            yield "labels: some are not finite"
+    except FormatError as err:
+        yield str(err)
+    for name in reader.meta_names:
+        try:
+            reader.meta(name)
+        except FormatError as err:
+            yield str(err)
+
+
+def _check_images(reader: PyramidReader, on_image: Callable[[], None]) -> list[str]:
+    """Recompute all levels of all images."""
+    problems = []
+    wrong: dict[int, list[tuple[int, int]]] = {r: [] for r in reader.levels}
+    for index, found in enumerate(ordered_map(lambda i: _deviations(reader, i), range(len(reader)))):
+        if isinstance(found, FormatError):
+            problems.append(f"image {index}: {found}")
+        else:
+            for resolution, deviation in found.items():
+                wrong[resolution].append((index, deviation))
+        on_image()
+    for resolution, images in wrong.items():
+        if images:
+            largest = max(deviation for _, deviation in images)
+            problems.append(
+                f"{level_name(resolution)}: {len(images):,} images, first {images[0][0]}, are not what the "
+                f"largest level gives, by up to {largest} grey levels"
+            )
+    return problems
+
+
+def _deviations(reader: PyramidReader, index: int) -> dict[int, int] | FormatError:
+    """Resolution -> largest deviation from what the largest level gives, where there is any."""
+    try:
+        stored = [reader.read([index], r) for r in reader.levels]
+    except FormatError as err:
+        return err
+    deviations = {
+        level.shape[2]: int(np.abs(level.astype(np.int16) - expected).max())
+        for level, expected in zip(stored, mip_levels(stored[0]), strict=False)
+    }
+    return {resolution: deviation for resolution, deviation in deviations.items() if deviation}
