@@ -166,7 +166,7 @@ def build(
         sr_model=sr_model,
         sr_alpha=sr_alpha,
         sr_when=sr_when,
-        device=str(resolve_device(device)) if uses_network else "cpu",
+        device=str(resolve_device(device)) if uses_network or device != "auto" else "cpu",
         codec=codec,
         workers=workers,
         cluster=cluster,

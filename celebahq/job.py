@@ -22,7 +22,7 @@ import numpy as np
 from celebahq.console import Progress, status
 from celebahq.engine import Engine, InProcess, Work
 from celebahq.errors import ToolError
-from celebahq.files import refuse_existing, write_json
+from celebahq.files import write_json
 from celebahq.locks import owning, wait_for_workers
 from celebahq.shards import (
     LOG_VERSION,
@@ -114,8 +114,8 @@ def require_new_output(out: Path) -> None:
     Raises:
         ToolError: It exists.
     """
-    if not (work_folder(out) / MERGING).exists():
-        refuse_existing(out)
+    if out.exists() and not (work_folder(out) / MERGING).exists():
+        raise ToolError(f"{out}: exists already; choose another name, or remove it")
 
 
 def work_folder(out: Path) -> Path:

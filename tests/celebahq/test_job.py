@@ -28,10 +28,10 @@ def run(out, *options):
 
 
 def children(pid):
-    """Processes that `pid` started, as the system lists them."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True).stdout
-    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
-    return [child for child, parent in pairs if parent == pid]
+    """Worker processes that `pid` started, as the system lists them."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()]
+    return [int(child) for child, parent, args in rows if int(parent) == pid and "spawn_main" in args]
 
 
 def recorded(out):
