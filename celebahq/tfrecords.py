@@ -31,8 +31,8 @@ def encode_record(image: np.ndarray) -> bytes:
     features = b"".join(
         _delimited(1, _delimited(1, name.encode()) + _delimited(2, feature))
         for name, feature in (
-            ("shape", _delimited(3, _delimited(1, b"".join(map(_varint, image.shape))))),
             ("data", _delimited(1, _delimited(1, image.tobytes()))),
+            ("shape", _delimited(3, _delimited(1, b"".join(map(_varint, image.shape))))),
         )
     )
     example = _delimited(1, features)

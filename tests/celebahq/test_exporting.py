@@ -1,0 +1,100 @@
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from celebahq.errors import ToolError
+from celebahq.exporting import export_folder, export_tfrecord, export_zip
+from celebahq.pyramid import PyramidReader, PyramidWriter, mip_levels
+from celebahq.tfrecords import read_image, scan_records
+
+
+@pytest.fixture
+def images(rng):
+    return rng.integers(0, 256, (12, 3, 32, 32), dtype=np.uint8)
+
+
+def open_pyramid(path, images, labels=None):
+    with PyramidWriter(path, 32, images.shape[1]) as writer:
+        writer.append(images, labels)
+    return PyramidReader(path)
+
+
+def test_a_zip_holds_pictures_and_class_numbers(images, tmp_path):
+    labels = np.eye(3)[np.arange(12) % 3]
+    export_zip(open_pyramid(tmp_path / "a.h5", images, labels), tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.testzip() is None
+        assert len(archive.namelist()) == 13
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+        found = json.loads(archive.read("dataset.json"))["labels"]
+        assert found == [[f"00000/img{i:08d}.png", i % 3] for i in range(12)]
+        picture = Image.open(io.BytesIO(archive.read(found[7][0])))
+        np.testing.assert_array_equal(np.asarray(picture), images[7].transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (np.eye(4)[np.zeros(12, int)], [1.0, 0.0, 0.0, 0.0]),  # the last class never occurs
+        (np.full((12, 2), 0.5), [0.5, 0.5]),
+    ],
+)
+def test_other_labels_are_written_out(images, tmp_path, labels, expected):
+    export_zip(open_pyramid(tmp_path / "a.h5", images, labels), tmp_path / "a.zip")
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert json.loads(archive.read("dataset.json"))["labels"][0][1] == expected
+
+
+def test_no_labels_are_null(images, tmp_path):
+    export_folder(open_pyramid(tmp_path / "a.h5", images), tmp_path / "out", resolution=16)
+    assert json.loads((tmp_path / "out" / "dataset.json").read_text()) == {"labels": None}
+    with Image.open(tmp_path / "out" / "00000" / "img00000003.png") as opened:
+        picture = np.asarray(opened)
+    np.testing.assert_array_equal(picture, mip_levels(images)[1][3].transpose(1, 2, 0))
+
+
+def test_a_zip_is_the_same_bytes_every_time(images, tmp_path):
+    reader = open_pyramid(tmp_path / "a.h5", images)
+    for name in ("a.zip", "b.zip"):
+        export_zip(reader, tmp_path / name)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_tfrecords_hold_every_level_down_to_4x4(images, tmp_path):
+    labels = np.eye(12)
+    export_tfrecord(open_pyramid(tmp_path / "a.h5", images, labels), tmp_path / "noise")
+    names = sorted(path.name for path in (tmp_path / "noise").iterdir())
+    assert names == [f"noise-r{r:02d}.tfrecords" for r in (2, 3, 4, 5)] + ["noise-rxx.labels"]
+    for level in mip_levels(images)[:4]:
+        path = tmp_path / "noise" / f"noise-r{int(np.log2(level.shape[2])):02d}.tfrecords"
+        found = [read_image(path, place) for place in scan_records(path)]
+        np.testing.assert_array_equal(found, level)
+    stored = np.load(tmp_path / "noise" / "noise-rxx.labels")
+    assert stored.dtype == np.float32
+    np.testing.assert_array_equal(stored, labels)
+
+
+@pytest.mark.parametrize("export", [export_folder, export_zip, export_tfrecord])
+def test_nothing_is_replaced_and_nothing_half_done_is_left(images, tmp_path, export):
+    reader = open_pyramid(tmp_path / "a.h5", images)
+    (tmp_path / "there").mkdir()
+    with pytest.raises(ToolError, match="exists already"):
+        export(reader, tmp_path / "there")
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(reader, tmp_path / "new", on_image=interrupt)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "there"]
+
+
+def test_images_too_small_for_tfrecords_are_refused(tmp_path):
+    with PyramidWriter(tmp_path / "a.h5", 2) as writer:
+        writer.append(np.zeros((1, 3, 2, 2), np.uint8))
+    with pytest.raises(ToolError, match="less than"):
+        export_tfrecord(PyramidReader(tmp_path / "a.h5"), tmp_path / "out")

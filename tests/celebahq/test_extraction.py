@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from celebahq.errors import ToolError
+from celebahq.extraction import contact_sheet, extract_images, write_sheet
+from celebahq.pyramid import PyramidReader, PyramidWriter, mip_levels
+
+
+@pytest.fixture
+def images(rng):
+    return rng.integers(0, 256, (10, 3, 32, 32), dtype=np.uint8)
+
+
+def open_pyramid(path, images):
+    with PyramidWriter(path, 32, images.shape[1]) as writer:
+        writer.append(images)
+    return PyramidReader(path)
+
+
+def decode(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def test_pictures_are_the_images(images, tmp_path):
+    reader = open_pyramid(tmp_path / "a.h5", images)
+    paths = extract_images(reader, tmp_path / "out", indices=[3, 7, 8])
+    assert [path.name for path in paths] == ["00000003.png", "00000007.png", "00000008.png"]
+    np.testing.assert_array_equal(decode(paths[1]), images[7].transpose(1, 2, 0))
+    extract_images(reader, tmp_path / "small", indices=[7], resolution=8)
+    np.testing.assert_array_equal(
+        decode(tmp_path / "small" / "00000007.png"), mip_levels(images)[2][7].transpose(1, 2, 0)
+    )
+
+
+def test_grey_pictures_are_grey(images, tmp_path):
+    reader = open_pyramid(tmp_path / "a.h5", images[:, :1])
+    (path,) = extract_images(reader, tmp_path / "out", indices=[3])
+    np.testing.assert_array_equal(decode(path), images[3, 0])
+
+
+def test_nothing_is_replaced(images, tmp_path):
+    reader = open_pyramid(tmp_path / "a.h5", images)
+    extract_images(reader, tmp_path / "out", indices=[3])
+    with pytest.raises(ToolError, match=r"00000003\.png: exists already"):
+        extract_images(reader, tmp_path / "out", indices=[2, 3])
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_what_the_file_has_not_is_said(images, tmp_path):
+    reader = open_pyramid(tmp_path / "a.h5", images)
+    with pytest.raises(ToolError, match="has the images 0-9, but not 10"):
+        extract_images(reader, tmp_path / "out", indices=[2, 10])
+    with pytest.raises(ToolError, match="has no level of 48 pixels, but 32, 16, 8, 4, 2, 1"):
+        extract_images(reader, tmp_path / "out", indices=[2], resolution=48)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sheet_is_filled_row_by_row(images):
+    sheet = contact_sheet(images[:5], columns=3)
+    assert sheet.shape == (3, 64, 96)
+    np.testing.assert_array_equal(sheet[:, :32, 64:], images[2])
+    np.testing.assert_array_equal(sheet[:, 32:, 32:64], images[4])
+    assert not sheet[:, 32:, 64:].any()
+
+
+def test_a_sheet_shows_the_whole_file_or_what_was_asked_for(images, tmp_path):
+    reader = open_pyramid(tmp_path / "a.h5", images)
+    assert write_sheet(reader, tmp_path / "few.png", num=5) == 5
+    np.testing.assert_array_equal(
+        decode(tmp_path / "few.png").transpose(2, 0, 1), contact_sheet(images[::2], columns=3)
+    )
+    assert write_sheet(reader, tmp_path / "all.png") == 10
+    assert write_sheet(reader, tmp_path / "own.png", indices=[9, 0], columns=1, resolution=16) == 2
+    np.testing.assert_array_equal(
+        decode(tmp_path / "own.png")[:16].transpose(2, 0, 1), mip_levels(images)[1][9]
+    )
+    with pytest.raises(ToolError, match="exists already"):
+        write_sheet(reader, tmp_path / "own.png")

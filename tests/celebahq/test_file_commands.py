@@ -1,0 +1,77 @@
+"""The commands on data set files, as a person runs them."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from celebahq.cli import main
+from celebahq.pyramid import PyramidWriter
+
+
+@pytest.fixture
+def path(rng, tmp_path):
+    with PyramidWriter(tmp_path / "a.h5", 32) as writer:
+        writer.append(rng.integers(0, 256, (10, 3, 32, 32), dtype=np.uint8), labels=np.eye(10))
+    return tmp_path / "a.h5"
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_inspect(path):
+    assert "10 images 32x32 RGB" in run("inspect", path).stdout
+    result = run("inspect", path, "--json")
+    assert json.loads(result.stdout)["images"] == 10
+
+
+def test_verify(path):
+    result = run("verify", path, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {"file": str(path), "problems": []}
+    with h5py.File(path, "r+") as file:
+        file["data8x8"][3] = 0
+    result = run("verify", path)
+    assert result.exit_code == 1
+    assert "data8x8: 1 images, first 3" in result.stdout
+    assert result.stderr.splitlines()[-1] == f"Error: {path}: 2 problems"
+
+
+def test_compare(path, tmp_path):
+    result = run("compare", path, path)
+    assert result.exit_code == 0
+    assert result.stdout.endswith("same images and labels\n")
+    with PyramidWriter(tmp_path / "b.h5", 32) as writer:
+        writer.append(np.zeros((10, 3, 32, 32), np.uint8))
+    result = run("compare", path, tmp_path / "b.h5", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["levels"][0]["differing_images"] == 10
+
+
+def test_extract_and_sheet(path, tmp_path):
+    assert run("extract", path, "-o", tmp_path / "out", "--indices", "0-2,9").exit_code == 0
+    assert len(list((tmp_path / "out").iterdir())) == 4
+    assert run("sheet", path, "-o", tmp_path / "sheet.png", "--columns", "5").exit_code == 0
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (160, 64)
+
+
+@pytest.mark.parametrize("form", ["zip", "folder", "tfrecord"])
+def test_export(path, tmp_path, form):
+    assert run("export", path, "--to", form, "-o", tmp_path / "out").exit_code == 0
+    result = run("export", path, "--to", form, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "exists already" in result.stderr
+
+
+def test_a_file_of_another_kind_is_one_line(tmp_path):
+    (tmp_path / "a.h5").write_text("no")
+    for command in ("inspect", "verify"):
+        result = run(command, tmp_path / "a.h5")
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"Error: {tmp_path / 'a.h5'}: not a readable HDF5 file")
+        assert result.stderr.count("\n") == 1
