@@ -19,6 +19,7 @@ from celebahq.files import atomic_path
 STATE_FORMAT = "trainer-state"
 SNAPSHOT_FORMAT = "trainer-snapshot"
 FORMAT_VERSION = 1
+HEADER = "trainer"
 STATES = "states"
 SNAPSHOTS = "snapshots"
 
@@ -45,9 +46,10 @@ def write_tensors(
         for part, named in parts.items()
         for name, tensor in named.items()
     }
-    header = {"format": format_name, "format_version": str(FORMAT_VERSION), "facts": json.dumps(facts)}
+    header = {"format": format_name, "format_version": FORMAT_VERSION, "facts": facts}
     with atomic_path(path) as partial:
-        partial.write_bytes(save(tensors, metadata=header))
+        # One entry, as safetensors writes several in any order, and equal states should be equal bytes.
+        partial.write_bytes(save(tensors, metadata={HEADER: json.dumps(header)}))
 
 
 def read_tensors(path: Path, format_name: str) -> TensorFile:
@@ -61,18 +63,23 @@ def read_tensors(path: Path, format_name: str) -> TensorFile:
         raise ToolError(f"{path}: no such file")
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            header = _header(file)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as err:
         raise FormatError(f"{path}: not a readable safetensors file ({err})") from err
     if header.get("format") != format_name:
         found = header.get("format", "no format name")
         raise FormatError(f"{path}: expected a {format_name} file, found {found}")
-    if int(header["format_version"]) > FORMAT_VERSION:
+    if header["format_version"] > FORMAT_VERSION:
         raise FormatError(
             f"{path}: format version {header['format_version']}; this release reads up to {FORMAT_VERSION}"
         )
-    return TensorFile(tensors, json.loads(header["facts"]))
+    return TensorFile(tensors, header["facts"])
+
+
+def _header(file: Any) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+    return header
 
 
 def state_path(run: Path, nimg: int) -> Path:
@@ -125,4 +132,4 @@ def prune_states(run: Path, *, keep_last: int, keep_every_ticks: int) -> None:
 
 def _tick_of(path: Path) -> int:
     with safe_open(path, framework="pt") as file:
-        return int(json.loads(file.metadata()["facts"])["tick"])
+        return int(_header(file)["facts"]["tick"])
