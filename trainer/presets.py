@@ -52,6 +52,9 @@ def preset(name: str, world_size: int = 1) -> TrainingConfig:
         ConfigError: No such preset or variant, or more processes than images in a minibatch.
     """
     base, *variants = name.split("+")
+    names = _preset_names()
+    if base not in names:
+        raise ConfigError(f"{_no_such('preset', base, names)}; `trainer presets` lists them")
     values = _load(base)
     for variant in variants:
         known = values.get("variants", {})
@@ -121,8 +124,6 @@ def _preset_names() -> list[str]:
 def _load(name: str) -> dict[str, Any]:
     """The file's values on top of those that it extends."""
     file = resources.files("trainer") / "presets" / f"{name}.toml"
-    if not file.is_file():
-        raise ConfigError(f"{_no_such('preset', name, _preset_names())}; `trainer presets` lists them")
     values = tomllib.loads(file.read_text(encoding="utf-8"))
     return _merge(_load(values["extends"]), values) if "extends" in values else values
 
