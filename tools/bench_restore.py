@@ -10,6 +10,7 @@ channels, and the mean of its output is compared. The colour rows are LIVE1 with
 super-resolution rows are PSNR over Y without a border of 4 px. Published numbers are those of the papers.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from celebahq.console import device_option, emit_json, json_option, resolve_device, status
+from celebahq.errors import ToolError
 from celebahq.restore.degrade import Photo, jpeg
 from celebahq.restore.infer import Restorer, load_restorer
 
@@ -229,4 +231,7 @@ def main(data: Path, jpeg_model: str, sr_models: tuple[str, ...], device: str, a
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ToolError as err:
+        sys.exit(f"bench_restore: {err}")

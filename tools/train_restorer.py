@@ -15,6 +15,7 @@ minutes or steps, a finished run goes on.
 """
 
 import math
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -54,16 +55,17 @@ class Recipe:
     """Highest learning rate of Adam."""
     clip_norm: float
     """Longest gradient; longer ones are shortened."""
-    eps: float
-    """Error (of 0..1) below which the pixel loss is quadratic. Where many pixels are nearly clean, a small
-    one would let them drown the gradient of those that can be improved."""
+    eps: tuple[float, float]
+    """Errors (of 0..1) below which the pixel loss is quadratic, at the beginning and at the end of the run.
+    Where many pixels are nearly clean, a small one would let them drown the gradient of those that can be
+    improved; a large one would let a network take liberties with clean pictures."""
     adversarial: bool = False
 
 
 RECIPES = {
-    "jpeg": Recipe(batch=8, patch=64, rate=3e-4, clip_norm=0.1, eps=1e-2),
-    "sr4x-psnr": Recipe(batch=8, patch=32, rate=1e-3, clip_norm=1.0, eps=1e-6),
-    "sr4x": Recipe(batch=4, patch=24, rate=1e-4, clip_norm=1.0, eps=1e-6, adversarial=True),
+    "jpeg": Recipe(batch=8, patch=64, rate=3e-4, clip_norm=0.1, eps=(1e-2, 1e-3)),
+    "sr4x-psnr": Recipe(batch=8, patch=32, rate=1e-3, clip_norm=1.0, eps=(1e-6, 1e-6)),
+    "sr4x": Recipe(batch=4, patch=24, rate=1e-4, clip_norm=1.0, eps=(1e-6, 1e-6), adversarial=True),
 }
 
 
@@ -161,7 +163,8 @@ class Training:
 
         with torch.autocast(self.device.type, torch.bfloat16):
             outputs = self.net(inputs)
-        loss = pixel_loss(outputs, targets, self.recipe.eps)
+        first, last = self.recipe.eps
+        loss = pixel_loss(outputs, targets, first * (last / first) ** progress)
         losses = {"pixels": loss}
         if self.adversarial is not None:
             real = self.adversarial.train_discriminator(targets, outputs.detach(), factor)
@@ -308,4 +311,7 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ToolError as err:
+        sys.exit(f"train_restorer: {err}")
