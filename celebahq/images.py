@@ -1,9 +1,11 @@
 """One photo file, of whatever kind, as an RGB array."""
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,11 +67,22 @@ def load_photo(path: Path | str, *, orient: bool = True, max_pixels: int = MAX_P
     """
     path = Path(path)
     try:
-        with path.open("rb") as file, _own_limit(), Image.open(file, formats=_known_formats()) as image:
+        with path.open("rb") as file:
+            return decode_photo(file, str(path), orient=orient, max_pixels=max_pixels)
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as err:
+        raise ToolError(f"{path}: {err.strerror}") from err
+
+
+def decode_photo(
+    file: BinaryIO, name: str, *, orient: bool = True, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
+    """The same for an open file, or bytes in memory (`io.BytesIO`); `name` is for messages."""
+    try:
+        with _own_limit(), Image.open(file, formats=_known_formats()) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise ToolError(
-                    f"{path}: {width}x{height} pixels, but at most {max_pixels:,} pixels are decoded; "
+                    f"{name}: {width}x{height} pixels, but at most {max_pixels:,} pixels are decoded; "
                     "if the file is to be trusted, raise the limit (--max-pixels)"
                 )
             image.load()
@@ -78,14 +91,12 @@ def load_photo(path: Path | str, *, orient: bool = True, max_pixels: int = MAX_P
     except ToolError:
         raise
     except UnidentifiedImageError as err:
-        empty = path.stat().st_size == 0
+        empty = file.seek(0, os.SEEK_END) == 0
         raise FormatError(
-            f"{path}: {'an empty file' if empty else 'not a picture of a known format'}"
+            f"{name}: {'an empty file' if empty else 'not a picture of a known format'}"
         ) from err
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as err:
-        raise ToolError(f"{path}: {err.strerror}") from err
     except Exception as err:  # decoders of damaged files raise whatever their parsers meet
-        raise FormatError(f"{path}: cannot be decoded: {err or type(err).__name__}") from err
+        raise FormatError(f"{name}: cannot be decoded: {err or type(err).__name__}") from err
     if orientation in UPRIGHT:
         picture = picture.transpose(UPRIGHT[orientation])
     return np.array(picture)
