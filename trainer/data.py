@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,19 @@ class Minibatch:
 
     first: int
     resolution: int
+
+
+class RealImages(Protocol):
+    """What a training step needs of its data; see `TrainingData`."""
+
+    def configure(self, resolution: int, minibatch: int, rows: Indices) -> None:
+        """Say what the coming minibatches look like."""
+
+    def next(self, first: int) -> tuple[Tensor, Tensor | None]:
+        """The images and labels of the minibatch that starts at this position."""
+
+    def drawn_labels(self, stream: Stream, positions: Indices) -> Tensor | None:
+        """Labels for generated images."""
 
 
 class TrainingData:

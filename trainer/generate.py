@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,7 @@ Pixels = npt.NDArray[np.uint8]
 Sink = Callable[[int, Pixels], None]
 
 
-def generate_to(snapshot: Snapshot, out: Path, *, num: int, seed: int, provenance: dict[str, Any]) -> None:
+def generate_to(snapshot: Snapshot, out: Path, *, num: int, seed: int) -> None:
     """Write images 0 .. num-1 of a seed.
 
     Args:
@@ -30,7 +29,6 @@ def generate_to(snapshot: Snapshot, out: Path, *, num: int, seed: int, provenanc
         out: `*.h5`: a pyramid; `*.zip`: PNG files in a zip; anything else: a folder of PNG files.
         num: How many.
         seed: Key of all images.
-        provenance: Facts kept in the pyramid file.
 
     Raises:
         ToolError: `out` exists already.
@@ -38,7 +36,7 @@ def generate_to(snapshot: Snapshot, out: Path, *, num: int, seed: int, provenanc
     if out.exists():
         raise ToolError(f"{out}: exists already; choose another name")
     size = block_size(snapshot.resolution)
-    with _open_sink(snapshot, out, provenance) as write, Progress("generate", num) as progress:
+    with _open_sink(snapshot, out, seed) as write, Progress("generate", num) as progress:
         for first in range(0, num, size):
             last = min(first + size, num)
             write(first, snapshot.generate(seed, range(first, last)).numpy())
@@ -46,9 +44,10 @@ def generate_to(snapshot: Snapshot, out: Path, *, num: int, seed: int, provenanc
 
 
 @contextmanager
-def _open_sink(snapshot: Snapshot, out: Path, provenance: dict[str, Any]) -> Iterator[Sink]:
+def _open_sink(snapshot: Snapshot, out: Path, seed: int) -> Iterator[Sink]:
     if out.suffix in (".h5", ".hdf5"):
         channels = snapshot.config.generator.channels
+        provenance = {"generator": snapshot.config.name, "nimg": snapshot.nimg, "seed": seed}
         with PyramidWriter(out, snapshot.resolution, channels, provenance=provenance) as pyramid:
             yield lambda _, images: pyramid.append(images)
     elif out.suffix == ".zip":

@@ -73,7 +73,7 @@ def train(
             # Leave when asked to, with everything saved.
             if any_rank(interrupt.requested, world, device) and not finished:
                 maintenance.save_state()
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt(f"the state at {state.nimg / 1000:.1f} kimg is saved")
 
 
 def skip_or_stop(network: str, run: Run, state: TrainingState, world: World) -> None:

@@ -140,7 +140,7 @@ class Generator(nn.Module):
         x = join_labels(latents, labels, self.config.label_size)
         if self.config.normalize_latents:
             x = pixel_norm(x)
-        x = self.norm(self.dense(x).reshape(len(x), -1, 4, 4))
+        x = self.norm(self.dense(x).unflatten(1, (-1, 4, 4)))
         return generator_activation(x, self.config, self.leaky_slope)
 
 

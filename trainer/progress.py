@@ -122,8 +122,10 @@ class TimeLeft:
 
     def seconds(self, kimg: float, points: int = 500) -> float:
         """Seconds from `kimg` to the end."""
+        if kimg >= self.total_kimg:
+            return 0.0
         largest = max(self.sec_per_kimg)
-        step = max(self.total_kimg - kimg, 0.0) / points
+        step = (self.total_kimg - kimg) / points
         total = 0.0
         for point in range(points):
             resolution = self.resolution_at(kimg + (point + 0.5) * step)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from trainer.batches import chunk_rows, group_size
 from trainer.config import TrainingConfig
-from trainer.data import TrainingData, to_network_range
+from trainer.data import RealImages, to_network_range
 from trainer.distributed import World, sum_gradients, sum_over_ranks
 from trainer.losses import real_fade, update_gdrop
 from trainer.networks import InputNoise
@@ -29,7 +29,7 @@ class Steps:
         self,
         config: TrainingConfig,
         state: TrainingState,
-        data: TrainingData,
+        data: RealImages,
         device: torch.device,
         world: World,
     ) -> None:
@@ -45,7 +45,7 @@ class Steps:
         if runtime.compile and grown:
             self.objectives = compiled(self.config, self.state, self.device)
         self.phase = phase
-        self.resolution = phase.resolution
+        self.resolution, self.minibatch = phase.resolution, phase.minibatch
         fade = phase.lod - int(phase.lod)
         # As a tensor the fade can change without a new compilation.
         self.fade = torch.tensor(fade, device=self.device) if runtime.compile and fade > 0 else fade

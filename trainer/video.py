@@ -1,22 +1,36 @@
 """Videos: a walk through latent space, and the progress of a run."""
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.ndimage import gaussian_filter1d
+from torch import Tensor
 
 from celebahq.console import Progress
 from celebahq.errors import MissingExtraError, ToolError
 from celebahq.files import atomic_path
+from trainer.checkpoint import snapshots
 from trainer.grids import enlarge, image_grid, to_uint8
 from trainer.randomness import Stream, keyed_normal
-from trainer.snapshot import Snapshot
+from trainer.snapshot import load_snapshot
 
 Frame = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class VideoLayout:
+    """What a video looks like."""
+
+    columns: int
+    rows: int
+    size: int | None  # side of each image in pixels; None: as the network makes them
+    duration_sec: float
+    fps: float
 
 
 def interpolation_latents(
@@ -38,26 +52,45 @@ def interpolation_latents(
     return latents
 
 
-def interpolation_frames(
-    snapshot: Snapshot, *, seed: int, frames: int, columns: int, rows: int, sigma_frames: float, size: int
-) -> Iterator[Frame]:
-    """The frames of an interpolation, `[rows * size, columns * size, C]` uint8; labels stay fixed."""
-    count = columns * rows
-    latents = interpolation_latents(seed, frames, count, snapshot.config.generator.latent_size, sigma_frames)
+def write_interpolation(
+    snapshot_path: Path,
+    out: Path,
+    layout: VideoLayout,
+    *,
+    seed: int,
+    smoothing_sec: float,
+    device: torch.device,
+) -> None:
+    """A walk through latent space; each image keeps its label."""
+    snapshot = load_snapshot(snapshot_path, device)
+    count = layout.columns * layout.rows
+    frames = max(round(layout.duration_sec * layout.fps), 1)
+    latents = interpolation_latents(
+        seed, frames, count, snapshot.config.generator.latent_size, smoothing_sec * layout.fps
+    )
     labels = snapshot.labels(seed, range(count))
-    for frame in torch.from_numpy(latents):
+
+    def draw(frame: Tensor) -> Frame:
         with torch.no_grad():
-            images = snapshot.generator(frame.to(snapshot.device), labels, snapshot.lod)
-        yield image_grid(to_uint8(enlarge(images, size)), columns)
+            images = snapshot.generator(frame.to(device), labels, snapshot.lod)
+        return image_grid(enlarge(to_uint8(images), layout.size or snapshot.resolution), layout.columns)
+
+    write_video(out, map(draw, torch.from_numpy(latents)), total=frames, fps=layout.fps)
 
 
-def progress_frames(
-    snapshots: Iterable[Snapshot], *, seed: int, columns: int, rows: int, size: int
-) -> Iterator[Frame]:
-    """One frame per snapshot of a run: the same latents as the network learns."""
-    for snapshot in snapshots:
-        images = snapshot.generate(seed, range(columns * rows))
-        yield image_grid(enlarge(images, size), columns)
+def write_progress(run: Path, out: Path, layout: VideoLayout, *, seed: int, device: torch.device) -> None:
+    """The same latents at every snapshot of a run, each shown for an equal part of the duration."""
+    files = snapshots(run)
+    repeats = max(round(layout.duration_sec * layout.fps / max(len(files), 1)), 1)
+
+    def frames() -> Iterator[Frame]:
+        for file in files:
+            snapshot = load_snapshot(file, device)
+            images = snapshot.generate(seed, range(layout.columns * layout.rows))
+            size = layout.size or snapshot.config.generator.resolution
+            yield from repeat(image_grid(enlarge(images, size), layout.columns), repeats)
+
+    write_video(out, frames(), total=repeats * len(files), fps=layout.fps)
 
 
 def write_video(path: Path, frames: Iterable[Frame], *, total: int, fps: float) -> None:

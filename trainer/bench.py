@@ -1,0 +1,169 @@
+"""How fast a configuration trains, resolution by resolution, and where the time goes."""
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.batches import choose_chunks
+from trainer.config import TrainingConfig
+from trainer.data import RealImages, TrainingData
+from trainer.distributed import World
+from trainer.ema import update_average
+from trainer.footprint import step_costs
+from trainer.progress import peak_memory_gb
+from trainer.randomness import Indices, Stream
+from trainer.schedule import TrainingSchedule
+from trainer.session import open_data, prepare_backends, usable_memory_bytes
+from trainer.state import new_state
+from trainer.steps import Steps
+
+PARTS = ("data", "D", "penalty", "G", "update")
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchRow:
+    """One resolution's figures; `share` is each part's fraction of the step."""
+
+    resolution: int
+    minibatch: int
+    minibatch_gpu: int
+    images_per_sec: float
+    sec_per_kimg: float
+    memory_gb: float
+    tflops: float
+    share: dict[str, float]
+
+
+class SyntheticData:
+    """Stands in for the data set: the same noise image again and again, at no cost."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        self.channels, self.label_size = config.generator.channels, config.generator.label_size
+
+    def configure(self, resolution: int, minibatch: int, rows: Indices) -> None:
+        """As `TrainingData.configure`."""
+        shape = (len(rows), self.channels, resolution, resolution)
+        self._images = torch.randint(256, shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+
+    def next(self, first: int) -> tuple[Tensor, Tensor | None]:
+        """As `TrainingData.next`."""
+        return self._images, self._one_hot(len(self._images))
+
+    def drawn_labels(self, stream: Stream, positions: Indices) -> Tensor | None:
+        """As `TrainingData.drawn_labels`."""
+        return self._one_hot(len(positions))
+
+    def _one_hot(self, count: int) -> Tensor | None:
+        if not self.label_size:
+            return None
+        return torch.eye(self.label_size)[torch.arange(count) % self.label_size]
+
+
+def bench(
+    config: TrainingConfig,
+    data: Path | None,
+    device: torch.device,
+    *,
+    resolutions: list[int] | None = None,
+    steps: int = 5,
+    minibatch_gpu: int | None = None,
+) -> list[BenchRow]:
+    """Time training steps of each resolution, fully grown into it.
+
+    Args:
+        config: What is trained; `d_repeats` is ignored, one D step is timed with one G step.
+        data: A pyramid file; None for synthetic images.
+        device: Where.
+        resolutions: Which of the run's; all unless given.
+        steps: Timed steps per resolution, after one that is not counted. The fastest counts, as anything
+            else that the machine does can only slow a step down.
+        minibatch_gpu: The most images of a pass; unless given, as many as fit.
+    """
+    prepare_backends(config)
+    costs = step_costs(config)
+    chunks = choose_chunks(
+        config,
+        1,
+        bytes_per_image={resolution: cost.peak_bytes for resolution, cost in costs.items()},
+        free_bytes=usable_memory_bytes(device, World()),
+        minibatch_gpu=minibatch_gpu,
+    )
+    runtime = dataclasses.replace(config.runtime, minibatch_gpu=chunks)
+    config = dataclasses.replace(config, runtime=runtime)
+    reals: RealImages = SyntheticData(config) if data is None else open_data(config, data)
+    rows = []
+    for resolution in resolutions or list(costs):
+        rows.append(_bench_resolution(config, reals, device, resolution, steps, costs[resolution].flops))
+    if isinstance(reals, TrainingData):
+        reals.close()
+    return rows
+
+
+def _bench_resolution(
+    config: TrainingConfig, reals: RealImages, device: torch.device, resolution: int, steps: int, flops: int
+) -> BenchRow:
+    schedule = TrainingSchedule(config.schedule)
+    lod = float(np.log2(config.schedule.resolution // resolution))
+    phase = dataclasses.replace(
+        schedule.at(0.0),
+        lod=lod,
+        resolution=resolution,
+        minibatch=config.schedule.minibatch_by_resolution.get(resolution, config.schedule.minibatch),
+    )
+    state = new_state(config, device)
+    trained = Steps(config, state, reals, device, World())
+    trained.configure(phase)
+    peak_memory_gb(device)
+    timings = [_timed_step(trained, config, device) for _ in range(steps + 1)][1:]
+    best = {part: min(timing[part] for timing in timings) for part in PARTS}
+    total = sum(best.values())
+    return BenchRow(
+        resolution=resolution,
+        minibatch=phase.minibatch,
+        minibatch_gpu=config.runtime.minibatch_gpu[resolution],
+        images_per_sec=phase.minibatch / total,
+        sec_per_kimg=1000 * total / phase.minibatch,
+        memory_gb=peak_memory_gb(device),
+        tflops=flops * phase.minibatch / total / 1e12,
+        share={part: seconds / total for part, seconds in best.items()},
+    )
+
+
+def _timed_step(steps: Steps, config: TrainingConfig, device: torch.device) -> dict[str, float]:
+    """Seconds of each part of one D step and one G step."""
+    state = steps.state
+    seconds = dict.fromkeys(PARTS, 0.0)
+
+    @contextmanager
+    def timed(part: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds[part] += time.perf_counter() - start
+
+    with timed("data"):
+        chunks = steps.real_chunks()
+    state.D_adam.zero_grad()
+    for positions, images, labels in chunks:
+        with timed("D"):
+            fakes, fake_labels = steps.fakes(positions)
+            means = steps.add_critic_gradients(positions, images, labels, fakes, fake_labels)
+        if config.loss.kind == "wgan-gp":
+            with timed("penalty"):
+                steps.add_penalty_gradients(positions, images, fakes)
+    with timed("update"):
+        steps.apply(state.D_adam, means)
+        update_average(state.Gs, state.G, config.train.ema_beta)
+    with timed("G"):
+        means = steps.generator_gradients()
+    with timed("update"):
+        steps.apply(state.G_adam, means)
+    state.nimg += steps.minibatch
+    return seconds
