@@ -1,7 +1,7 @@
 """The `celebahq` command: one function per command, each one library call."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -22,6 +22,9 @@ from celebahq.console import (
     workers_option,
 )
 from celebahq.errors import ToolError
+
+if TYPE_CHECKING:
+    from celebahq.report import BuildReport
 
 
 @click.group(cls=ToolGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -174,7 +177,11 @@ def build(
     if dry_run:
         emit_json(configuration(options))
         return
-    report = build(options)
+    _conclude(build(options), as_json)
+
+
+def _conclude(report: "BuildReport", as_json: bool) -> None:
+    """Say what a job did, and end with its exit status."""
     for skip in report.failures[:20]:
         status(f"skipped {skip.name}: {skip.reason}")
     if len(report.failures) > 20:
@@ -183,7 +190,7 @@ def build(
         status(f"{count:>9,} {what}")
     status(f"{report.images_per_sec:.3g} images/s; report: {report.page}")
     if as_json:
-        emit_json({"file": str(out), "report": str(report.page), **report.summary()})
+        emit_json({"file": str(report.out), "report": str(report.page), **report.summary()})
     exit_if_skipped(len(report.failures))
 
 
@@ -316,6 +323,98 @@ def reconstruct(
     if as_json:
         emit_json(report.to_json())
     exit_if_skipped(len(report.failed))
+
+
+class _ImportCommand(click.Command):
+    """Its help lists the sources."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What each source expects on disk, and where it comes from."""
+        from celebahq.sources.importable import SOURCES
+
+        rows = []
+        for source in SOURCES.values():
+            options = ", ".join(f"--{option.replace('_', '-')}" for option in sorted(source.options))
+            text = f"SRC: {source.expects}. From: {source.origin}."
+            rows.append((source.name, f"{text} Understands {options}." if options else text))
+        with formatter.section("Sources (NAME)"):
+            formatter.write_dl(rows)
+
+
+@main.command("import", cls=_ImportCommand)
+@click.argument("name", metavar="NAME")
+@click.argument("src", metavar="SRC", type=ANY_PATH)
+@click.option("--out", "-o", required=True, type=NEW_PATH, metavar="FILE.h5", help="The data set to make.")
+@click.option(
+    "--max-images", type=click.IntRange(min=1), metavar="N", help="Only the first N  [default: all]."
+)
+@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
+@click.option(
+    "--resolution",
+    type=click.Choice(["32", "64", "128", "256", "512", "1024"]),
+    default="256",
+    show_default=True,
+    help="Side in pixels to which pictures of any size are brought.",
+)
+@click.option("--folder-labels", is_flag=True, help="The first sub-folder of a picture is its class.")
+@click.option("--partial", is_flag=True, help="Accept another number of images than was published.")
+@click.option(
+    "--codec",
+    type=click.Choice(["gzip", "none", "lzf", "blosc2", "bitshuffle"]),
+    default="gzip",
+    show_default=True,
+)
+@click.option("--cluster", metavar="ADDRESS", help="Scheduler of a dask cluster that sees the same folders.")
+@workers_option
+@json_option
+@click.pass_context
+def import_(
+    ctx: click.Context,
+    name: str,
+    src: Path,
+    out: Path,
+    max_images: int | None,
+    split: str,
+    resolution: str,
+    folder_labels: bool,
+    partial: bool,
+    codec: str,
+    cluster: str | None,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """Turn a data set that exists in another form into FILE.h5, with build-report.html beside it.
+
+    The same command continues an import that was interrupted. Ends with status 3 when images had to be
+    skipped; they are listed with their reasons.
+
+    \b
+    Examples:
+      celebahq import folder pictures/ -o pictures.h5 --folder-labels
+      celebahq import cifar10 cifar-10-batches-py/ -o cifar10.h5
+      celebahq import lsun bedroom_train_lmdb/ -o bedroom.h5 --resolution 256 --max-images 100000
+    """
+    from celebahq.importing import ImportRequest, import_images
+    from celebahq.sources.image_set import ImportOptions
+    from celebahq.sources.importable import SOURCES
+
+    if name not in SOURCES:
+        raise click.UsageError(f"NAME {name}: there are {', '.join(SOURCES)}")
+    source_options = {"split", "resolution", "folder_labels", "partial"}
+    _refuse_given(ctx, tuple(sorted(source_options - SOURCES[name].options)), name)
+    report = import_images(
+        ImportRequest(
+            source=name,
+            path=src,
+            out=out,
+            options=ImportOptions(split, int(resolution), folder_labels, partial),
+            max_images=max_images,
+            codec=codec,
+            workers=workers,
+            cluster=cluster,
+        )
+    )
+    _conclude(report, as_json)
 
 
 @main.command()

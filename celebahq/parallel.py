@@ -1,10 +1,11 @@
 """A map over threads that keeps the order and a bounded number of results."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from celebahq.engine import processors
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -16,7 +17,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> It
     For work that leaves Python's lock: compression, OpenCV, NumPy. At most two results per thread wait to
     be taken.
     """
-    threads = os.cpu_count() or 1
+    threads = processors()
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:

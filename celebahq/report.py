@@ -130,8 +130,7 @@ def render_page(report: BuildReport, sections: Mapping[str, Sequence[Tile]]) -> 
         f"<p>{rate}</p>",
         _table({what: f"{count:,}" for what, count in report.counts.items()}),
         *(f"<p class=notice>{html.escape(notice)}</p>" for notice in report.notices),
-        "<h2>Quality scores</h2>",
-        _histogram(report.ranking),
+        *(["<h2>Quality scores</h2>", _histogram(report.ranking)] if report.ranking else []),
         *(_section(title, tiles) for title, tiles in sections.items() if tiles),
         "<h2>Reasons for leaving out</h2>",
         _reasons(report.skipped),
@@ -175,8 +174,6 @@ def _reasons(skipped: Sequence[Skip]) -> str:
 
 def _histogram(ranking: Sequence[Ranked]) -> str:
     """Bars of the scores as SVG, the kept part of each bar in the darker colour."""
-    if not ranking:
-        return "<p>no scores</p>"
     scores = np.array([image.score for image in ranking])
     kept = np.array([image.kept for image in ranking])
     counts, edges = np.histogram(scores, HISTOGRAM_BINS)

@@ -15,7 +15,7 @@ def test_results_keep_the_order():
 
 
 def test_results_do_not_pile_up(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("celebahq.parallel.processors", lambda: 2)
     started = []
     results = ordered_map(started.append, range(1000))
     next(results)

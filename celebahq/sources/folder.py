@@ -1,0 +1,66 @@
+"""A folder of square pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from celebahq.console import status
+from celebahq.errors import ToolError
+from celebahq.sources.image_set import Example, ImageSet, ImportOptions, listing_sha256
+from celebahq.sources.importable import SOURCES
+from celebahq.sources.pictures import LABELS_FILE, class_rows, decode_as, kind_of_first, parse_labels
+
+
+class FolderOfImages(ImageSet):
+    """Pictures of any format below a folder, ordered by their path as bytes."""
+
+    source = SOURCES["folder"]
+
+    def __init__(self, path: Path, options: ImportOptions) -> None:
+        from celebahq.sources.photos import find_photos
+
+        if not path.is_dir():
+            raise ToolError(f"{path}: not a folder")
+        self._folder = path
+        self._names = find_photos(path)
+        self._kind = kind_of_first(self._names, lambda name: (path / name).read_bytes(), str(path))
+        self.resolution, self.channels = self._kind
+        self._labels = self._folder_labels() if options.folder_labels else self._file_labels()
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def facts(self) -> dict[str, Any]:
+        """The list of files and their sizes, and the labels."""
+        lines = [f"{name} {(self._folder / name).stat().st_size}" for name in self._names]
+        rows = [] if self._labels is None else [row.tobytes().hex() for row in self._labels]
+        return {"files_sha256": listing_sha256(lines), "labels_sha256": listing_sha256(rows)}
+
+    def read(self, index: int) -> Example:
+        """One picture."""
+        name = self._names[index]
+        with (self._folder / name).open("rb") as file:
+            image = decode_as(self._kind, file, name)
+        return Example(image, None if self._labels is None else self._labels[index])
+
+    def image_name(self, index: int) -> str:
+        """Path below the folder."""
+        return self._names[index]
+
+    def _file_labels(self) -> np.ndarray | None:
+        path = self._folder / LABELS_FILE
+        if not path.is_file():
+            return None
+        status(f"{path}: labels are taken from it")
+        return parse_labels(path.read_bytes(), self._names, str(path))
+
+    def _folder_labels(self) -> np.ndarray:
+        """The first folder of each path is the class; classes are numbered in the order of their names."""
+        loose = next((name for name in self._names if "/" not in name), None)
+        if loose:
+            raise ToolError(f"{self._folder}: --folder-labels, but {loose} is in no sub-folder")
+        folders = [name.split("/")[0] for name in self._names]
+        classes = {folder: number for number, folder in enumerate(sorted(set(folders)))}
+        status(f"{self._folder}: classes {', '.join(f'{n} = {name}' for name, n in classes.items())}")
+        return class_rows([classes[folder] for folder in folders])

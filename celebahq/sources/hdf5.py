@@ -1,0 +1,49 @@
+"""An HDF5 pyramid: the original's layout, or a file of this toolkit."""
+
+from pathlib import Path
+from typing import Any
+
+from celebahq.sources.image_set import Example, ImageSet, ImportOptions
+from celebahq.sources.importable import SOURCES
+
+
+class Hdf5Pyramid(ImageSet):
+    """The largest level with labels and facts; the other levels are computed anew."""
+
+    source = SOURCES["hdf5"]
+
+    def __init__(self, path: Path, options: ImportOptions) -> None:
+        self._path = path
+        self.load()
+        self.resolution, self.channels = self._reader.resolution, self._reader.channels
+
+    def __len__(self) -> int:
+        return len(self._reader)
+
+    def facts(self) -> dict[str, Any]:
+        """The largest level's checksum where the file has one, its size, and the origin's provenance."""
+        from dataclasses import asdict
+
+        from celebahq.inspection import describe_pyramid
+
+        described = describe_pyramid(self._path)
+        return {"level": asdict(described.levels[0]), "provenance": described.provenance}
+
+    def load(self) -> None:
+        """Open the file; labels and facts are read at once."""
+        from celebahq.pyramid_reader import PyramidReader
+
+        self._reader = PyramidReader(self._path, threads=1)
+        self._labels = self._reader.labels
+        self._meta = {name: self._reader.meta(name) for name in self._reader.meta_names}
+
+    def read(self, index: int) -> Example:
+        """One image."""
+        label = None if self._labels is None else self._labels[index]
+        meta = {name: values[index] for name, values in self._meta.items()}
+        return Example(self._reader.read([index])[0], label, meta)
+
+    def image_name(self, index: int) -> str:
+        """The name that the file gives it, else its number."""
+        names = self._meta.get("source_name")
+        return f"{self._path.name}/{index}" if names is None else str(names[index])

@@ -1,0 +1,125 @@
+"""The shape that every source of `celebahq import` has: a data set on disk, image by image.
+
+A source is a module with a class derived from `ImageSet`, and an entry in `celebahq.sources.importable`.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from celebahq.errors import ToolError
+from celebahq.files import sha256_file
+from celebahq.sources.importable import Source
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What a person may ask of a source; each source says which of these it understands."""
+
+    split: str = "train"
+    """`train` or `test`."""
+    resolution: int = 256
+    """Side to which pictures of any size are brought."""
+    folder_labels: bool = False
+    """Take the sub-folders' names for classes."""
+    partial: bool = False
+    """Accept another number of images than was published."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image with what is known about it."""
+
+    image: np.ndarray
+    """`[C, r, r]` uint8."""
+    label: np.ndarray | None = None
+    """`[L]` float32; for all images of a set or for none."""
+    meta: dict[str, Any] = field(default_factory=dict)
+    """Further facts, the same names for all images of a set."""
+
+
+class ImageSet(ABC):
+    """A data set on disk. Making one checks that everything is there; it is picklable.
+
+    Worker processes call `load` once, then `read` for image after image.
+    """
+
+    source: ClassVar[Source]
+    """Its entry in the list."""
+
+    resolution: int
+    channels: int
+
+    @abstractmethod
+    def __init__(self, path: Path, options: ImportOptions) -> None:
+        """Look at what is on disk.
+
+        Raises:
+            ToolError: Something is missing or is not what it must be; the message says how to get it.
+        """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """JSON facts that tell this data from any other: checksums, counts, choices; no paths."""
+
+    def load(self) -> None:  # noqa: B027 (sources of single files have nothing to load)
+        """Read or open in this process what `read` needs."""
+
+    @abstractmethod
+    def read(self, index: int) -> Example:
+        """One image.
+
+        Raises:
+            ToolError: It cannot be used, and why; it is skipped then.
+        """
+
+    @abstractmethod
+    def image_name(self, index: int) -> str:
+        """The image's name in its source."""
+
+
+def require_files(paths: Iterable[Path], origin: str) -> None:
+    """Raise `ToolError` for the first of `paths` that is not there."""
+    for path in paths:
+        if not path.is_file():
+            raise ToolError(f"{path}: not found; {origin}")
+
+
+def require_count(path: Path, found: int, published: int, options: ImportOptions) -> None:
+    """Raise `ToolError` unless all images of a published set are there, or that does not matter."""
+    if found != published and not options.partial:
+        raise ToolError(
+            f"{path}: {found:,} images, but the published set has {published:,}; get it again, or pass "
+            "--partial to take what is there"
+        )
+    if not found:
+        raise ToolError(f"{path}: no images")
+
+
+def one_hot(label: int, classes: int) -> np.ndarray:
+    """`[classes]` float32, 1 at `label`."""
+    row = np.zeros(classes, np.float32)
+    row[label] = 1
+    return row
+
+
+def checksums(paths: Iterable[Path]) -> dict[str, str]:
+    """Name -> SHA-256 of each file."""
+    return {path.name: sha256_file(path) for path in paths}
+
+
+def listing_sha256(lines: Iterable[str]) -> str:
+    """SHA-256 of a list of names."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
+    return digest.hexdigest()

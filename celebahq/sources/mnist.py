@@ -1,0 +1,133 @@
+"""MNIST's digits, and the coloured triples of them that the paper counts modes with."""
+
+import gzip
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from celebahq.errors import FormatError
+from celebahq.sources.image_set import (
+    Example,
+    ImageSet,
+    ImportOptions,
+    checksums,
+    one_hot,
+    require_count,
+    require_files,
+)
+from celebahq.sources.importable import SOURCES
+
+PUBLISHED = {"train": 60_000, "test": 10_000}
+FILES = {
+    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+}
+SIDE = 28
+BORDER = 2
+RGB_COUNT = 1_000_000
+RGB_SEED = 123
+
+
+class Mnist(ImageSet):
+    """Grey digits, padded with black to 32x32."""
+
+    source = SOURCES["mnist"]
+
+    def __init__(self, path: Path, options: ImportOptions) -> None:
+        self.resolution, self.channels = SIDE + 2 * BORDER, 1
+        self._files = [path / name for name in FILES[options.split]]
+        require_files(self._files, self.source.origin)
+        self.load()
+        require_count(self._files[0], len(self._digits), PUBLISHED[options.split], options)
+
+    def __len__(self) -> int:
+        return len(self._digits)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Workers read the files again."""
+        return {**self.__dict__, "_digits": None}
+
+    def facts(self) -> dict[str, Any]:
+        """The files' checksums."""
+        return {"sha256": checksums(self._files)}
+
+    def load(self) -> None:
+        """Read and pad the digits."""
+        digits = read_idx(self._files[0], 3)
+        self._labels = read_idx(self._files[1], 1)
+        if digits.shape[1:] != (SIDE, SIDE) or len(digits) != len(self._labels) or (self._labels > 9).any():
+            raise FormatError(
+                f"{self._files[0]}: {digits.shape}, with labels {self._labels.shape}; expected "
+                f"[N, {SIDE}, {SIDE}] and N labels 0..9"
+            )
+        self._digits = np.pad(digits, ((0, 0), (BORDER, BORDER), (BORDER, BORDER)))  # [N, 32, 32]
+
+    def read(self, index: int) -> Example:
+        """One digit."""
+        return Example(self._digits[index][None], one_hot(int(self._labels[index]), 10))
+
+    def image_name(self, index: int) -> str:
+        """Its number."""
+        return f"{self._files[0].name}/{index}"
+
+
+class MnistRgb(Mnist):
+    """Three random training digits as red, green and blue: 1,000 combinations of classes.
+
+    Source: the paper, appendix D, and its own data set tool, `create_mnistrgb`.
+    """
+
+    source = SOURCES["mnist-rgb"]
+
+    def __init__(self, path: Path, options: ImportOptions) -> None:
+        super().__init__(path, options)
+        self.channels = 3
+
+    def __len__(self) -> int:
+        return RGB_COUNT
+
+    def facts(self) -> dict[str, Any]:
+        """The files' checksums and the draw's seed."""
+        return {**super().facts(), "seed": RGB_SEED}
+
+    def load(self) -> None:
+        """Read the digits and draw the triples."""
+        super().load()
+        # The same draws as one call per image, which is how the data set is defined.
+        random = np.random.RandomState(RGB_SEED)
+        self._triples = random.randint(len(self._digits), size=(RGB_COUNT, 3))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Workers draw again."""
+        return {**super().__getstate__(), "_triples": None}
+
+    def read(self, index: int) -> Example:
+        """One triple, with the classes of its digits as a fact."""
+        triple = self._triples[index]
+        return Example(self._digits[triple], meta={"digits": self._labels[triple]})
+
+    def image_name(self, index: int) -> str:
+        """The numbers of the three digits."""
+        return f"{self._files[0].name}/" + ",".join(map(str, self._triples[index]))
+
+
+def read_idx(path: Path, dimensions: int) -> np.ndarray:
+    """An array of uint8 from an idx.gz file.
+
+    Raises:
+        FormatError: It is not one, has another number of dimensions, or is cut short.
+    """
+    try:
+        with gzip.open(path) as file:
+            magic, *shape = struct.unpack(f">{1 + dimensions}I", file.read(4 * (1 + dimensions)))
+            if magic != 0x0800 + dimensions:  # 08: unsigned bytes
+                raise FormatError(f"{path}: magic number {magic:#010x}, expected {0x0800 + dimensions:#010x}")
+            size = int(np.prod(shape, dtype=np.int64))
+            data = file.read(size)
+    except (OSError, EOFError, struct.error) as err:
+        raise FormatError(f"{path}: not a complete idx.gz file ({err})") from err
+    if len(data) != size:
+        raise FormatError(f"{path}: {len(data):,} bytes for an array {shape}")
+    return np.frombuffer(data, np.uint8).reshape(shape)

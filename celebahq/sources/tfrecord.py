@@ -1,0 +1,70 @@
+"""TFRecord sets of the TensorFlow version of progressive GAN training."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from celebahq.errors import FormatError, ToolError
+from celebahq.files import sha256_file
+from celebahq.sources.image_set import Example, ImageSet, ImportOptions
+from celebahq.sources.importable import SOURCES
+from celebahq.tfrecords import read_image, scan_records
+
+
+class TFRecords(ImageSet):
+    """The file of the highest resolution; the other levels are computed anew."""
+
+    source = SOURCES["tfrecord"]
+
+    def __init__(self, path: Path, options: ImportOptions) -> None:
+        matches = [re.fullmatch(r"(.*)-r(\d\d)\.tfrecords", file.name) for file in _list(path)]
+        levels = {int(match[2]): match for match in matches if match}
+        if not levels:
+            raise ToolError(f"{path}: no file NAME-rNN.tfrecords in it; expected {self.source.expects}")
+        largest = max(levels)
+        self._file = path / levels[largest][0]
+        self.resolution = 1 << largest
+        self._places = scan_records(self._file)
+        if not self._places:
+            raise ToolError(f"{self._file}: no images")
+        self.channels = len(read_image(self._file, self._places[0]))
+        self._labels_file = path / f"{levels[largest][1]}-rxx.labels"
+        self._labels = self._read_labels() if self._labels_file.is_file() else None
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def facts(self) -> dict[str, Any]:
+        """Size and count of the records, and the labels' checksum."""
+        labels = None if self._labels is None else sha256_file(self._labels_file)
+        return {"bytes": self._file.stat().st_size, "images": len(self), "labels_sha256": labels}
+
+    def read(self, index: int) -> Example:
+        """One image."""
+        image = read_image(self._file, self._places[index])
+        expected = (self.channels, self.resolution, self.resolution)
+        if image.shape != expected:
+            raise ToolError(f"{self.image_name(index)}: {image.shape}, expected {expected}")
+        return Example(image, None if self._labels is None else self._labels[index])
+
+    def image_name(self, index: int) -> str:
+        """Its number."""
+        return f"{self._file.name}/{index}"
+
+    def _read_labels(self) -> np.ndarray:
+        path = self._labels_file
+        try:
+            labels: np.ndarray = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as err:
+            raise FormatError(f"{path}: not an array of numbers in NumPy's format ({err})") from err
+        if labels.ndim != 2 or len(labels) != len(self) or labels.dtype.kind not in "biuf":
+            raise FormatError(f"{path}: {labels.shape} {labels.dtype}, expected [{len(self)}, L] numbers")
+        return labels.astype(np.float32)
+
+
+def _list(path: Path) -> list[Path]:
+    if not path.is_dir():
+        raise ToolError(f"{path}: not a folder; expected {SOURCES['tfrecord'].expects}")
+    return sorted(path.iterdir())
