@@ -26,9 +26,9 @@ from celebahq.shards import read_entries
 @click.command()
 @click.argument("command", nargs=-1, required=True)
 @click.option("--kills", default=100, show_default=True)
-@click.option("--longest", default=15.0, show_default=True, metavar="SEC", help="Between two kills.")
+@click.option("--longest", type=float, metavar="SEC", help="Between two kills  [default: half a build].")
 @click.option("--seed", default=0, show_default=True)
-def main(command: tuple[str, ...], kills: int, longest: float, seed: int) -> None:
+def main(command: tuple[str, ...], kills: int, longest: float | None, seed: int) -> None:
     """Run COMMAND, which contains `--out OUT.h5`; the folder of OUT is replaced by temporary ones."""
     rng = random.Random(seed)
     victims: Counter[str] = Counter()
