@@ -239,6 +239,29 @@ def export(snapshot: Path, out: Path) -> None:
     export_generator(load_snapshot(snapshot), out)
 
 
+@main.command("import")
+@click.argument("pickle", type=FILE)
+@click.option("-o", "--out", type=NEW_PATH, required=True, metavar="FILE.safetensors")
+def import_(pickle: Path, out: Path) -> None:
+    """Turn a network pickle of the authors' TensorFlow program into a snapshot.
+
+    TensorFlow is not needed, and nothing in the file is executed.
+
+    \b
+    trainer import karras2018iclr-celebahq-1024x1024.pkl -o celebahq.safetensors
+    """
+    from celebahq.files import refuse_existing
+    from trainer.legacy_import import import_snapshot
+    from trainer.snapshot import save_snapshot
+
+    refuse_existing(out)
+    snapshot = import_snapshot(pickle)
+    save_snapshot(out, snapshot)
+    status(
+        f"{out}: generator for {snapshot.config.generator.resolution}x{snapshot.config.generator.resolution}"
+    )
+
+
 @main.command()
 @json_option
 def presets(as_json: bool) -> None:

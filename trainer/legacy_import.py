@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from celebahq.errors import FormatError
-from trainer.config import ConfigError, DiscriminatorConfig, GeneratorConfig
+from trainer.config import ConfigError, DiscriminatorConfig, GeneratorConfig, ScheduleConfig, TrainingConfig
 from trainer.legacy_pickle import Array, PickledNetwork, read_networks
 from trainer.networks import Discriminator, Generator
 from trainer.settings import from_dict
+from trainer.snapshot import Snapshot
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -44,6 +45,31 @@ def load_legacy_pickle(path: Path) -> LegacyNetworks:
     except (FormatError, ConfigError) as err:
         message = " ".join(str(err).split())  # names in a damaged file may hold anything
         raise FormatError(f"{path}: {message}") from err
+
+
+def import_snapshot(path: Path) -> Snapshot:
+    """The averaged generator of a network pickle, as a snapshot to generate from.
+
+    Labels, which the pickle does not hold, are taken to be one-hot and equally frequent.
+
+    Raises:
+        FormatError: As `load_legacy_pickle`.
+    """
+    networks = load_legacy_pickle(path)
+    G, D = networks.averaged.config, networks.discriminator.config
+    return Snapshot(
+        generator=networks.averaged,
+        config=TrainingConfig(
+            name="imported",
+            description=f"imported from {path.name}",
+            generator=G,
+            discriminator=D,
+            schedule=ScheduleConfig(resolution=G.resolution),
+        ),
+        nimg=0,  # not recorded in the pickle
+        lod=networks.lod,
+        label_rows=torch.eye(G.label_size) if G.label_size else None,
+    )
 
 
 # The TensorFlow functions' own defaults; a network's static_kwargs hold only what was passed.

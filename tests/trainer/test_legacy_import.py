@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import tensorflow_reference as tf
 import torch
+from click.testing import CliRunner
 
 from celebahq.errors import FormatError
+from trainer.cli import main
 from trainer.layers import downscale2d, upscale2d
 from trainer.legacy_import import load_legacy_pickle
+from trainer.snapshot import load_snapshot
 
 RESOLUTION, WIDTH, LATENTS, LABELS = 16, 5, 7, 2
 
@@ -85,6 +88,27 @@ def test_imported_networks_compute_what_tensorflow_defines(tmp_path, original, l
     expected = tf.judge(D, pictures, lod, RESOLUTION, group=4, fused=fused)
     np.testing.assert_allclose(outputs.numpy(), expected, rtol=1e-9, atol=1e-9)
     assert imported.lod == 1.0
+
+
+def test_the_command_makes_a_snapshot(tmp_path, original):
+    networks, (_, _, Gs) = original(label_size=0)
+    path, out = write(tmp_path / "karras.pkl", networks), tmp_path / "karras.safetensors"
+    result = CliRunner().invoke(main, ["import", str(path), "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    snapshot = load_snapshot(out)
+    latents = np.random.default_rng(1).standard_normal((2, LATENTS)).astype(np.float32)
+    images = upscale2d(snapshot.generator(torch.from_numpy(latents), lod=snapshot.lod))  # lod is 1
+    expected = tf.generate(Gs, latents, np.zeros((2, 0)), 1.0, RESOLUTION, fused=True)
+    np.testing.assert_allclose(images.numpy(), expected, rtol=1e-3, atol=1e-3)
+    assert snapshot.generate(0, [0]).shape == (1, 3, 8, 8)
+
+
+def test_the_command_refuses_what_is_no_pickle(tmp_path):
+    path = tmp_path / "karras.pkl"
+    path.write_bytes(b"\x89PNG")
+    result = CliRunner().invoke(main, ["import", str(path), "-o", str(tmp_path / "out.safetensors")])
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert not (tmp_path / "out.safetensors").exists()
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])
