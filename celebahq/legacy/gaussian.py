@@ -8,6 +8,9 @@ import numpy.typing as npt
 BLOCK = 128
 """Output rows per matrix product; more rows waste more multiplications by zero."""
 
+SLACK_PER_TAP = 2 * float(np.finfo(np.float64).eps)
+"""Twice what the order of additions can change a sum by, relative to it and per term."""
+
 
 def gaussian(plane: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float32]:
     """Blur `[H, W]` non-negative values: down the columns, rounded to float32, then along the rows."""
@@ -28,15 +31,15 @@ def correlate(plane: npt.NDArray[np.float32], kernel: npt.NDArray[np.float64]) -
     """Correlate the columns of `[H, W]` with a symmetric kernel in double, mirrored with the edge repeated.
 
     SciPy adds the products of a window in a certain order and rounds the sum to float32. A matrix product
-    adds them in another order, several times faster. All terms being positive, two such sums of n terms
-    differ by less than 2n double roundings, relative to either; so both round to the same float32 unless
-    one lies that close to where float32 rounding changes. Those few in a million are summed again in
-    SciPy's order.
+    adds them in another order, several times faster. The terms are positive, so either sum of n of them is
+    within about n roundings (each half an eps) of the true one, and the two within n eps of each other: they
+    round to the same float32 unless one lies that close to where float32 rounding changes. Those few in a
+    million are summed again in SciPy's order.
     """
     assert plane.min() >= 0
     radius = len(kernel) // 2
     height = len(plane)
-    slack = 2 * len(kernel) * np.finfo(np.float64).eps  # four times the bound
+    slack = SLACK_PER_TAP * len(kernel)
     extended = plane[_mirrored(height, radius)].astype(np.float64)  # [radius + H + radius, W]
     band = _band_matrix(kernel, min(BLOCK, height))
     result = np.empty_like(plane, order="C")

@@ -1,0 +1,233 @@
+"""The dress rehearsal: data in the exact layout of the published ones, from pictures of a library.
+
+`tools/rehearse_reconstruct.py` does the same at any length.
+"""
+
+import importlib.util
+import json
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from celebahq import PyramidReader, ToolError
+from celebahq import reconstruct as module
+from celebahq.cli import main
+from celebahq.files import md5_file
+from celebahq.legacy.jpeg import decode_jpeg
+from celebahq.reconstruct import ReconstructOptions, check_input, choose_images, md5_array
+from celebahq.sources.celeba_wild import LANDMARKS, index_celeba
+
+TOOL = Path(__file__).parents[2] / "tools" / "rehearse_reconstruct.py"
+IMAGES = 4
+
+
+@pytest.fixture(scope="module")
+def rehearsal():
+    spec = importlib.util.spec_from_file_location("rehearse_reconstruct", TOOL)
+    rehearsal = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(rehearsal)
+    return rehearsal
+
+
+@pytest.fixture(scope="module")
+def tree(rehearsal, tmp_path_factory):
+    root = tmp_path_factory.mktemp("tree")
+    rehearsal.make_rehearsal(root, IMAGES)
+    return root
+
+
+@pytest.fixture(scope="module")
+def straight(rehearsal, tree, tmp_path_factory):
+    """The result of an undisturbed run, and what it printed."""
+    out = tmp_path_factory.mktemp("straight") / "celeba-hq.h5"
+    result = subprocess.run(
+        rehearsal.reconstruct_command(tree, out, "--json", "--workers", "2"), capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    return out, result
+
+
+@pytest.fixture
+def damaged(rehearsal, tree, tmp_path):
+    return rehearsal.copy_tree(tree, tmp_path / "damaged")
+
+
+def run(rehearsal, root, out, *options):
+    command = rehearsal.reconstruct_command(root, out, "--workers", "1", *options)
+    return CliRunner().invoke(main, command[command.index("reconstruct") :])
+
+
+def test_every_image_is_the_published_one(rehearsal, tree, straight):
+    out, result = straight
+    images = rehearsal.images_of(tree)
+    assert rehearsal.wrong_images(tree, out) == []
+    assert json.loads(result.stdout) == {"file": "celeba-hq.h5", "written": IMAGES, "failed": {}}
+    assert json.loads(Path(f"{out}.report.json").read_text()) == json.loads(result.stdout)
+    assert "self-test skipped" in result.stderr
+    with PyramidReader(out) as reader:
+        assert len(reader) == IMAGES
+        assert reader.resolution == 1024
+        assert reader.meta("idx").tolist() == [image.idx for image in images]
+        assert reader.meta("orig_idx").tolist() == [image.orig_idx for image in images]
+        assert list(reader.meta("source_name")) == [image.orig_file for image in images]
+        assert reader.provenance["image_list_md5"] == md5_file(tree / "deltas" / "image_list.txt")
+        assert str(tree) not in json.dumps(reader.provenance)
+    assert not out.with_name(out.name + ".work").exists()
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_it_is_the_same_bytes(rehearsal, tree, straight, tmp_path):
+    out = tmp_path / "celeba-hq.h5"
+    command = rehearsal.reconstruct_command(tree, out, "--workers", "2")
+    rehearsal.run_with_kills(command, kills=2, rng=random.Random(1), longest_sec=8)
+    assert out.read_bytes() == straight[0].read_bytes()
+
+
+@pytest.mark.slow
+def test_what_fails_its_checksums_is_left_out_and_listed(rehearsal, damaged, tmp_path):
+    images = rehearsal.images_of(damaged)
+    reasons = {
+        "wrong_delta": "the delta does not decrypt",
+        "other_delta": "final_md5 differs",
+        "wrong_jpeg": "proc_md5 differs",
+    }
+    for image, name in zip(images, reasons, strict=False):
+        rehearsal.damages()[name](damaged, image)
+    out = tmp_path / "out.h5"
+    result = run(rehearsal, damaged, out, "--json")
+    assert result.exit_code == 3
+    for image, reason in zip(images, reasons.values(), strict=False):
+        assert f"not written: {image.orig_file}: {reason}" in result.stderr
+    report = json.loads(result.stdout)
+    assert report["written"] == IMAGES - 3
+    assert list(report["failed"]) == [image.orig_file for image in images[:3]]
+    assert json.loads((tmp_path / "out.h5.report.json").read_text()) == report
+    with PyramidReader(out) as reader:
+        assert reader.meta("idx").tolist() == [image.idx for image in images[3:]]
+    assert rehearsal.wrong_images(damaged, out) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("swapped_landmarks", "proc_md5 differs"),
+        ("appended_byte", "the delta does not decrypt"),
+        ("truncated_jpeg", "a damaged JPEG"),
+    ],
+)
+def test_where_nothing_is_left_nothing_is_written(rehearsal, damaged, tmp_path, name, reason):
+    image = rehearsal.images_of(damaged)[1]
+    rehearsal.damages()[name](damaged, image)
+    result = run(rehearsal, damaged, tmp_path / "out.h5", "--indices", str(image.idx))
+    assert result.exit_code == 1
+    assert reason in result.stderr
+    assert not (tmp_path / "out.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing_zip", "deltas00000.zip: not found"),
+        ("truncated_zip", "deltas00000.zip: incomplete or damaged"),
+        ("missing_photo", "img_celeba: lacks 1 of 4 photos"),
+        ("swapped_landmark_lines", f"{LANDMARKS}: line"),
+    ],
+)
+def test_what_is_missing_is_said_before_any_work(rehearsal, damaged, tmp_path, name, reason):
+    rehearsal.damages()[name](damaged, rehearsal.images_of(damaged)[0])
+    result = run(rehearsal, damaged, tmp_path / "out.h5")
+    assert result.exit_code == 1
+    assert reason in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged"]
+
+
+def test_strict_stops_and_goes_on_when_the_input_is_mended(rehearsal, tree, damaged, tmp_path):
+    first, second, *_ = rehearsal.images_of(tree)
+    rehearsal.damages()["wrong_delta"](damaged, second)
+    options = "--strict", "--indices", f"{first.idx}-{second.idx}"
+    result = run(rehearsal, damaged, tmp_path / "out.h5", *options)
+    assert result.exit_code == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f"Error: {second.orig_file} (image {second.idx}): the delta does not decrypt")
+    assert not (tmp_path / "out.h5").exists()
+
+    shutil.copytree(tree / "deltas", damaged / "deltas", dirs_exist_ok=True)
+    result = run(rehearsal, damaged, tmp_path / "out.h5", *options)
+    assert result.exit_code == 0, result.stderr
+    assert "1 of 2 were done before" in result.stderr
+    assert rehearsal.wrong_images(tree, tmp_path / "out.h5") == []
+
+
+def test_the_self_test_asks_for_the_published_files(rehearsal, tree, tmp_path, monkeypatch):
+    options = ReconstructOptions(tree / "celeba", tree / "deltas", tmp_path / "out.h5")
+    images, faces = rehearsal.images_of(tree), index_celeba(tree / "celeba")
+    result = CliRunner().invoke(
+        main,
+        [
+            "reconstruct",
+            *("--celeba-dir", options.celeba_dir),
+            *("--delta-dir", options.delta_dir),
+            "-o",
+            options.out,
+        ],
+    )
+    assert result.exit_code == 1
+    *_, image_list, landmarks, photo = result.stderr.splitlines()
+    assert "image_list.txt: not the published file" in image_list
+    assert "list_landmarks_celeba.txt: not the published file" in landmarks
+    assert "000001.jpg: decodes to pixels with MD5" in photo
+
+    monkeypatch.setattr(module, "IMAGE_LIST_MD5", md5_file(tree / "deltas" / "image_list.txt"))
+    monkeypatch.setattr(module, "LANDMARKS_MD5", md5_file(tree / "celeba" / LANDMARKS))
+    monkeypatch.setattr(module, "FIRST_PHOTO_MD5", md5_array(decode_jpeg(faces.folder / "000001.jpg")))
+    check_input(options, images, faces)
+    (tree / "celeba" / "img_celeba" / "000001.jpg").rename(tmp_path / "away.jpg")
+    try:
+        with pytest.raises(ToolError, match=r"000001\.jpg: no such file"):
+            check_input(options, [image for image in images if image.orig_idx], faces)
+    finally:
+        (tmp_path / "away.jpg").rename(tree / "celeba" / "img_celeba" / "000001.jpg")
+
+
+def test_the_published_checksums_are_the_facts():
+    """Of the real files; from a reconstruction with the old libraries."""
+    assert module.FIRST_PHOTO_MD5 == "9cad8178d6cb0196b36f7b34bc5eb6d3"
+    assert module.LANDMARKS_MD5 == "063ee6ddb681f96bc9ca28c6febb9d1a"
+    assert module.IMAGE_LIST_MD5 == "de6acbbe07e8d150ad79b6ffe7d016b3"
+
+
+def test_indices_choose_among_the_listed(rehearsal, tree):
+    images = rehearsal.images_of(tree)
+    options = ReconstructOptions(tree, tree, tree, indices=[images[2].idx, images[0].idx])
+    assert choose_images(images, options) == [images[0], images[2]]
+    options = ReconstructOptions(tree, tree, tree, indices=[7])
+    with pytest.raises(ToolError, match=r"--indices: image_list\.txt has no image 7; it lists 4"):
+        choose_images(images, options)
+
+
+@pytest.mark.parametrize("ranges", ["5-2", "a", "1,,2", "-3", "0-99999999999", "1.5"])
+def test_ranges_that_are_none(tmp_path, ranges):
+    folders = "--celeba-dir", tmp_path, "--delta-dir", tmp_path
+    result = CliRunner().invoke(main, ["reconstruct", *folders, "-o", "x.h5", "--indices", ranges])
+    assert result.exit_code == 2
+    assert "Invalid value for '--indices'" in result.stderr
+
+
+def test_extras_that_are_missing_are_said_at_once(rehearsal, tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "find_spec", lambda package: None if package == "jpeglib" else True)
+    result = run(rehearsal, tree, tmp_path / "out.h5")
+    assert result.exit_code == 1
+    assert "'jpeglib', which is not installed: pip install 'celebahq-toolkit[reconstruct]'" in result.stderr
+
+
+def test_an_existing_file_is_not_replaced(rehearsal, tree, tmp_path):
+    (tmp_path / "out.h5").write_text("mine")
+    result = run(rehearsal, tree, tmp_path / "out.h5")
+    assert result.exit_code == 1
+    assert "exists already" in result.stderr
+    assert (tmp_path / "out.h5").read_text() == "mine"
