@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from celebahq.errors import MissingExtraError, ToolError
-from celebahq.locks import require_owner, shared_lock
+from celebahq.locks import require_owner, working_on
 from celebahq.shards import Entry, Rank, Shard, ShardLog, Skipped, Task, read_entries, write_shard
 
 MAX_DEATHS = 5  # of worker processes at one item, or at their start, before it is given up
@@ -39,7 +39,7 @@ class Work:
 
     def finish(self, shard: Shard, floor: Rank | None, report: Callable[[Entry], None]) -> None:
         """Do what is left of a shard; refuses when a later run has taken the job over."""
-        with shared_lock(self.folder / "workers.lock"):
+        with working_on(self.folder / "workers.lock", shard.number):
             require_owner(self.folder / "lock", self.owner)
             write_shard(self.task, shard, self.folder, floor, report)
 
@@ -96,7 +96,10 @@ class ProcessPool:
 
 
 class DaskCluster:
-    """Workers of a `distributed` cluster that see the job's folder under the same path."""
+    """Workers of a `distributed` cluster that see the job's folder under the same path.
+
+    They must run one thread each (`dask worker --nthreads 1`).
+    """
 
     def __init__(self, address: str) -> None:
         """Args: `address` of the scheduler, such as `tcp://host:8786`."""
@@ -105,7 +108,7 @@ class DaskCluster:
     def run(self, work: Work, shards: Sequence[Shard], board: Board) -> None:
         """Complete `shards`."""
         try:
-            from distributed import Client, as_completed
+            from distributed import Client, KilledWorker, as_completed
         except ImportError as err:
             raise MissingExtraError("distributed", "distributed", "--cluster") from err
         try:
@@ -122,7 +125,10 @@ class DaskCluster:
             out_at_once = 2 * max(1, sum(client.nthreads().values()))
             futures = as_completed([submit() for _ in range(min(out_at_once, len(waiting)))])
             for future in futures:
-                board.completed(future.result())
+                try:
+                    board.completed(future.result())
+                except KilledWorker as err:
+                    raise ToolError(f"--cluster {self.address}: {err}") from err
                 if waiting:
                     futures.add(submit())
 

@@ -48,10 +48,11 @@ def require_owner(lock: Path, token: str) -> None:
 
 
 @contextmanager
-def shared_lock(path: Path) -> Iterator[None]:
-    """Show that a worker is writing; many may at a time."""
+def working_on(path: Path, shard: int) -> Iterator[None]:
+    """Show that a worker is writing, one per shard; waits for another that is at the same shard."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
+        fcntl.lockf(file, fcntl.LOCK_EX, 1, shard)
         yield
 
 
