@@ -1,6 +1,7 @@
 """LSUN's categories: an LMDB of encoded pictures."""
 
 import io
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,7 @@ class Lsun(ImageSet):
             raise ToolError(f"{path}: no data.mdb in it; {self.source.expects}; {self.source.origin}")
         self.resolution, self.channels = options.resolution, 3
         self._path = path
-        self.load()
-        with self._environment, self._environment.begin() as transaction:
+        with _open(path).begin() as transaction:
             # Millions of keys: a fixed width takes a third of the memory of separate objects.
             width = max((len(key) for key in transaction.cursor().iternext(values=False)), default=1)
             keys = (bytes(key) for key in transaction.cursor().iternext(values=False))
@@ -37,30 +37,15 @@ class Lsun(ImageSet):
     def __len__(self) -> int:
         return len(self._keys)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Workers open the LMDB for themselves."""
-        return {**self.__dict__, "_environment": None}
-
     def facts(self) -> dict[str, Any]:
         """The list of keys."""
         return {"keys_sha256": listing_sha256(map(_text, self._keys))}
-
-    def load(self) -> None:
-        """Open the LMDB."""
-        try:
-            import lmdb
-        except ImportError as err:
-            raise MissingExtraError("lmdb", "lsun", "celebahq import lsun") from err
-        try:
-            self._environment = lmdb.open(str(self._path), readonly=True, lock=False, readahead=False)
-        except lmdb.Error as err:
-            raise FormatError(f"{self._path}: not an LMDB, or damaged ({err})") from err
 
     def read(self, index: int) -> Example:
         """One picture's centre square."""
         from PIL import Image
 
-        with self._environment.begin(buffers=True) as transaction:
+        with _open(self._path).begin(buffers=True) as transaction:
             value = transaction.get(bytes(self._keys[index]))
             if value is None:
                 raise ToolError(f"{self.image_name(index)}: its record cannot be found")
@@ -75,6 +60,18 @@ class Lsun(ImageSet):
     def image_name(self, index: int) -> str:
         """The key."""
         return _text(self._keys[index])
+
+
+@lru_cache(maxsize=1)  # LMDB allows to open a folder only once in a process
+def _open(path: Path) -> Any:
+    try:
+        import lmdb
+    except ImportError as err:
+        raise MissingExtraError("lmdb", "lsun", "celebahq import lsun") from err
+    try:
+        return lmdb.open(str(path), readonly=True, lock=False, readahead=False)
+    except lmdb.Error as err:
+        raise FormatError(f"{path}: not an LMDB, or damaged ({err})") from err
 
 
 def _text(key: bytes) -> str:

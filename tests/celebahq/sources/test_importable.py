@@ -1,0 +1,101 @@
+"""What must hold for every source of `celebahq import`."""
+
+import json
+import pickle
+import shutil
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from celebahq.errors import ToolError
+from celebahq.sources.image_set import ImageSet, ImportOptions
+from celebahq.sources.importable import SOURCES, load_source
+
+
+@pytest.fixture(params=SOURCES)
+def source(request, writers, tmp_path):
+    """Class, path and contents of a small data set."""
+    path = tmp_path / request.param
+    return load_source(request.param), path, writers[request.param](path)
+
+
+def read_all(images: ImageSet, count: int):
+    images.load()
+    return [images.read(i) for i in range(count)]
+
+
+def test_images_and_labels_are_those_on_disk(source):
+    kind, path, layout = source
+    images = kind(path, layout.options)
+    count = len(layout.images)
+    assert len(images) == (1_000_000 if kind.source.name == "mnist-rgb" else count)
+    assert (images.channels, images.resolution) == layout.images.shape[1:3]
+    examples = read_all(images, count)
+    for example, expected in zip(examples, layout.images, strict=True):
+        assert example.image.dtype == np.uint8
+        np.testing.assert_array_equal(example.image, expected)
+    if layout.labels is None:
+        assert all(example.label is None for example in examples)
+    else:
+        labels = np.stack([example.label for example in examples])
+        assert labels.dtype == np.float32
+        np.testing.assert_array_equal(labels, layout.labels)
+
+
+def test_a_worker_reads_the_same(source):
+    kind, path, layout = source
+    images = kind(path, layout.options)
+    images.load()
+    copy = pickle.loads(pickle.dumps(kind(path, layout.options)))
+    copy.load()
+    np.testing.assert_array_equal(copy.read(1).image, images.read(1).image)
+    assert copy.image_name(1) == images.image_name(1)
+
+
+def test_names_differ_and_are_text(source):
+    kind, path, layout = source
+    images = kind(path, layout.options)
+    images.load()
+    names = [images.image_name(i) for i in range(len(layout.images))]
+    assert len(set(names)) == len(names)
+    assert all(isinstance(name, str) and str(path.parent) not in name for name in names)
+
+
+def test_facts_tell_the_data_not_the_place(source, writers, tmp_path):
+    kind, path, layout = source
+    facts = json.dumps(kind(path, layout.options).facts())
+    assert str(tmp_path) not in facts
+    shutil.copytree(tmp_path, tmp_path / "copy")
+    assert json.dumps(kind(tmp_path / "copy" / path.name, layout.options).facts()) == facts
+    other = tmp_path / "other" / path.name
+    other.parent.mkdir()
+    writers[kind.source.name](other)  # new noise
+    if kind.source.name not in ("hdf5", "tfrecord", "celeba", "folder", "lsun"):  # these know names and sizes
+        assert json.dumps(kind(other, layout.options).facts()) != facts
+
+
+def test_nothing_there_is_one_line_with_the_remedy(source, tmp_path):
+    kind, _, layout = source
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ToolError, match=r"empty[^\n]*: [^\n]+$"):
+        kind(empty, layout.options)
+
+
+@pytest.mark.parametrize(
+    "source", [s.name for s in SOURCES.values() if "partial" in s.options], indirect=True
+)
+def test_a_published_set_must_be_complete(source):
+    kind, path, layout = source
+    with pytest.raises(ToolError, match=r"\d images, but the published set has [\d,]+; .*--partial"):
+        kind(path, ImportOptions(split=layout.options.split))
+
+
+def test_each_description_is_complete():
+    known = {field.name for field in fields(ImportOptions)}
+    for source in SOURCES.values():
+        assert source.options <= known
+        assert load_source(source.name).source is source
+        assert source.expects
+        assert source.origin

@@ -1,0 +1,181 @@
+"""Folders and zips of pictures, and StyleGAN's labels."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from celebahq.errors import FormatError, ToolError
+from celebahq.sources.folder import FolderOfImages
+from celebahq.sources.image_set import ImportOptions
+from celebahq.sources.pictures import parse_labels
+from celebahq.sources.zip_archive import ZipOfImages
+
+PLAIN = ImportOptions()
+
+
+def encoded(pixels, form="png"):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, form)
+    return file.getvalue()
+
+
+def fill(folder, files):
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def fill_zip(path, files):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+@pytest.fixture
+def picture(rng):
+    return rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+
+
+def test_pictures_of_any_format_in_the_order_of_their_paths(picture, tmp_path):
+    files = {
+        "b/1.bmp": encoded(picture, "bmp"),
+        "a.png": encoded(picture),
+        "B.webp": encoded(picture, "webp"),
+    }
+    images = FolderOfImages(fill(tmp_path, files | {"notes.txt": b"no picture"}), PLAIN)
+    assert [images.image_name(i) for i in range(3)] == ["B.webp", "a.png", "b/1.bmp"]
+    np.testing.assert_array_equal(images.read(2).image, picture.transpose(2, 0, 1))
+    assert images.read(2).label is None
+
+
+def test_grey_pictures_make_a_grey_set(picture, tmp_path):
+    grey = picture[..., 0]
+    files = {
+        "a.png": encoded(grey),
+        "b.png": encoded(np.stack([grey] * 3, axis=2)),
+        "c.png": encoded(picture),
+    }
+    images = FolderOfImages(fill(tmp_path, files), PLAIN)
+    assert images.channels == 1
+    for i in range(2):
+        np.testing.assert_array_equal(images.read(i).image, grey[None])
+    with pytest.raises(ToolError, match=r"c\.png: has colours, but the first picture is grey"):
+        images.read(2)
+
+
+def test_a_grey_picture_among_coloured_ones_is_taken(picture, tmp_path):
+    images = FolderOfImages(
+        fill(tmp_path, {"a.png": encoded(picture), "b.png": encoded(picture[..., 0])}), PLAIN
+    )
+    np.testing.assert_array_equal(images.read(1).image, np.stack([picture[..., 0]] * 3))
+
+
+def test_one_bad_picture_does_not_stop_the_others(picture, tmp_path):
+    files = {
+        "a.png": encoded(picture)[:100],
+        "b.png": encoded(picture),
+        "c.png": encoded(picture[:8]),
+        "d.png": b"",
+    }
+    images = FolderOfImages(fill(tmp_path, files), PLAIN)  # the second decides the size
+    np.testing.assert_array_equal(images.read(1).image, picture.transpose(2, 0, 1))
+    for index, message in (
+        (0, "cannot be decoded"),
+        (2, "16x8 pixels, but the first is 16x16"),
+        (3, "empty"),
+    ):
+        with pytest.raises(ToolError, match=message):
+            images.read(index)
+
+
+@pytest.mark.parametrize("shape", [(16, 8, 3), (12, 12, 3)])
+def test_other_sizes_are_refused_with_advice(tmp_path, shape):
+    fill(tmp_path, {"a.png": encoded(np.zeros(shape, np.uint8))})
+    with pytest.raises(
+        ToolError, match=rf"a\.png has {shape[1]}x{shape[0]} pixels.*power of two.*celebahq build"
+    ):
+        FolderOfImages(tmp_path, PLAIN)
+
+
+def test_nothing_that_decodes_is_said(tmp_path):
+    with pytest.raises(ToolError, match=r"no picture can be decoded: a\.png: an empty file"):
+        FolderOfImages(fill(tmp_path, {"a.png": b""}), PLAIN)
+
+
+def test_a_folders_label_file_is_used(picture, tmp_path):
+    labels = {"labels": [["b.png", [0.5, 1]], ["a.png", [2, 0]]]}
+    files = {
+        "a.png": encoded(picture),
+        "b.png": encoded(picture),
+        "dataset.json": json.dumps(labels).encode(),
+    }
+    images = FolderOfImages(fill(tmp_path, files), PLAIN)
+    assert [images.read(i).label.tolist() for i in range(2)] == [[2, 0], [0.5, 1]]
+
+
+def test_folder_labels_need_folders(picture, tmp_path):
+    fill(tmp_path, {"a/1.png": encoded(picture), "b.png": encoded(picture)})
+    with pytest.raises(ToolError, match=r"--folder-labels, but b\.png is in no sub-folder"):
+        FolderOfImages(tmp_path, ImportOptions(folder_labels=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not StyleGAN's labels"),
+        ("[]", "not StyleGAN's labels"),
+        ('{"labels": [["a.png"]]}', "not StyleGAN's labels"),
+        ('{"labels": [["a.png", 1]]}', r"no label for 1 of 2 pictures \(b\.png"),
+        ('{"labels": [["a.png", 1], ["b.png", -1]]}', "not all class numbers"),
+        ('{"labels": [["a.png", [1, 2]], ["b.png", [1]]]}', "rows of equal length"),
+        ('{"labels": [["a.png", "x"], ["b.png", "y"]]}', "not all class numbers"),
+    ],
+)
+def test_label_files_that_do_not_fit(text, message):
+    with pytest.raises(FormatError, match=message):
+        parse_labels(text.encode(), ["a.png", "b.png"], "dataset.json")
+
+
+def test_class_numbers_become_rows():
+    text = b'{"labels": [["a.png", 3], ["b.png", 0]]}'
+    assert parse_labels(text, ["b.png", "a.png"], "").tolist() == [[1, 0, 0, 0], [0, 0, 0, 1]]
+    assert parse_labels(b'{"labels": null}', ["a.png"], "") is None
+
+
+def test_zips_that_are_none(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"no zip")
+    with pytest.raises(FormatError, match=r"a\.zip: not a zip"):
+        ZipOfImages(tmp_path / "a.zip", PLAIN)
+    with pytest.raises(ToolError, match="no pictures in it"):
+        ZipOfImages(fill_zip(tmp_path / "b.zip", {"a.txt": b""}), PLAIN)
+    with pytest.raises(ToolError, match="no such file"):
+        ZipOfImages(tmp_path / "c.zip", PLAIN)
+
+
+def test_a_damaged_member_is_named(picture, tmp_path):
+    path = fill_zip(tmp_path / "a.zip", {"a.png": encoded(picture), "b.png": encoded(picture)})
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        data[archive.getinfo("b.png").header_offset + 60] ^= 255
+    path.write_bytes(data)
+    images = ZipOfImages(path, PLAIN)
+    images.load()
+    np.testing.assert_array_equal(images.read(0).image, picture.transpose(2, 0, 1))
+    with pytest.raises(FormatError, match=r"b\.png: cannot be unpacked"):
+        images.read(1)
+
+
+def test_a_bomb_is_not_unpacked(picture, tmp_path, monkeypatch):
+    monkeypatch.setattr("celebahq.sources.zip_archive.MAX_MEMBER_BYTES", 10_000)
+    path = fill_zip(tmp_path / "a.zip", {"a.png": encoded(picture), "b.png": bytes(100_000)})
+    images = ZipOfImages(path, PLAIN)
+    images.load()
+    with pytest.raises(ToolError, match=r"b\.png: 100,000 bytes, but at most 10,000 are unpacked"):
+        images.read(1)

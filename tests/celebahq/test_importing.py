@@ -1,0 +1,174 @@
+"""`celebahq import` as a person runs it, and that nothing is lost on the way there and back."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from celebahq.cli import main
+from celebahq.comparison import compare_pyramids
+from celebahq.engine import InProcess
+from celebahq.exporting import export_folder, export_tfrecord, export_zip
+from celebahq.importing import ImportRequest, import_images
+from celebahq.pyramid import PyramidReader, PyramidWriter
+from celebahq.sources.image_set import ImportOptions
+from celebahq.sources.importable import SOURCES
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """No worker processes: their start takes longer than these imports."""
+    monkeypatch.setattr("celebahq.importing.choose_engine", lambda workers, cluster: InProcess())
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("labels", [None, np.eye(5)[np.arange(20) % 5], np.linspace(0, 1, 60).reshape(20, 3)])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("source", "export"), [("folder", export_folder), ("zip", export_zip), ("tfrecord", export_tfrecord)]
+)
+def test_out_and_in_again_is_the_same_data(in_process, rng, tmp_path, labels, channels, source, export):
+    original = tmp_path / "original.h5"
+    with PyramidWriter(original, 16, channels) as writer:
+        writer.append(rng.integers(0, 256, (20, channels, 16, 16), dtype=np.uint8), labels)
+    export(PyramidReader(original), tmp_path / "exported")
+    import_images(ImportRequest(source, tmp_path / "exported", tmp_path / "again.h5"))
+    assert compare_pyramids(original, tmp_path / "again.h5").same_data
+
+
+def test_folder_to_file_to_zip_to_file_is_equal(in_process, shared, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in sorted((shared / "data" / "ffhq256" / "real").iterdir())[:6]:
+        (photos / path.name).write_bytes(path.read_bytes())
+    import_images(ImportRequest("folder", photos, tmp_path / "a.h5"))
+    export_zip(PyramidReader(tmp_path / "a.h5"), tmp_path / "a.zip")
+    import_images(ImportRequest("zip", tmp_path / "a.zip", tmp_path / "b.h5", codec="none"))
+    assert compare_pyramids(tmp_path / "a.h5", tmp_path / "b.h5").same_data
+
+
+def test_an_hdf5_file_keeps_its_facts(in_process, rng, tmp_path):
+    with PyramidWriter(tmp_path / "a.h5", 16, provenance={"by": "hand"}) as writer:
+        images = rng.integers(0, 256, (4, 3, 16, 16), dtype=np.uint8)
+        writer.append(images, np.eye(4), {"source_name": list("wxyz"), "landmarks": np.ones((4, 5, 2))})
+    import_images(ImportRequest("hdf5", tmp_path / "a.h5", tmp_path / "b.h5", codec="none"))
+    comparison = compare_pyramids(tmp_path / "a.h5", tmp_path / "b.h5")
+    assert comparison.same_data
+    assert comparison.meta_differs == ["orig_idx"]  # new
+    assert PyramidReader(tmp_path / "b.h5").provenance["data"]["provenance"] == {"by": "hand"}
+
+
+def test_the_file_says_where_it_comes_from(in_process, writers, tmp_path):
+    layout = writers["cifar10"](tmp_path / "cifar")
+    report = import_images(ImportRequest("cifar10", tmp_path / "cifar", tmp_path / "a.h5", layout.options, 7))
+    reader = PyramidReader(tmp_path / "a.h5")
+    assert len(reader) == 7
+    assert reader.provenance["source"] == "cifar10"
+    assert reader.provenance["options"] == {"partial": True, "split": "train"}
+    assert len(reader.provenance["data"]["sha256"]) == 5
+    assert str(tmp_path) not in json.dumps(reader.provenance)
+    assert reader.meta("orig_idx").tolist() == list(range(7))
+    assert len(set(reader.meta("source_name"))) == 7
+    assert report.counts == {
+        "images in the source": 10,
+        "tried": 7,
+        "skipped for an error": 0,
+        "written": 7,
+    }
+    assert (tmp_path / "build-report.html").is_file()
+
+
+def test_bad_images_are_counted_and_listed(in_process, writers, tmp_path):
+    writers["folder"](tmp_path / "pictures")
+    (tmp_path / "pictures" / "cat" / "2.png").write_bytes(b"")
+    result = run("import", "folder", tmp_path / "pictures", "-o", tmp_path / "a.h5", "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["counts"]["skipped for an error"] == 1
+    assert "skipped cat/2.png: cat/2.png: an empty file" in result.stderr
+    assert PyramidReader(tmp_path / "a.h5").meta("orig_idx").tolist() == [0, 1, 3, 4, 5]
+    (skip,) = json.loads((tmp_path / "build-report.json").read_text())["skipped"]
+    assert skip["name"] == "cat/2.png"
+
+
+@pytest.mark.slow
+def test_worker_processes_give_the_same_bytes(writers, tmp_path):
+    writers["zip"](tmp_path / "a.zip")
+    for workers in (1, 2):
+        out = tmp_path / f"{workers}.h5"
+        result = run("import", "zip", tmp_path / "a.zip", "-o", out, "--workers", workers)
+        assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "2.h5").read_bytes()
+
+
+def test_a_stopped_import_goes_on(in_process, writers, tmp_path, monkeypatch):
+    layout = writers["mnist"](tmp_path / "digits")
+    request = ImportRequest("mnist", tmp_path / "digits", tmp_path / "a.h5", layout.options)
+    import_images(request)
+    whole = (tmp_path / "a.h5").read_bytes()
+
+    from celebahq.importing import ImportTask
+
+    process = ImportTask.process
+
+    def stop_at_seven(task, index):
+        if index == 7:
+            raise KeyboardInterrupt
+        return process(task, index)
+
+    request = ImportRequest("mnist", tmp_path / "digits", tmp_path / "b.h5", layout.options)
+    monkeypatch.setattr(ImportTask, "process", stop_at_seven)
+    with pytest.raises(KeyboardInterrupt):
+        import_images(request)
+    assert not (tmp_path / "b.h5").exists()
+    monkeypatch.setattr(ImportTask, "process", process)
+    import_images(request)
+    assert (tmp_path / "b.h5").read_bytes() == whole
+
+
+def test_help_says_what_each_source_expects():
+    result = run("import", "--help")
+    text = " ".join(result.stdout.split())
+    for source in SOURCES.values():
+        assert f" {source.name} SRC: {source.expects}. From: {source.origin}." in text
+
+
+def test_help_imports_nothing_heavy():
+    script = (
+        "import sys; from celebahq.cli import main; main(['import', '--help'], standalone_mode=False);"
+        "print(sorted({'torch', 'numpy', 'cv2', 'h5py', 'scipy'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "NAME nothing: there are folder, celeba"),
+        (["folder", "--split", "test"], "--split has no meaning with folder"),
+        (["mnist", "--resolution", "64"], "--resolution has no meaning with mnist"),
+    ],
+)
+def test_wrong_usage(tmp_path, arguments, message):
+    name, *options = arguments
+    result = run("import", name, tmp_path, "-o", tmp_path / "a.h5", *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_an_existing_output_is_kept(in_process, writers, tmp_path):
+    layout = writers["mnist"](tmp_path / "digits")
+    (tmp_path / "a.h5").write_bytes(b"mine")
+    result = run(
+        "import", "mnist", tmp_path / "digits", "-o", tmp_path / "a.h5", "--split", "test", "--partial"
+    )
+    assert result.exit_code == 1
+    assert layout.options == ImportOptions(split="test", partial=True)
+    assert "exists already" in result.stderr
+    assert (tmp_path / "a.h5").read_bytes() == b"mine"
