@@ -27,6 +27,15 @@ def save_network(path: Path, network: Network, facts: dict[str, str | int | floa
         save_file(weights, partial, metadata)
 
 
+def is_own_file(path: Path) -> bool:
+    """Whether a file says that `save_network` wrote it."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except SafetensorError:
+        return False
+
+
 def load_network(path: Path) -> Network:
     """Read a network written by `save_network`: float32, on the CPU, in evaluation mode.
 

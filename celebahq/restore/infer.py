@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from celebahq.errors import ToolError
 from celebahq.files import sha256_file
-from celebahq.restore.checkpoints import load_network
+from celebahq.restore.checkpoints import is_own_file, load_network
+from celebahq.restore.community import REALESRGAN, load_community_network, packaged_realesrgan
+from celebahq.restore.community_networks import CommunityNetwork
 from celebahq.restore.networks import Network
 
 Photo = NDArray[np.uint8]
@@ -27,13 +29,13 @@ class Restorer:
 
     Attributes:
         name: The shipped network's name, or the file's path.
-        scale: Output pixels per input pixel, 1 or 4.
+        scale: Output pixels per input pixel: 1 or 4, with other people's networks also 2 and the like.
         sha256: Of the weight file; part of a data set's provenance.
     """
 
     def __init__(
         self,
-        network: Network,
+        network: Network | CommunityNetwork,
         name: str,
         sha256: str,
         device: torch.device,
@@ -45,7 +47,8 @@ class Restorer:
         self.name, self.sha256, self.scale = name, sha256, network.scale
         self.device = device
         self.dtype = dtype or native_dtype(device)
-        self.tile_px = tile_px or TILE_PX[network.scale]
+        usual_px = network.tile_px if isinstance(network, CommunityNetwork) else TILE_PX[network.scale]
+        self.tile_px = tile_px or usual_px
         self.network = network.to(device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -126,13 +129,14 @@ def load_restorer(
 
     Args:
         name_or_path: `jpeg` (artifact removal), `sr4x` (4x, adversarially trained), `sr4x-psnr` (4x, for the
-            least error), or a safetensors file that `tools/train_restorer.py` wrote.
+            least error), `realesrgan-x4plus` if its package is installed, a safetensors file that
+            `tools/train_restorer.py` wrote, or a checkpoint as `load_community_network` reads it.
         device: Where it runs.
         alpha: For `sr4x` only: weight of its parameters against those of `sr4x-psnr`, 0..1. Lower is
             smoother and invents less (Wang et al. 2018, ESRGAN, section 3.4).
 
     Raises:
-        ToolError: No such network or file.
+        ToolError: No such network or file, or a package for it is missing.
         FormatError: The file does not hold such weights.
         ValueError: An alpha outside 0..1, or for another network.
     """
@@ -140,7 +144,8 @@ def load_restorer(
     if alpha != 1.0 and (name != "sr4x" or not 0 <= alpha < 1):
         raise ValueError(f"alpha: {alpha} is not in 0..1, or {name} is not sr4x")
     path = weights_path(name)
-    network, sha256 = load_network(path), sha256_file(path)
+    network = load_network(path) if is_own_file(path) else load_community_network(path)
+    sha256 = sha256_file(path)
     if alpha != 1.0:
         smooth = weights_path("sr4x-psnr")
         for mine, other in zip(network.parameters(), load_network(smooth).parameters(), strict=True):
@@ -152,12 +157,14 @@ def load_restorer(
 
 def weights_path(name_or_path: str) -> Path:
     """The weight file behind a shipped name or a path."""
+    if name_or_path == REALESRGAN:
+        return packaged_realesrgan()
     path = WEIGHTS / f"{name_or_path}.safetensors" if name_or_path in NAMES else Path(name_or_path)
     if path.is_file():
         return path
     if name_or_path in NAMES:
         raise ToolError(f"{name_or_path}: no weights of that network come with this version; give a file")
-    raise ToolError(f"{name_or_path}: no such weight file; the shipped networks are {', '.join(NAMES)}")
+    raise ToolError(f"{name_or_path}: no such weight file; known names are {', '.join((*NAMES, REALESRGAN))}")
 
 
 def native_dtype(device: torch.device) -> torch.dtype:
