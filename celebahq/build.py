@@ -63,6 +63,10 @@ def build(options: BuildOptions) -> BuildReport:
     require_new_output(options.out)
     facts = describe(options)
     engine = choose_engine(options.workers, options.cluster)
+    status(
+        f"{options.source.folder}: faces at {options.resolution}x{options.resolution} into {options.out}; "
+        f"networks: {options.jpeg_model}, {options.sr_model} on {options.device}; {engine}"
+    )
     indexed = index(options.source, work_folder(options.out) / "index", engine)
     facts["label_names"] = list(indexed.faces.label_names)
     task = FaceTask(indexed.faces, options, facts)

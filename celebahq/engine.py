@@ -86,6 +86,9 @@ class ProcessPool:
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
+    def __str__(self) -> str:
+        return f"{self.workers} processes" if self.workers > 1 else "1 process"
+
     def run(self, work: Work, shards: Sequence[Shard], board: Board) -> None:
         """Complete `shards`."""
         with _Crew(work, shards, board) as crew:
@@ -104,6 +107,9 @@ class DaskCluster:
     def __init__(self, address: str) -> None:
         """Args: `address` of the scheduler, such as `tcp://host:8786`."""
         self.address = address
+
+    def __str__(self) -> str:
+        return f"the cluster {self.address}"
 
     def run(self, work: Work, shards: Sequence[Shard], board: Board) -> None:
         """Complete `shards`."""
