@@ -222,6 +222,66 @@ def video(
 
 
 @main.command()
+@click.argument("run", type=FOLDER)
+@click.option("--data", type=FILE, metavar="FILE.h5", help="Where the data lie now, if they were moved.")
+@click.option(
+    "--images", type=click.IntRange(min=1), metavar="N", help="Per set  [default: all, up to 16,384]."
+)
+@click.option("--resolution", type=int, metavar="PX", help="To compare at  [default: the full one].")
+@click.option(
+    "--metrics",
+    type=click.Choice(["swd", "msssim", "swd,msssim"]),
+    default="swd,msssim",
+    show_default=True,
+)
+@click.option("--plot", type=NEW_PATH, metavar="FILE.png", help="Draw the paper's figure 4.")
+@seed_option
+@device_option
+@json_option
+def evaluate(
+    run: Path,
+    data: Path | None,
+    images: int | None,
+    resolution: int | None,
+    metrics: str,
+    plot: Path | None,
+    seed: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Measure every snapshot of a run against its data: sliced Wasserstein distance and MS-SSIM.
+
+    The report is also kept as RUN/evaluation.json.
+
+    \b
+    trainer evaluate runs/00000-faces-64 --images 2000 --plot progress.png
+    """
+    from celebahq.files import write_json
+    from swd.plot import plot_track
+    from swd.report import as_json as report_as_json
+    from swd.report import as_table
+    from trainer.evaluate import evaluate_run
+    from trainer.runs import open_run
+
+    report = evaluate_run(
+        run,
+        open_run(run, data).data,
+        resolve_device(device),
+        images=images,
+        resolution=resolution,
+        seed=seed,
+        metrics=metrics.split(","),
+    )
+    write_json(run / "evaluation.json", report_as_json(report))
+    if plot is not None:
+        plot_track(report, plot)
+    if as_json:
+        emit_json(report_as_json(report))
+    else:
+        click.echo(as_table(report))
+
+
+@main.command()
 @click.argument("snapshot", type=ANY_PATH)
 @click.option("--out", type=NEW_PATH, required=True, metavar="FILE.safetensors|FILE.pt")
 def export(snapshot: Path, out: Path) -> None:
@@ -237,6 +297,44 @@ def export(snapshot: Path, out: Path) -> None:
     from trainer.snapshot import load_snapshot
 
     export_generator(load_snapshot(snapshot), out)
+
+
+@main.command()
+@click.argument("snapshot", type=ANY_PATH)
+@click.option("--classifier", type=FILE, required=True, metavar="FILE", help="Reads the digits.")
+@click.option("--samples", type=click.IntRange(min=1), default=25_600, show_default=True, metavar="N")
+@click.option("--repeats", type=click.IntRange(min=1), default=10, show_default=True, metavar="N")
+@seed_option
+@device_option
+@json_option
+def modes(
+    snapshot: Path, classifier: Path, samples: int, repeats: int, seed: int, device: str, as_json: bool
+) -> None:
+    """Count how many of the 1,000 modes of MNIST-RGB a generator hits.
+
+    The classifier comes from tools/train_mnist_classifier.py.
+
+    \b
+    trainer modes runs/00000-mnist-rgb-1k --classifier digits.safetensors
+    """
+    from dataclasses import asdict
+
+    from trainer.modes import load_classifier, score_modes
+    from trainer.snapshot import load_snapshot
+
+    torch_device = resolve_device(device)
+    score = score_modes(
+        load_snapshot(snapshot, torch_device),
+        load_classifier(classifier, torch_device),
+        seed=seed,
+        samples=samples,
+        repeats=repeats,
+    )
+    if as_json:
+        emit_json(asdict(score))
+    else:
+        click.echo(f"modes  {score.modes:.1f} +- {score.modes_std:.1f} of 1000")
+        click.echo(f"KL     {score.kl:.3f} +- {score.kl_std:.3f} nats from uniform")
 
 
 @main.command("import")
