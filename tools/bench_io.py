@@ -2,6 +2,7 @@
 
     python tools/bench_io.py                     # variations of skimage's astronaut
     python tools/bench_io.py ~/photos --images 64
+    python tools/bench_io.py ~/photos --codecs   # size and speed of every codec instead
 
 The timings of one round are taken in turns and the smallest of all rounds counts, so that a busy moment of
 the machine hits all alike.
@@ -20,8 +21,9 @@ import cv2
 import h5py
 import numpy as np
 
+from celebahq.codecs import CODECS
 from celebahq.images import load_photo
-from celebahq.pyramid import PyramidReader, PyramidWriter
+from celebahq.pyramid import PyramidReader, PyramidWriter, encode_image
 
 RESOLUTION = 1024
 LEVEL = f"data{RESOLUTION}x{RESOLUTION}"
@@ -31,10 +33,14 @@ LEVEL = f"data{RESOLUTION}x{RESOLUTION}"
 @click.argument("photos", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--images", default=48, show_default=True, type=click.IntRange(min=2))
 @click.option("--rounds", default=7, show_default=True, type=click.IntRange(min=1))
+@click.option("--codecs", is_flag=True)
 @click.option("--json", "as_json", is_flag=True)
-def main(photos: Path | None, images: int, rounds: int, as_json: bool) -> None:
+def main(photos: Path | None, images: int, rounds: int, codecs: bool, as_json: bool) -> None:
     """Print milliseconds per image and the ratios that issue from them."""
     pictures = from_folder(photos, images) if photos else from_astronaut(images)
+    if codecs:
+        compare_codecs(pictures)
+        return
     with tempfile.TemporaryDirectory() as folder:
         paths = {codec: Path(folder) / f"{codec}.h5" for codec in ("gzip", "none")}
         for codec, path in paths.items():
@@ -94,6 +100,28 @@ def measure(paths: dict[str, Path], images: int, rounds: int) -> dict[str, float
                 best[name] = min(best[name], time.perf_counter() - start)
         os.close(descriptor)
     return {name: seconds * 1e3 / images for name, seconds in best.items()}
+
+
+def compare_codecs(pictures: np.ndarray) -> None:
+    """Print each codec's share of the raw size, and the processor time to encode all levels and to read."""
+    for codec in CODECS:
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.process_time()
+            blobs = [encode_image(picture, codec) for picture in pictures]
+            encoding = time.process_time() - start
+            with PyramidWriter(Path(folder) / "a.h5", RESOLUTION, codec=codec) as writer:
+                for image_blobs in blobs:
+                    writer.append_encoded(image_blobs)
+            with PyramidReader(Path(folder) / "a.h5", threads=1) as reader:
+                start = time.process_time()
+                for i in range(len(reader)):
+                    reader.read([i])
+                reading = time.process_time() - start
+        share = sum(len(blob) for image_blobs in blobs for blob in image_blobs) / (pictures.nbytes * 4 / 3)
+        ms = 1e3 / len(pictures)
+        click.echo(
+            f"{codec:10s} {share:6.1%} of raw  encode {encoding * ms:6.1f}  read {reading * ms:6.1f} ms/image"
+        )
 
 
 def from_folder(folder: Path, count: int) -> np.ndarray:
