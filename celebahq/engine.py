@@ -10,6 +10,7 @@ import multiprocessing.connection
 import os
 import pickle
 import signal
+import sys
 import threading
 import traceback
 from collections import Counter, deque
@@ -313,9 +314,12 @@ def _use_one_thread() -> None:
     import cv2
 
     cv2.setNumThreads(1)
+    if "torch" in sys.modules:  # too late for the variables
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _finish_remotely(work: Work, shard: Shard, floor: Rank | None) -> Shard:
+    _use_one_thread()
     work.task.start()
     work.finish(shard, floor, lambda entry: None)
     return shard
