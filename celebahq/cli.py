@@ -12,6 +12,8 @@ from celebahq.console import (
     NEW_PATH,
     Progress,
     ToolGroup,
+    cluster_option,
+    codec_option,
     device_option,
     emit_json,
     exit_if_skipped,
@@ -94,13 +96,8 @@ def main() -> None:
     metavar="N",
     help="Skip larger photos before they are decoded.",
 )
-@click.option(
-    "--codec",
-    type=click.Choice(["gzip", "none", "lzf", "blosc2", "bitshuffle"]),
-    default="gzip",
-    show_default=True,
-)
-@click.option("--cluster", metavar="ADDRESS", help="Scheduler of a dask cluster that sees the same folders.")
+@codec_option
+@cluster_option
 @click.option("--dry-run", is_flag=True, help="Check, print the configuration as JSON, and stop.")
 @workers_option
 @device_option
@@ -282,6 +279,8 @@ def restore(
 @click.option("--indices", callback=parse_indices, metavar="RANGES", help="Only these, e.g. 0-99,205.")
 @click.option("--strict", is_flag=True, help="Stop at the first image that fails a check.")
 @click.option("--skip-self-test", is_flag=True, help="Accept other input than the published files.")
+@codec_option
+@cluster_option
 @workers_option
 @json_option
 def reconstruct(
@@ -291,6 +290,8 @@ def reconstruct(
     indices: list[int] | None,
     strict: bool,
     skip_self_test: bool,
+    codec: str,
+    cluster: str | None,
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -314,7 +315,9 @@ def reconstruct(
             indices=indices,
             strict=strict,
             self_test=not skip_self_test,
+            codec=codec,
             workers=workers,
+            cluster=cluster,
         )
     )
     for name, reason in report.failed.items():
@@ -358,13 +361,9 @@ class _ImportCommand(click.Command):
 )
 @click.option("--folder-labels", is_flag=True, help="The first sub-folder of a picture is its class.")
 @click.option("--partial", is_flag=True, help="Accept another number of images than was published.")
-@click.option(
-    "--codec",
-    type=click.Choice(["gzip", "none", "lzf", "blosc2", "bitshuffle"]),
-    default="gzip",
-    show_default=True,
-)
-@click.option("--cluster", metavar="ADDRESS", help="Scheduler of a dask cluster that sees the same folders.")
+@codec_option
+@cluster_option
+@click.option("--dry-run", is_flag=True, help="Check, print the configuration as JSON, and stop.")
 @workers_option
 @json_option
 @click.pass_context
@@ -380,6 +379,7 @@ def import_(
     partial: bool,
     codec: str,
     cluster: str | None,
+    dry_run: bool,
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -394,7 +394,7 @@ def import_(
       celebahq import cifar10 cifar-10-batches-py/ -o cifar10.h5
       celebahq import lsun bedroom_train_lmdb/ -o bedroom.h5 --resolution 256 --max-images 100000
     """
-    from celebahq.importing import ImportRequest, import_images
+    from celebahq.importing import ImportRequest, configuration, import_images
     from celebahq.sources.image_set import ImportOptions
     from celebahq.sources.importable import SOURCES
 
@@ -402,19 +402,20 @@ def import_(
         raise click.UsageError(f"NAME {name}: there are {', '.join(SOURCES)}")
     source_options = {"split", "resolution", "folder_labels", "partial"}
     _refuse_given(ctx, tuple(sorted(source_options - SOURCES[name].options)), name)
-    report = import_images(
-        ImportRequest(
-            source=name,
-            path=src,
-            out=out,
-            options=ImportOptions(split, int(resolution), folder_labels, partial),
-            max_images=max_images,
-            codec=codec,
-            workers=workers,
-            cluster=cluster,
-        )
+    request = ImportRequest(
+        source=name,
+        path=src,
+        out=out,
+        options=ImportOptions(split, int(resolution), folder_labels, partial),
+        max_images=max_images,
+        codec=codec,
+        workers=workers,
+        cluster=cluster,
     )
-    _conclude(report, as_json)
+    if dry_run:
+        emit_json(configuration(request))
+        return
+    _conclude(import_images(request), as_json)
 
 
 @main.command()

@@ -109,6 +109,25 @@ def workers_option(command: F) -> F:
     )(command)
 
 
+def cluster_option(command: F) -> F:
+    """`--cluster`: other machines work on the job instead of this one's processors."""
+    return click.option(
+        "--cluster", metavar="ADDRESS", help="Scheduler of a dask cluster that sees the same folders."
+    )(command)
+
+
+def codec_option(command: F) -> F:
+    """`--codec` of the file to be; the names are `celebahq.codecs.CODECS`."""
+    names = ["gzip", "none", "lzf", "blosc2", "bitshuffle"]
+    return click.option(
+        "--codec",
+        type=click.Choice(names),
+        default="gzip",
+        show_default=True,
+        help="Compression; the last two need the extra 'codecs'.",
+    )(command)
+
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 ANY_PATH = click.Path(exists=True, path_type=Path)

@@ -1,7 +1,7 @@
 """Time each step of `celebahq.legacy_align` beside the libraries' own functions that it replaces.
 
     OMP_NUM_THREADS=1 python tools/bench_legacy.py
-    OMP_NUM_THREADS=1 python tools/bench_legacy.py --photo a.jpg --landmarks "90 80 120 80 105 95 92 110 118 110"
+    OMP_NUM_THREADS=1 python tools/bench_legacy.py --photo a.jpg --landmarks "9 8 12 8 10 9 9 11 12 11"
 
 The libraries' results differ in some bytes: that is why they are replaced. Processor time of one core; the
 two sides take turns and the smallest of all rounds counts, so that a busy machine hits both alike.
