@@ -13,12 +13,12 @@ import numpy as np
 
 from celebahq.console import status
 from celebahq.disk import require_space
-from celebahq.engine import choose_engine
+from celebahq.engine import choose_engine, processors
 from celebahq.errors import ToolError
 from celebahq.job import JobReport, require_new_output, run_job
 from celebahq.pyramid import PyramidReader, encode_image
 from celebahq.report import TILE_PX, BuildReport, Skip, Tile, write_report
-from celebahq.shards import Finished, Task
+from celebahq.shards import Finished, Skipped, Task
 from celebahq.sources.image_set import ImageSet, ImportOptions
 from celebahq.sources.importable import load_source
 
@@ -47,11 +47,8 @@ def import_images(request: ImportRequest) -> BuildReport:
     Raises:
         ToolError: The source is not what it must be, the output exists, or the disk is too small.
     """
-    require_new_output(request.out)
-    images = load_source(request.source)(request.path, request.options)
-    if images.resolution & (images.resolution - 1):
-        raise ToolError(f"{request.path}: {images.resolution} pixels a side; expected a power of two")
-    task = ImportTask(images, request)
+    task = open_source(request)
+    images = task.images
     colours = "grey" if images.channels == 1 else "RGB"
     status(f"{request.path}: {len(task):,} images {images.resolution}x{images.resolution} {colours}")
     require_space(request.out, len(task), None, images.resolution, request.codec)
@@ -67,6 +64,27 @@ def import_images(request: ImportRequest) -> BuildReport:
         finish=lambda job: reports.append(_report(request, task, job)),
     )
     return reports[0]
+
+
+def open_source(request: ImportRequest) -> "ImportTask":
+    """Look at what is on disk; fails where the import would fail at once."""
+    require_new_output(request.out)
+    return ImportTask(load_source(request.source)(request.path, request.options), request)
+
+
+def configuration(request: ImportRequest) -> dict[str, Any]:
+    """What an import would do, for `--dry-run`."""
+    task = open_source(request)
+    return {
+        "out": str(request.out),
+        "path": str(request.path),
+        "resolution": task.images.resolution,
+        "channels": task.images.channels,
+        **task.fingerprint(),
+        "codec": request.codec,
+        "workers": request.workers or processors(),
+        "cluster": request.cluster,
+    }
 
 
 class ImportTask(Task):
@@ -98,10 +116,14 @@ class ImportTask(Task):
         """Open the source."""
         self.images.load()
 
-    def process(self, index: int) -> Finished:
+    def process(self, index: int) -> Finished | Skipped:
         """Encode one image."""
-        example = self.images.read(index)
-        meta = {"source_name": self.images.image_name(index), "orig_idx": index, **example.meta}
+        name = self.images.image_name(index)
+        try:
+            example = self.images.read(index)
+        except ToolError as err:
+            return Skipped(str(err).removeprefix(f"{name}: "))  # the report has the name already
+        meta = {"source_name": name, "orig_idx": index, **example.meta}
         return Finished(encode_image(example.image, self.codec), meta, example.label)
 
     def item_name(self, index: int) -> str:

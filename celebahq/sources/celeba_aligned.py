@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from celebahq.errors import ToolError
-from celebahq.images import load_photo
+from celebahq.images import decode_photo
 from celebahq.sources.image_set import Example, ImageSet, ImportOptions, listing_sha256, require_count
 from celebahq.sources.importable import SOURCES
 
@@ -50,10 +50,12 @@ class AlignedCelebA(ImageSet):
 
     def read(self, index: int) -> Example:
         """One picture's middle."""
-        photo = load_photo(self._folder / self._names[index], orient=False)
+        name = self._names[index]
+        with (self._folder / name).open("rb") as file:
+            photo = decode_photo(file, name, orient=False)
         if photo.shape != (HEIGHT, WIDTH, 3):
             height, width, _ = photo.shape
-            raise ToolError(f"{self._names[index]}: {width}x{height} pixels, not {WIDTH}x{HEIGHT}")
+            raise ToolError(f"{name}: {width}x{height} pixels, not {WIDTH}x{HEIGHT}")
         half = RESOLUTION // 2
         crop = photo[CENTRE_Y - half : CENTRE_Y + half, CENTRE_X - half : CENTRE_X + half]
         return Example(np.ascontiguousarray(crop.transpose(2, 0, 1)))

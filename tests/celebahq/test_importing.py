@@ -90,7 +90,7 @@ def test_bad_images_are_counted_and_listed(in_process, writers, tmp_path):
     result = run("import", "folder", tmp_path / "pictures", "-o", tmp_path / "a.h5", "--json")
     assert result.exit_code == 3
     assert json.loads(result.stdout)["counts"]["skipped for an error"] == 1
-    assert "skipped cat/2.png: cat/2.png: an empty file" in result.stderr
+    assert "skipped cat/2.png: an empty file" in result.stderr
     assert PyramidReader(tmp_path / "a.h5").meta("orig_idx").tolist() == [0, 1, 3, 4, 5]
     (skip,) = json.loads((tmp_path / "build-report.json").read_text())["skipped"]
     assert skip["name"] == "cat/2.png"
@@ -160,6 +160,14 @@ def test_wrong_usage(tmp_path, arguments, message):
     result = run("import", name, tmp_path, "-o", tmp_path / "a.h5", *options)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_a_dry_run_writes_nothing(writers, tmp_path):
+    writers["zip"](tmp_path / "a.zip")
+    result = run("import", "zip", tmp_path / "a.zip", "-o", tmp_path / "a.h5", "--dry-run", "--max-images", 4)
+    configuration = json.loads(result.stdout)
+    assert (configuration["images"], configuration["resolution"], configuration["channels"]) == (4, 16, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
 
 def test_an_existing_output_is_kept(in_process, writers, tmp_path):
