@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-RRDB_HALO = 48
+RRDB_HALO = 64
 """Input pixels around a tile of an RRDBNet. The network's reach is some 350, but its answer hardly depends on
-what is far away: with 48 pixels tiles differ from the whole by less than half a grey level."""
+what is far away: for Real-ESRGAN's x4plus on a face, tiles with this surround differ from the whole by at
+most half a grey level (with 48 pixels by 2.6, with 16 by 16)."""
 SPANDREL_HALO = 64
 
 
@@ -61,7 +62,7 @@ class RRDBNet(nn.Module):
     """
 
     halo = RRDB_HALO
-    tile_px = 192  # The last layers have 64 channels at the enlarged size.
+    tile_px = 256  # The last layers have 64 channels at the enlarged size.
 
     def __init__(self, channels: int, blocks: int, growth: int, upsamplings: int, unshuffle: int) -> None:
         super().__init__()
