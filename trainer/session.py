@@ -150,7 +150,8 @@ def initialize_from_reals(
     if not config.discriminator.mbdisc_kernels:
         return
     phase = TrainingSchedule(config.schedule).at(0.0)
-    images = reals.first_images(INITIAL_REALS, phase.resolution).to(device)
+    # Each image once: of two equal ones the nearest neighbour would be at distance 0.
+    images = reals.first_images(min(INITIAL_REALS, len(reals)), phase.resolution).to(device)
     state.D.initialize_from_reals(real_fade(to_network_range(images), phase.lod), phase.lod)
 
 

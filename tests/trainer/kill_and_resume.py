@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.utils.tensorboard  # before forking: it takes seconds
 from tiny_runs import die, final_state, in_a_child, resume, start, tiny_config, write_pyramid
 
-import torch.utils.tensorboard  # before forking: it takes seconds
 import trainer.session
 from trainer.footprint import StepCost
 from trainer.steps import Steps

@@ -1,0 +1,49 @@
+"""Two processes see the same totals as one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from test_steps import config_with, gradients, scaled
+from tiny_runs import write_pyramid
+from torch.testing import assert_close
+
+from celebahq.errors import ToolError
+from celebahq.files import read_jsonl
+from trainer.distributed import World
+from trainer.session import check_chunks
+
+
+@pytest.mark.slow
+def test_two_gloo_processes_have_the_gradients_of_one(tmp_path):
+    data = write_pyramid(tmp_path / "data.h5")
+    script = Path(__file__).parent / "two_processes.py"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    result = subprocess.run(
+        [*launcher, script, tmp_path],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+
+    found = load_file(tmp_path / "gradients.safetensors")
+    config = config_with(8)
+    expected = gradients(config, scaled(config), data)
+    assert {name for name in found if "." in name} == expected.keys()
+    for name, gradient in expected.items():
+        assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
+
+    records = read_jsonl(tmp_path / "runs" / "00000-tiny" / "stats.jsonl")
+    assert [record["nimg"] for record in records] == [48, 96, 104]
+    assert result.stderr.count("tick 1 ") == 1  # only one of them reports
+
+
+def test_a_run_is_resumed_only_by_processes_that_can_share_its_passes():
+    check_chunks(config_with(4), World(0, 2))
+    with pytest.raises(ToolError, match="its 1 passes of 8 images at 4x4 cannot be shared by 2 processes"):
+        check_chunks(config_with(8), World(0, 2))

@@ -1,0 +1,146 @@
+"""The loop as a whole: interrupts, non-finite losses, what a run leaves behind."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+from tiny_runs import final_state, resume, start, tiny_config, write_pyramid
+
+from celebahq.files import read_jsonl
+from trainer.checkpoint import snapshots, states
+from trainer.loop import NonFiniteError
+from trainer.session import resume_run
+from trainer.steps import Steps
+
+SHORT = {"train": {"total_kimg": 0.16}}  # to the middle of 8x8
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_pyramid(tmp_path_factory.mktemp("loop") / "data.h5")
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    return start(tiny_config(**SHORT), data, tmp_path_factory.mktemp("finished"))
+
+
+def at_step(monkeypatch, number: int, action) -> None:
+    """Call `action(steps)` before D's update number `number` (from 1) is applied."""
+    original = Steps.discriminator_gradients
+    done = 0
+
+    def gradients(self):
+        nonlocal done
+        means = original(self)
+        done += 1
+        if done == number:
+            action(self)
+        return means
+
+    monkeypatch.setattr(Steps, "discriminator_gradients", gradients)
+
+
+def poison(steps: Steps) -> None:
+    next(iter(steps.state.D_adam.gradients().values())).view(-1)[0] = torch.nan
+
+
+def test_a_run_leaves_figures_images_and_weights(finished):
+    assert {path.name for path in finished.iterdir()} >= {
+        "config.json",
+        "data.json",
+        "stats.jsonl",
+        "reals.png",
+    }
+    assert list(finished.glob("events.out.tfevents.*"))
+    assert [path.name for path in sorted(finished.glob("fakes*.png"))] == ["fakes000000.png"]
+    assert [path.name for path in snapshots(finished)] == [
+        "snapshot-00000000000.safetensors",
+        "snapshot-00000000160.safetensors",
+    ]
+    records = read_jsonl(finished / "stats.jsonl")
+    assert [record["nimg"] for record in records] == [48, 96, 144, 160]
+    assert [record["resolution"] for record in records] == [4, 8, 8, 8]
+    assert {"loss_D", "loss_G", "penalty", "sec_per_kimg", "left_sec", "memory_gb"} <= records[0].keys()
+    assert records[-1]["left_sec"] == 0
+
+
+def test_the_chosen_passes_are_stored_in_the_run(finished):
+    config = json.loads((finished / "config.json").read_text())
+    assert config["runtime"]["minibatch_gpu"] == {"4": 8, "8": 8}
+
+
+def test_only_the_newest_states_are_kept(finished, data, tmp_path):
+    assert [path.name for path in states(finished)][1:] == [
+        "state-00000000144.safetensors",
+        "state-00000000160.safetensors",
+    ]
+    snapshot = {"image_ticks": 100, "network_ticks": 100, "keep_last": 1, "keep_every": 2}
+    run = start(tiny_config(**SHORT, snapshot=snapshot), data, tmp_path)
+    assert [int(path.stem[-6:]) for path in states(run)] == [0, 96, 160]
+
+
+def test_an_interrupted_run_saves_its_state_and_ends_in_the_same_bits(finished, data, tmp_path, monkeypatch):
+    at_step(monkeypatch, 15, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt, match=r"the state at 0\.1 kimg is saved"):
+        start(tiny_config(**SHORT), data, tmp_path)
+    run = tmp_path / "00000-tiny"
+    assert states(run)[-1].name == "state-00000000120.safetensors"
+    resume(run)
+    assert final_state(run) == final_state(finished)
+    assert [r["nimg"] for r in read_jsonl(run / "stats.jsonl")] == [48, 96, 144, 160]
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_with_its_state_saved(data, tmp_path, monkeypatch):
+    at_step(monkeypatch, 15, poison)
+    with pytest.raises(
+        NonFiniteError, match=r"D's loss or gradients are not finite after 0\.1 kimg.*--on-nan skip"
+    ):
+        start(tiny_config(**SHORT), data, tmp_path)
+    assert states(tmp_path / "00000-tiny")[-1].name == "state-00000000112.safetensors"
+
+
+def test_a_gradient_that_is_not_finite_can_be_skipped(data, tmp_path, monkeypatch):
+    at_step(monkeypatch, 15, poison)
+    run = start(tiny_config(train={"total_kimg": 0.16, "on_nan": "skip"}), data, tmp_path)
+    assert read_jsonl(run / "stats.jsonl")[-1]["skipped_steps"] == 1
+
+
+def test_other_data_are_refused_on_resume(finished, tmp_path):
+    from celebahq.errors import ToolError
+    from trainer.distributed import World
+
+    other = write_pyramid(tmp_path / "other.h5", count=51)
+    with pytest.raises(ToolError, match="not the data of"):
+        resume_run(finished, torch.device("cpu"), World(), data=other)
+
+
+def test_data_that_do_not_fit_are_refused_with_the_remedy(tmp_path):
+    from celebahq.errors import ToolError
+
+    small = write_pyramid(tmp_path / "small.h5", resolution=8)
+    with pytest.raises(ToolError, match=r"small\.h5: resolution 8, but tiny has 16; --set resolution=8 fits"):
+        start(tiny_config(), small, tmp_path)
+    assert not list(tmp_path.glob("00000-*"))
+
+
+VARIANTS = {
+    "lsgan": {"loss": {"kind": "lsgan", "gdrop_coefficient": 0.2}},
+    "joint": {"train": {"total_kimg": 0.1, "joint_step": True}},
+    "repeats": {"train": {"total_kimg": 0.1, "d_repeats": 2, "minibatch_repeats": 2}},
+    "batchnorm": {"generator": {"resolution": 16, "fmap_max": 8, "latent_size": 8, "use_batchnorm": True}},
+    "mbdisc": {
+        "discriminator": {"resolution": 16, "fmap_max": 8, "mbstd_group_size": 0, "mbdisc_kernels": 5}
+    },
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_kind_of_step_runs(variant, data, tmp_path):
+    sections = {"train": {"total_kimg": 0.1}, **VARIANTS[variant]}
+    run = start(tiny_config(**sections), data, tmp_path)
+    last = read_jsonl(run / "stats.jsonl")[-1]
+    assert last["loss_D"] == last["loss_D"]
+    assert ("penalty" in last) == (variant != "lsgan")
