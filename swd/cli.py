@@ -1,11 +1,205 @@
 """The `swd` command: one function per command, each one library call."""
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import click
 
-from celebahq.console import ToolGroup
+from celebahq.console import (
+    ANY_PATH,
+    NEW_PATH,
+    ToolGroup,
+    device_option,
+    emit_json,
+    json_option,
+    resolve_device,
+    seed_option,
+)
+
+if TYPE_CHECKING:
+    from swd.resources import Resources
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+METRICS = ("swd", "msssim", "fid", "is")
+
+
+class MetricList(click.ParamType[list[str]]):
+    """Metrics separated by commas."""
+
+    name = "LIST"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """`swd,msssim` -> `["swd", "msssim"]`."""
+        chosen = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+        for name in chosen:
+            if name not in METRICS:
+                self.fail(f"{name!r} is not one of {', '.join(METRICS)}", param, ctx)
+        return chosen
+
+
+def protocol_options(command: F) -> F:
+    """What determines the figures: `--images`, `--resolution`, `--seed`."""
+    images = click.option(
+        "--images",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Images per set  [default: as many as every set has, at most 16,384].",
+    )
+    resolution = click.option(
+        "--resolution",
+        type=click.IntRange(min=16),
+        metavar="PX",
+        help="Reduce larger images to this size: by a box filter for powers of two, else by Lanczos.",
+    )
+    return images(resolution(seed_option(command)))
+
+
+def machine_options(command: F) -> F:
+    """What does not: `--device`, `--workers`."""
+    workers = click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Threads  [default: one per processor].",
+    )
+    return device_option(workers(command))
+
+
+def output_options(command: F) -> F:
+    """`--metrics`, `--json`, `--csv`, `--plot`."""
+    metrics = click.option(
+        "--metrics",
+        type=MetricList(),
+        default="swd",
+        show_default=True,
+        help="Any of swd, msssim, fid, is; the last two need the extra `fidelity`.",
+    )
+    as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print the result as CSV.")
+    plot = click.option("--plot", type=NEW_PATH, metavar="FILE.png", help="Draw the distances.")
+    return metrics(json_option(as_csv(plot(command))))
 
 
 @click.group(cls=ToolGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="celebahq-toolkit")
 def main() -> None:
     """Judge image generators by the Laplacian-pyramid sliced Wasserstein distance."""
+
+
+@main.command()
+@click.argument("real", type=ANY_PATH)
+@click.argument("fake", type=ANY_PATH)
+@protocol_options
+@machine_options
+@output_options
+def compare(real: Path, fake: Path, as_json: bool, **options: Any) -> None:
+    """Distance between real and generated images, level by level.
+
+    REAL and FAKE are HDF5 pyramids, folders (searched recursively), zips, or npz or npy arrays of images;
+    REAL may be a cache made by `swd cache`. The reals' distance to themselves is given for comparison.
+
+    \b
+    Example:
+      swd compare celebahq.h5 fakes/ --plot swd.png
+      torchrun --nproc-per-node 8 -m swd compare celebahq.h5 fakes/
+    """
+    from swd.plot import plot_levels
+    from swd.report import as_single_json
+
+    _run(real, (fake,), to_json=as_single_json if as_json else None, draw=plot_levels, **options)
+
+
+@main.command()
+@click.argument("real", type=ANY_PATH)
+@click.argument("fakes", type=ANY_PATH, nargs=-1, required=True, metavar="FAKE...")
+@protocol_options
+@machine_options
+@output_options
+def track(real: Path, fakes: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+    """Distances of several sets of generated images, in one table and one plot.
+
+    For the snapshots of a training run, say: one folder of images for each, in the order of training.
+
+    \b
+    Example:
+      swd track real.swd.safetensors fakes-0200/ fakes-0400/ fakes-0600/ --plot track.png
+    """
+    from swd.plot import plot_track
+    from swd.report import as_json as to_json
+
+    _run(real, fakes, to_json=to_json if as_json else None, draw=plot_track, **options)
+
+
+@main.command()
+@click.argument("real", type=ANY_PATH)
+@click.option("-o", "--out", type=NEW_PATH, required=True, metavar="FILE.swd.safetensors", help="To write.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@protocol_options
+@machine_options
+def cache(real: Path, out: Path, overwrite: bool, device: str, workers: int | None, **protocol: Any) -> None:
+    """Keep what a comparison computes from the real images, for many comparisons with them.
+
+    The file holds the descriptors of `--images` images: 1.2 GB per level for 16,384 of them.
+
+    \b
+    Example:
+      swd cache celebahq.h5 -o real.swd.safetensors
+      swd compare real.swd.safetensors fakes/
+    """
+    from swd.comparison import make_cache
+
+    with _resources(device, workers) as resources:
+        held = make_cache(real, out, overwrite=overwrite, resources=resources, **protocol)
+        resources.say(f"{out}: {held.images:,} images of {held.resolution} px")
+
+
+def _run(
+    real: Path,
+    fakes: tuple[Path, ...],
+    *,
+    to_json: Callable[[Any], dict[str, Any]] | None,
+    draw: Callable[[Any, Path], None],
+    as_csv: bool,
+    plot: Path | None,
+    metrics: list[str],
+    device: str,
+    workers: int | None,
+    **protocol: Any,
+) -> None:
+    """Compare, and give the result in the forms asked for."""
+    from swd import report as forms
+    from swd.comparison import compare as compare_sets
+
+    if to_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+    if plot and "swd" not in metrics:
+        raise click.UsageError("--plot draws distances: add swd to --metrics")
+    with _resources(device, workers) as resources:
+        report = compare_sets(real, fakes, metrics=metrics, resources=resources, **protocol)
+        if not resources.ranks.leads:
+            return
+    if plot:
+        draw(report, plot)
+    if to_json:
+        emit_json(to_json(report))
+    elif as_csv:
+        click.echo(forms.as_csv(report), nl=False)
+    else:
+        click.echo(forms.as_table(report))
+
+
+@contextmanager
+def _resources(device: str, workers: int | None) -> Iterator["Resources"]:
+    """What there is to compute with, alone or under `torchrun`."""
+    import torch
+
+    from swd.resources import shared_resources
+
+    if workers is None:
+        workers = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    torch.set_num_threads(workers)
+    with shared_resources(resolve_device(device), workers) as resources:
+        yield resources

@@ -39,6 +39,22 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
 @torch.no_grad()
 def direction_distances(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
     """The distance along each direction, `[P]` float64; arguments as for `sliced_wasserstein`."""
+    matching = match_quantiles(len(a), len(b))
+    distances = [
+        sorted_distances(sort_rows(x), sort_rows(y), matching) for _, x, y in project(a, b, directions)
+    ]
+    return torch.cat(distances)
+
+
+def project(a: Tensor, b: Tensor, directions: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Project two sets onto some directions at a time, as many as memory allows.
+
+    Yields:
+        The directions `[D, p]`, the projections `[p, M]` and `[p, K]`, each direction's contiguous.
+
+    Raises:
+        ValueError: The shapes do not fit, or a set is empty.
+    """
     if a.ndim != 2 or b.ndim != 2 or directions.ndim != 2:
         shapes = tuple(a.shape), tuple(b.shape), tuple(directions.shape)
         raise ValueError("a, b, directions: expected [M, D], [K, D], [D, P], got {}, {}, {}".format(*shapes))
@@ -49,12 +65,10 @@ def direction_distances(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
         raise ValueError(f"a, b: an empty set has no distance (sizes {len(a)} and {len(b)})")
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     a, b, directions = a.to(dtype), b.to(dtype), directions.to(a.device, dtype)
-    matching = None if len(a) == len(b) else _match_quantiles(len(a), len(b))
-    distances = [
-        _chunk_distances(_project(a, chunk), _project(b, chunk), matching)
-        for chunk in torch.split(directions, _chunk_size(max(len(a), len(b)), a.device), dim=1)
-    ]
-    return torch.cat(distances)
+    for chunk in torch.split(directions, _chunk_size(max(len(a), len(b)), a.device), dim=1):
+        with _full_float32(a.device):
+            x, y = chunk.T @ a.T, chunk.T @ b.T
+        yield chunk, x, y
 
 
 def _chunk_size(rows: int, device: torch.device) -> int:
@@ -63,12 +77,6 @@ def _chunk_size(rows: int, device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return max(1, min(_CHUNK_DIRECTIONS, free // 2 // (rows * _GPU_SORT_BYTES)))
     return max(1, min(_CHUNK_DIRECTIONS, _CHUNK_BYTES // (4 * rows)))
-
-
-def _project(descriptors: Tensor, directions: Tensor) -> Tensor:
-    """`[P, M]`: each direction's projections contiguous, as sorting wants them."""
-    with _full_float32(descriptors.device):
-        return directions.T @ descriptors.T
 
 
 @contextmanager
@@ -83,49 +91,40 @@ def _full_float32(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(allowed)
 
 
+def sort_rows(values: Tensor) -> Tensor:
+    """`[p, M]` with each row ascending; on the CPU in place.
+
+    There, NumPy sorts contiguous rows with SIMD, far faster than torch, and without the interpreter's lock.
+    """
+    if values.device.type != "cpu":
+        return values.sort(dim=1).values
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(np.ndarray.sort, values.numpy()))
+    return values
+
+
 Matching = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
-def _match_quantiles(m: int, k: int) -> Matching:
+def match_quantiles(m: int, k: int) -> Matching | None:
     """Which of `m` sorted values faces which of `k`, and for what share of the probability.
 
     The quantile functions are steps at multiples of 1/m and 1/k; between two steps both are constant.
+
+    Returns:
+        Positions among the `m`, among the `k`, and shares; None if m = k, where each faces its like.
     """
+    if m == k:
+        return None
     common = math.lcm(m, k)
     steps = np.union1d(np.arange(0, common + 1, common // m), np.arange(0, common + 1, common // k))
     starts = steps[:-1]
     return starts // (common // m), starts // (common // k), np.diff(steps) / common
 
 
-def _chunk_distances(a: Tensor, b: Tensor, matching: Matching | None) -> Tensor:
-    """Distance along each of P directions from `[P, M]` and `[P, K]` projections, which are overwritten."""
-    if a.device.type != "cpu":
-        return _sorted_distances(a.sort(dim=1).values, b.sort(dim=1).values, matching)
-
-    # NumPy sorts contiguous rows with SIMD, far faster than torch on a CPU, and without the GIL.
-    def distance(rows: tuple[NDArray[np.float32], NDArray[np.float32]]) -> float:
-        for row in rows:
-            row.sort()
-        return _row_distance(*rows, matching)
-
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return torch.tensor(
-            list(pool.map(distance, zip(a.numpy(), b.numpy(), strict=True))), dtype=torch.float64
-        )
-
-
-def _row_distance(a: NDArray[np.float32], b: NDArray[np.float32], matching: Matching | None) -> float:
-    """Distance between two sorted rows, summed in float64; `a` may be overwritten."""
+def sorted_distances(a: Tensor, b: Tensor, matching: Matching | None) -> Tensor:
+    """Distance between the rows of `[p, M]` and `[p, K]`, both sorted; summed in float64, `a` overwritten."""
     if matching is None:
-        np.abs(np.subtract(a, b, out=a), out=a)
-        return float(a.mean(dtype=np.float64))
-    from_a, from_b, weights = matching
-    return float(np.dot(np.abs(a[from_a] - b[from_b]), weights))
-
-
-def _sorted_distances(a: Tensor, b: Tensor, matching: Matching | None) -> Tensor:
-    """`_row_distance` for all rows at once, on the device."""
-    if matching is None:
-        return (a - b).abs().mean(dim=1, dtype=torch.float64)
-    from_a, from_b, weights = (torch.from_numpy(part).to(a.device) for part in matching)
-    return (a[:, from_a] - b[:, from_b]).abs().double() @ weights
+        return a.sub_(b).abs_().mean(dim=1, dtype=torch.float64)
+    from_a, from_b, shares = (torch.from_numpy(part).to(a.device) for part in matching)
+    return (a[:, from_a] - b[:, from_b]).abs().double() @ shares

@@ -1,0 +1,184 @@
+"""Whether sets of images can be compared, and at which number and resolution."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from celebahq.errors import ToolError
+
+from .images import is_box_factor
+from .laplacian import MIN_RESOLUTION
+from .protocol import MAX_IMAGES, Protocol
+from .randomness import FAKES, REALS, image_order
+from .reals import Reals
+from .sources import ImageSet
+
+COLOURS = {1: "grey", 3: "colour"}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the images of a set that will be used are like."""
+
+    name: str
+    channels: int
+    sizes: "Counter[int]"
+    """How many images have which side length in pixels."""
+    lossy: bool | None = None
+    """Whether they come from files with lossy compression, if that is known."""
+
+
+def agree(
+    reals: ImageSet | Reals,
+    fakes: Sequence[ImageSet] = (),
+    *,
+    images: int | None = None,
+    resolution: int | None = None,
+    seed: int = 0,
+) -> tuple[Protocol, list[str]]:
+    """Find the protocol under which sets of images can be compared.
+
+    Args:
+        reals: The real images, or their cache, whose protocol then holds.
+        fakes: The sets to compare with them.
+        images: Per set; unless told, as many as every set has, at most 16,384.
+        resolution: Unless told, that of the images, which must be one.
+        seed: Key of all randomness.
+
+    Returns:
+        The protocol, and what to tell the user about how the images are used.
+
+    Raises:
+        ToolError: Too few images, or sizes or channels that cannot be compared.
+        FormatError: An image file is damaged.
+    """
+    if isinstance(reals, Reals):
+        _check_cache(reals, fakes, images=images, resolution=resolution, seed=seed)
+        cached = reals.protocol
+        count, resolution, seed = cached.images, cached.resolution, cached.seed
+        first = Survey(reals.name, cached.channels, Counter({resolution: count}))
+    else:
+        fewest = min([reals, *fakes], key=len)
+        if images is not None and len(fewest) < images:
+            raise ToolError(f"{fewest.name}: {len(fewest):,} images, but --images asks for {images:,}")
+        count = images or min(MAX_IMAGES, len(fewest))
+        # As many real images again serve the comparison of reals with reals.
+        first = _survey(reals, 2 * count, REALS, seed)
+    surveys = [first, *(_survey(fake, count, FAKES, seed) for fake in fakes)]
+    return _agree(surveys, count, resolution, seed)
+
+
+def _check_cache(
+    reals: Reals, fakes: Sequence[ImageSet], *, images: int | None, resolution: int | None, seed: int
+) -> None:
+    """Check that a cache was made for what is asked, and that there are as many fakes."""
+    held = reals.protocol
+    asked = {
+        "--images": (images, held.images),
+        "--resolution": (resolution, held.resolution),
+        "--seed": (seed, held.seed),
+    }
+    for option, (wanted, has) in asked.items():
+        if wanted not in (None, has):
+            raise ToolError(f"cache of {reals.name}: made with {option} {has}, not {wanted}; make another")
+    for fake in fakes:
+        if len(fake) < held.images:
+            raise ToolError(
+                f"{fake.name}: {len(fake):,} images, but the cache of {reals.name} holds {held.images:,}; "
+                f"make one with --images {len(fake)}"
+            )
+
+
+def _survey(image_set: ImageSet, count: int, set_id: int, seed: int) -> Survey:
+    """Look at the first `count` images in the set's random order.
+
+    Raises:
+        ToolError: Some are not square, or some grey and some in colour.
+    """
+    order = image_order(len(image_set), seed=seed, set_id=set_id)
+    colours, sizes = Counter[int](), Counter[int]()
+    for (channels, height, width), number in image_set.shapes(order[:count].tolist()).items():
+        if height != width:
+            raise ToolError(
+                f"{image_set.name}: {number:,} of the images are {width}x{height} px; "
+                "the metric compares square images: crop them first"
+            )
+        colours[channels] += number
+        sizes[height] += number
+    if len(colours) > 1:
+        raise ToolError(
+            f"{image_set.name}: {colours[1]:,} grey images among {colours[3]:,} in colour; convert one kind"
+        )
+    return Survey(image_set.name, next(iter(colours)), sizes, image_set.lossy)
+
+
+def _agree(
+    surveys: Sequence[Survey], count: int, resolution: int | None, seed: int
+) -> tuple[Protocol, list[str]]:
+    """The protocol of what was surveyed, and remarks on it."""
+    if len({survey.channels for survey in surveys}) > 1:
+        kinds = ", ".join(f"{survey.name}: {COLOURS[survey.channels]}" for survey in surveys)
+        raise ToolError(f"grey and colour images cannot be compared ({kinds}); convert one side")
+    if resolution is None:
+        resolution = _only_size(surveys)
+    if resolution < MIN_RESOLUTION or resolution & (resolution - 1):
+        raise ToolError(
+            f"{resolution} px: the pyramid needs a power of two, at least {MIN_RESOLUTION} px; "
+            f"--resolution {_power_below(resolution)} compares at that"
+        )
+    remarks = [remark for survey in surveys for remark in _reductions(survey, resolution)]
+    return Protocol(count, resolution, surveys[0].channels, seed), remarks + _compression(surveys)
+
+
+def _only_size(surveys: Sequence[Survey]) -> int:
+    """The size of all images of all sets.
+
+    Raises:
+        ToolError: There is more than one.
+    """
+    smallest = min(min(survey.sizes) for survey in surveys)
+    remedy = f"--resolution {_power_below(smallest)} compares them at one"
+    for survey in surveys:
+        if len(survey.sizes) > 1:
+            counts = ", ".join(f"{number:,} of {size} px" for size, number in survey.sizes.most_common(3))
+            raise ToolError(f"{survey.name}: images of different sizes ({counts}); {remedy}")
+    if len({size for survey in surveys for size in survey.sizes}) > 1:
+        listing = ", ".join(f"{survey.name}: {next(iter(survey.sizes))} px" for survey in surveys)
+        raise ToolError(f"the sets differ in size ({listing}); {remedy}")
+    return smallest
+
+
+def _power_below(size: int) -> int:
+    """The largest power of two up to `size`, at least the metric's smallest."""
+    return max(MIN_RESOLUTION, 1 << (size.bit_length() - 1))
+
+
+def _reductions(survey: Survey, resolution: int) -> list[str]:
+    """What is said about images that are not of the comparison's resolution.
+
+    Raises:
+        ToolError: Some are smaller.
+    """
+    remarks = []
+    for size, number in sorted(survey.sizes.items()):
+        if size < resolution:
+            raise ToolError(
+                f"{survey.name}: {number:,} images of {size} px, but --resolution asks for {resolution} px; "
+                "images are never enlarged"
+            )
+        if size > resolution:
+            how = "a box filter" if is_box_factor(size, resolution) else "Lanczos"
+            remarks.append(f"{survey.name}: {number:,} images from {size} to {resolution} px by {how}")
+    return remarks
+
+
+def _compression(surveys: Sequence[Survey]) -> list[str]:
+    """A warning where some sets' files have lossy compression and others' have not."""
+    lossy = [survey.name for survey in surveys if survey.lossy]
+    lossless = [survey.name for survey in surveys if survey.lossy is False]
+    if not (lossy and lossless):
+        return []
+    return [
+        f"warning: {', '.join(lossy)}: JPEG or WebP files, {', '.join(lossless)}: lossless ones; "
+        "the traces of compression alone make the finest level differ"
+    ]

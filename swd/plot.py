@@ -1,0 +1,89 @@
+"""Pictures of a report."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from celebahq.files import atomic_path
+
+from .comparison import Report
+from .distance import Distance, Estimate
+from .report import distance_rows
+
+_AVERAGE = "average"
+_LABEL = "SWD x 1000 (lower is better)"
+
+
+def plot_levels(report: Report, path: Path) -> None:
+    """Bars per level, one for each set of fakes and each comparison of reals with reals, with error bars."""
+
+    def draw(axes: Any) -> None:
+        rows = distance_rows(report)
+        ticks = [f"{resolution} px" for resolution in report.protocol.resolutions] + [_AVERAGE]
+        width = 0.8 / len(rows)
+        for number, (label, distance) in enumerate(rows):
+            estimates = [*distance.levels.values(), distance.average]
+            positions = [tick - 0.4 + (number + 0.5) * width for tick in range(len(ticks))]
+            axes.bar(
+                positions,
+                [estimate.value for estimate in estimates],
+                width,
+                yerr=[estimate.se or 0.0 for estimate in estimates],
+                capsize=3,
+                label=label,
+            )
+        axes.set_xticks(range(len(ticks)), ticks)
+        axes.set_title(f"{report.protocol.images:,} images per set, error bars: one standard error")
+
+    _save(draw, path)
+
+
+def plot_track(report: Report, path: Path) -> None:
+    """A curve per level over the sets of fakes, as figure 4 of Karras et al. 2018.
+
+    A dotted line of the same colour is the level's figure of disjoint reals: what a perfect generator gets.
+    """
+
+    def draw(axes: Any) -> None:
+        assert report.distances is not None
+        disjoint = report.distances.disjoint
+        for level in [*report.protocol.resolutions, None]:
+            estimates = [_estimate(distance, level) for distance in report.distances.fakes]
+            container = axes.errorbar(
+                range(len(estimates)),
+                [estimate.value for estimate in estimates],
+                yerr=[estimate.se or 0.0 for estimate in estimates],
+                capsize=3,
+                marker="o",
+                linewidth=3 if level is None else 1.5,
+                label=_AVERAGE if level is None else f"{level} px",
+            )
+            if disjoint is not None:
+                floor = _estimate(disjoint, level).value
+                axes.axhline(floor, color=container[0].get_color(), linestyle=":", linewidth=1)
+        names = [Path(name).name for name in report.fakes]
+        axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+        axes.set_title(f"{report.protocol.images:,} images per set; dotted: disjoint reals against reals")
+
+    _save(draw, path)
+
+
+def _estimate(distance: Distance, level: int | None) -> Estimate:
+    return distance.average if level is None else distance.levels[level]
+
+
+def _save(draw: Callable[[Any], None], path: Path) -> None:
+    """Draw one pair of axes and write it to `path`, in the format of its ending."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    draw(axes)
+    axes.set_ylabel(_LABEL)
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend()
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format=path.suffix.removeprefix(".").lower() or "png", dpi=120)
