@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from celebahq.codecs import dataset_options
 from celebahq.console import Progress, status
 from celebahq.engine import Engine, InProcess, Work
 from celebahq.errors import ToolError
@@ -84,10 +85,12 @@ def run_job(
         finish: Called with the report after `out` is in place and before the scratch is removed.
 
     Raises:
+        MissingExtraError: The codec needs an optional dependency.
         ToolError: `out` exists; the folder holds a job with other parameters, or is in use; no item
             was finished.
     """
     require_new_output(out)
+    dataset_options(codec)  # a missing package is better known now than at every image
     folder = work_folder(out)
     trash = folder.with_name(folder.name + ".trash")
     shutil.rmtree(trash, ignore_errors=True)
@@ -97,6 +100,8 @@ def run_job(
         job.run(engine or InProcess())
         report = job.report()
         if not report.kept:
+            for log in folder.glob("shard-*"):
+                log.unlink()  # nothing in them to go on from: the same command tries all again
             reasons = "; ".join(sorted(set(report.skipped.values()))[:3])
             raise ToolError(f"{out}: not written, for none of {report.total:,} items was finished: {reasons}")
         if not out.exists():

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from celebahq.codecs import dataset_options
 from celebahq.console import status
 from celebahq.disk import require_space
 from celebahq.engine import choose_engine
@@ -85,7 +84,7 @@ def reconstruct(options: ReconstructOptions) -> ReconstructReport:
         ToolError: Some input is missing or is not the published one.
         StopJob: An image failed and `strict` was asked for; what is finished is kept.
     """
-    require_extras(options.codec)
+    require_extras()
     images = choose_images(read_image_list(options.delta_dir / IMAGE_LIST), options)
     faces = index_celeba(options.celeba_dir)
     check_input(options, images, faces)
@@ -116,9 +115,8 @@ def report_path(out: Path) -> Path:
     return out.with_name(out.name + ".report.json")
 
 
-def require_extras(codec: str) -> None:
+def require_extras() -> None:
     """Raise `MissingExtraError` now rather than at each of 30,000 images."""
-    dataset_options(codec)
     for package in ("jpeglib", "cryptography"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "reconstruct", "celebahq reconstruct")

@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 import pytest
 
-from celebahq.job import Job, work_folder
+from celebahq.errors import MissingExtraError, ToolError
+from celebahq.job import Job, run_job, work_folder
 from celebahq.shards import Finished, Task, read_entries
 
 TOY = Path(__file__).with_name("toy_job.py")
@@ -196,12 +197,17 @@ def test_nothing_finished_is_a_failure_with_its_reasons(tmp_path):
         def process(self, index):
             raise OSError(f"{index}.jpg: truncated")
 
-    from celebahq.errors import ToolError
-    from celebahq.job import run_job
-
     with pytest.raises(ToolError, match=r"none of 3 items was finished: 0\.jpg: truncated; 1\.jpg"):
         run_job(Hopeless(), tmp_path / "x.h5", resolution=32)
     assert not (tmp_path / "x.h5").exists()
+    assert not list(work_folder(tmp_path / "x.h5").glob("shard-*"))  # the same command tries again
+
+
+def test_a_codec_whose_package_is_missing_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hdf5plugin", None)
+    with pytest.raises(MissingExtraError, match=r"celebahq-toolkit\[codecs\]"):
+        run_job(Scored("rising"), tmp_path / "x.h5", resolution=32, codec="blosc2")
+    assert not list(tmp_path.iterdir())
 
 
 class Scored(Task):
