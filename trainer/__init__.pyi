@@ -5,6 +5,7 @@ from .config import (
     ScheduleConfig,
     TrainingConfig,
 )
+from .legacy_import import load_legacy_pickle
 from .losses import gradient_penalty, real_fade
 from .networks import Discriminator, Generator
 from .presets import preset
@@ -20,6 +21,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingSchedule",
     "gradient_penalty",
+    "load_legacy_pickle",
     "preset",
     "real_fade",
 ]

@@ -366,7 +366,7 @@ def presets(as_json: bool) -> None:
     """List the published configurations.
 
     \b
-    trainer presets
+    trainer presets --json
     """
     from dataclasses import asdict
 

@@ -1,6 +1,8 @@
 """The presets: each is complete, and differs from its neighbour as table 1 says."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 
@@ -169,3 +171,20 @@ def test_minibatches_divide_over_processes_and_groups(minibatch, world_size, gro
 def test_what_does_not_exist_is_refused_with_the_nearest_name(name, world_size, message):
     with pytest.raises(ConfigError, match=message.replace("?", "[?]")):
         preset(name, world_size)
+
+
+def test_the_example_in_the_documentation_runs():
+    text = (Path(__file__).parent.parent.parent / "docs" / "trainer-presets.md").read_text()
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1), names)
+    assert names["images"].shape == (4, 3, 16, 16)
+    assert names["penalty"].shape == ()
+
+
+def test_the_documentation_names_every_preset_and_variant():
+    text = (Path(__file__).parent.parent.parent / "docs" / "trainer-presets.md").read_text()
+    table_1 = re.compile(r"table1-[b-g]")  # named by their ends
+    for summary in preset_summaries():
+        assert f"`{summary.name}`" in text or table_1.fullmatch(summary.name)
+        for variant in summary.variants:
+            assert f"`+{variant}`" in text
