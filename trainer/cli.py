@@ -1,10 +1,10 @@
 """The `trainer` command: one function per command, each one library call."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -22,6 +22,9 @@ from celebahq.console import (
     seed_option,
     status,
 )
+
+if TYPE_CHECKING:
+    from trainer.config import TrainingConfig
 
 POSITIVE = click.FloatRange(0, min_open=True)
 
@@ -83,15 +86,14 @@ def run(
     torchrun --nproc-per-node 8 -m trainer run --data celebahq.h5 --preset celebahq-1024
     """
     from trainer.distributed import launched_world_size
-    from trainer.presets import preset
     from trainer.report import schedule_table
-    from trainer.settings import override, to_dict
+    from trainer.settings import to_dict
 
     changes = list(assignments)
     changes += [] if seed is None else [f"train.seed={seed}"]
     changes += [] if on_nan is None else [f"train.on_nan={on_nan}"]
     changes += ["runtime.deterministic=true"] if deterministic else []
-    config = override(preset(preset_name, launched_world_size()), changes)
+    config = _configure(preset_name, launched_world_size(), changes)
     if dry_run:
         emit_json(to_dict(config))
         status(schedule_table(config))
@@ -411,13 +413,11 @@ def bench(
     from dataclasses import asdict
 
     from trainer.bench import bench as measure
-    from trainer.presets import preset
     from trainer.report import bench_table
-    from trainer.settings import override
 
     if synthetic == (data is not None):
         raise click.UsageError("Give either --data FILE.h5 or --synthetic.")
-    config = override(preset(preset_name), assignments)
+    config = _configure(preset_name, 1, assignments)
     rows = measure(
         config,
         data,
@@ -430,6 +430,18 @@ def bench(
         emit_json([asdict(row) for row in rows])
     else:
         click.echo(bench_table(rows))
+
+
+def _configure(preset_name: str, world_size: int, assignments: Iterable[str]) -> "TrainingConfig":
+    """The preset with its changes; a mistake in either is wrong usage."""
+    from trainer.config import ConfigError
+    from trainer.presets import preset
+    from trainer.settings import override
+
+    try:
+        return override(preset(preset_name, world_size), assignments)
+    except ConfigError as err:
+        raise click.UsageError(str(err)) from err
 
 
 @contextmanager

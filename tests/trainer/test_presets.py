@@ -1,13 +1,17 @@
 """The presets: each is complete, and differs from its neighbour as table 1 says."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from trainer.config import ConfigError
+from trainer.cli import main
+from trainer.config import ConfigError, TrainingConfig
 from trainer.presets import even_minibatch, preset, preset_summaries
+from trainer.settings import from_dict, override
 
 PUBLISHED = [
     "celebahq-1024", "celebahq-1024-v1", "cifar10", "faces-64", "lsun-256", "mnist-rgb-1k", "smoke",
@@ -188,3 +192,31 @@ def test_the_documentation_names_every_preset_and_variant():
         assert f"`{summary.name}`" in text or table_1.fullmatch(summary.name)
         for variant in summary.variants:
             assert f"`+{variant}`" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "smok"], "no preset 'smok'; did you mean smoke?"),
+        (["--preset", "smoke", "--set", "train.totl_kimg=1"], "did you mean train.total_kimg?"),
+    ],
+)
+@pytest.mark.parametrize("command", [["run", "--dry-run"], ["bench", "--synthetic"]])
+def test_a_mistake_on_the_command_line_is_wrong_usage(command, arguments, message):
+    result = CliRunner().invoke(main, [*command, *arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_dry_run_prints_the_configuration_and_the_schedule():
+    changes = ["--set", "resolution=16", "--set", "train.total_kimg=4"]
+    result = CliRunner().invoke(main, ["run", "--dry-run", "--preset", "smoke", *changes])
+    assert result.exit_code == 0, result.output
+    config = from_dict(TrainingConfig, json.loads(result.stdout))
+    assert config == override(preset("smoke"), ["resolution=16", "train.total_kimg=4"])
+    assert [line.split()[0] for line in result.stderr.splitlines()[-3:]] == ["4x4", "8x8", "16x16"]
+
+
+def test_the_list_as_json():
+    result = CliRunner().invoke(main, ["presets", "--json"])
+    assert [summary["name"] for summary in json.loads(result.stdout)] == PUBLISHED
