@@ -218,8 +218,8 @@ class MinibatchDiscrimination(nn.Module):
     def distances(self, x: Tensor) -> Tensor:
         """L1 distances `[N, N, K]` between all pairs of images; infinite from an image to itself."""
         theta: Tensor = self.theta * (self.log_scale.exp() / torch.linalg.vector_norm(self.theta, dim=0))
-        x = at_least_float32(x)
-        projected: Tensor = torch.tensordot(x, theta, dims=1)  # [N, K, dim]
+        with torch.autocast(x.device.type, enabled=False):
+            projected: Tensor = torch.tensordot(at_least_float32(x), theta, dims=1)  # [N, K, dim]
         distances: Tensor = (projected[:, None] - projected[None]).abs().sum(dim=-1)
         itself = torch.eye(len(x), dtype=torch.bool, device=x.device)[:, :, None]
         return distances.masked_fill(itself, torch.inf)

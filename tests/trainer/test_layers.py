@@ -152,3 +152,10 @@ def test_statistics_are_float32_under_half_precision(rng):
     x[0] = 1.0
     deviation = minibatch_stddev(x, 4)[0, -1, 0, 0].item()
     assert deviation == pytest.approx(2 * 0.1875**0.5, rel=0.004)  # bfloat16 keeps 8 bits
+
+
+def test_minibatch_discrimination_is_float32_under_autocast(rng):
+    layer, x = MinibatchDiscrimination(20, kernels=7), torch.randn(6, 20, generator=rng)
+    with torch.autocast("cpu", torch.bfloat16):
+        distances = layer.distances(x)
+    assert torch.equal(distances, layer.distances(x))
