@@ -29,6 +29,10 @@ from celebahq.shards import Entry, Rank, Shard, ShardLog, Skipped, Task, read_en
 
 MAX_DEATHS = 5  # of worker processes at one item, or at their start, before it is given up
 
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+
 
 @dataclass(frozen=True)
 class Work:
@@ -173,7 +177,7 @@ class _Worker:
         self.shard: Shard | None = None
         self.ready = False
         self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, payload), daemon=True)
-        with _interrupts_blocked():
+        with _interrupts_blocked(), _one_thread_each():
             self.process.start()
         theirs.close()  # so that the worker's end shows as end of file
 
@@ -282,6 +286,19 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """As `_use_one_thread`, for a process started in here: NumPy reads the variables when it is loaded."""
+    before = {name: os.environ[name] for name in ONE_THREAD if name in os.environ}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name in ONE_THREAD:
+            del os.environ[name]
+        os.environ.update(before)
+
+
 def _serve(pipe: Connection, payload: bytes) -> None:
     """A worker's life: load the models, say so, do shards until the parent ends."""
     threading.Thread(target=_exit_with_parent, daemon=True).start()
@@ -310,7 +327,7 @@ def _exit_with_parent() -> None:
 
 def _use_one_thread() -> None:
     """Processes are what runs in parallel: threads within each would only get in each other's way."""
-    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    os.environ.update(ONE_THREAD)
     import cv2
 
     cv2.setNumThreads(1)

@@ -1,6 +1,8 @@
 """Workers die, cannot start, or meet an item that kills them: the job goes on or says why it cannot."""
 
 import json
+import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from celebahq import engine
 from celebahq.engine import DaskCluster, ProcessPool, choose_engine, processors
 from celebahq.errors import MissingExtraError
 
@@ -95,3 +98,24 @@ def test_a_cluster_that_does_not_answer_is_named(tmp_path):
     assert result.returncode == 1
     assert "--cluster tcp://127.0.0.1:9: no scheduler answers there" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_workers_are_started_with_one_thread_each_and_the_command_keeps_its_own(monkeypatch):
+    """NumPy's BLAS reads these when it is loaded, which a worker does before its first line of ours runs."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    seen = []
+
+    class Process:
+        def __init__(self, **kwargs):
+            pass
+
+        def start(self):
+            seen.append({name: os.environ.get(name) for name in engine.ONE_THREAD})
+
+    context = type("Context", (), {"Process": Process, "Pipe": multiprocessing.Pipe})
+    monkeypatch.setattr(engine.multiprocessing, "get_context", lambda method: context)
+    engine._Worker(b"").pipe.close()
+    assert seen == [engine.ONE_THREAD]
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
