@@ -281,6 +281,7 @@ def restore(
 @click.option("--skip-self-test", is_flag=True, help="Accept other input than the published files.")
 @codec_option
 @cluster_option
+@click.option("--dry-run", is_flag=True, help="Check the input, print the configuration as JSON, and stop.")
 @workers_option
 @json_option
 def reconstruct(
@@ -292,6 +293,7 @@ def reconstruct(
     skip_self_test: bool,
     codec: str,
     cluster: str | None,
+    dry_run: bool,
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -305,21 +307,23 @@ def reconstruct(
     Example:
       celebahq reconstruct --celeba-dir CelebA --delta-dir deltas -o celeba-hq-1024x1024.h5
     """
-    from celebahq.reconstruct import ReconstructOptions, reconstruct, report_path
+    from celebahq.reconstruct import ReconstructOptions, prepare, reconstruct, report_path
 
-    report = reconstruct(
-        ReconstructOptions(
-            celeba_dir=celeba_dir,
-            delta_dir=delta_dir,
-            out=out,
-            indices=indices,
-            strict=strict,
-            self_test=not skip_self_test,
-            codec=codec,
-            workers=workers,
-            cluster=cluster,
-        )
+    options = ReconstructOptions(
+        celeba_dir=celeba_dir,
+        delta_dir=delta_dir,
+        out=out,
+        indices=indices,
+        strict=strict,
+        self_test=not skip_self_test,
+        codec=codec,
+        workers=workers,
+        cluster=cluster,
     )
+    if dry_run:
+        emit_json(prepare(options).facts())
+        return
+    report = reconstruct(options)
     for name, reason in report.failed.items():
         status(f"not written: {name}: {reason}")
     status(f"{out}: {report.written:,} images, {len(report.failed):,} failed; see {report_path(out).name}")

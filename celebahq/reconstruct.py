@@ -22,7 +22,7 @@ from celebahq.disk import require_space
 from celebahq.engine import choose_engine
 from celebahq.errors import FormatError, MissingExtraError, ToolError
 from celebahq.files import md5_file, write_json
-from celebahq.job import JobReport, run_job
+from celebahq.job import JobReport, require_new_output, run_job
 from celebahq.legacy.align import SIDE, legacy_align
 from celebahq.legacy.delta import decrypt_delta, read_token
 from celebahq.legacy.jpeg import decode_jpeg
@@ -77,24 +77,33 @@ class ReconstructReport:
         return {"file": self.file, "written": self.written, "failed": self.failed}
 
 
-def reconstruct(options: ReconstructOptions) -> ReconstructReport:
-    """Write the published images into a pyramid file, or continue doing so; `OUT.report.json` beside it.
+def prepare(options: ReconstructOptions) -> "ReconstructTask":
+    """Read the list and the landmarks, and check everything that can be checked before the work.
 
     Raises:
-        ToolError: Some input is missing or is not the published one.
-        StopJob: An image failed and `strict` was asked for; what is finished is kept.
+        ToolError: Some input, a package or disk space is missing, or the input is not the published one.
     """
     require_extras()
     images = choose_images(read_image_list(options.delta_dir / IMAGE_LIST), options)
     faces = index_celeba(options.celeba_dir)
     check_input(options, images, faces)
-    task = ReconstructTask(options, images, faces)
-    require_space(options.out, len(task), None, SIDE, options.codec)
+    require_space(options.out, len(images), None, SIDE, options.codec)
+    return ReconstructTask(options, images, faces)
 
+
+def reconstruct(options: ReconstructOptions) -> ReconstructReport:
+    """Write the published images into a pyramid file, or continue doing so; `OUT.report.json` beside it.
+
+    Raises:
+        ToolError: Some input is missing or is not the published one; no image passed its checks.
+        StopJob: An image failed and `strict` was asked for; what is finished is kept.
+    """
+    require_new_output(options.out)
+    task = prepare(options)
     reports: list[ReconstructReport] = []
 
     def finish(job: JobReport) -> None:
-        failed = {images[item].orig_file: reason for item, reason in job.skipped.items()}
+        failed = {task.item_name(item): reason for item, reason in job.skipped.items()}
         reports.append(ReconstructReport(options.out.name, len(job.kept), failed))
         write_json(report_path(options.out), reports[0].to_json())
 

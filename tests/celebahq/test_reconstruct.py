@@ -231,3 +231,11 @@ def test_an_existing_file_is_not_replaced(rehearsal, tree, tmp_path):
     assert result.exit_code == 1
     assert "exists already" in result.stderr
     assert (tmp_path / "out.h5").read_text() == "mine"
+
+
+def test_a_dry_run_checks_and_begins_nothing(rehearsal, tree, tmp_path):
+    result = run(rehearsal, tree, tmp_path / "out.h5", "--dry-run")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["images"] == IMAGES
+    assert "their photos, landmarks and deltas are there" in result.stderr
+    assert list(tmp_path.iterdir()) == []
