@@ -6,10 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from trainer.cli import main
 from trainer.config import ConfigError, TrainingConfig
+from trainer.models import build_discriminator, build_generator
+from trainer.networks import no_noise
+from trainer.objectives import Objectives
 from trainer.presets import even_minibatch, preset, preset_summaries
 from trainer.settings import from_dict, override
 
@@ -175,6 +179,45 @@ def test_minibatches_divide_over_processes_and_groups(minibatch, world_size, gro
 def test_what_does_not_exist_is_refused_with_the_nearest_name(name, world_size, message):
     with pytest.raises(ConfigError, match=message.replace("?", "[?]")):
         preset(name, world_size)
+
+
+def shrunk(name):
+    """A preset's networks with few feature maps, at 8x8 where they can be."""
+    config = preset(name)
+    widths = [
+        "generator.fmap_base=32",
+        "generator.fmap_max=8",
+        "discriminator.fmap_base=32",
+        "discriminator.fmap_max=8",
+    ]
+    if config.architecture == "mnist-1k":
+        return config, 32
+    return override(config, ["schedule.initial_resolution=8", "resolution=8", *widths]), 8
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", [*PUBLISHED, "mnist-rgb-1k+ournorm+mbstddev+k2"])
+def test_every_preset_takes_a_step_in_which_all_weights_of_the_resolution_learn(name, precision, rng):
+    config, resolution = shrunk(name)
+    config = override(config, [f"runtime.precision={precision}"])
+    torch.manual_seed(0)
+    G, D = build_generator(config), build_discriminator(config)
+    objectives = Objectives(config, G, D, torch.device("cpu"))
+    latents = torch.randn(8, config.generator.latent_size, generator=rng)
+    reals = torch.rand(8, 3, resolution, resolution, generator=rng) * 2 - 1
+    D.initialize_from_reals(reals, 0.0)
+    fakes = objectives.fakes(latents, None, resolution, 0.5)
+    loss, *_ = objectives.discriminator_loss(reals, None, fakes, None, resolution, 0.5, no_noise)
+    factors = torch.rand(8, 1, 1, 1, generator=rng)
+    (loss + objectives.penalty(reals, fakes, factors, resolution, 0.5)).backward()
+    objectives.generator_loss(latents, None, resolution, 0.5, no_noise).backward()
+    below_the_faded = ("fromrgb.4.", "fromrgb.8.", "torgb.4.", "torgb.8.") if resolution == 32 else ()
+    for network in (G, D):
+        for parameter_name, parameter in network.named_parameters():
+            if not parameter_name.startswith(below_the_faded):
+                assert parameter.grad is not None, parameter_name
+                assert torch.isfinite(parameter.grad).all(), parameter_name
+                assert parameter.grad.any(), parameter_name
 
 
 def test_the_example_in_the_documentation_runs():
