@@ -10,6 +10,7 @@ from .losses import gradient_penalty, real_fade
 from .networks import Discriminator, Generator
 from .presets import preset
 from .schedule import TrainingSchedule
+from .snapshot import Snapshot, load_snapshot
 
 __all__ = [
     "Discriminator",
@@ -18,10 +19,12 @@ __all__ = [
     "GeneratorConfig",
     "LossConfig",
     "ScheduleConfig",
+    "Snapshot",
     "TrainingConfig",
     "TrainingSchedule",
     "gradient_penalty",
     "load_legacy_pickle",
+    "load_snapshot",
     "preset",
     "real_fade",
 ]

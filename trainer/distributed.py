@@ -8,12 +8,15 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from celebahq.errors import ToolError
+
+WAIT = timedelta(hours=3)  # for rank 0, which alone writes and measures snapshots
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ def join_world(device: torch.device) -> Iterator[World]:
                 "start no more processes than GPUs"
             )
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=WAIT)
     try:
         yield World(dist.get_rank(), dist.get_world_size())
     finally:

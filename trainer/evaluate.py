@@ -1,5 +1,6 @@
 """How far the snapshots of a run are from the real images: the paper's figure 4."""
 
+import dataclasses
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -79,21 +80,42 @@ def evaluate(
         needed = count * reals.channels * size**2 * len(files)
     if needed > shutil.disk_usage(folder).free:
         raise ToolError(f"{folder}: generated images take up to {needed / 1e9:.1f} GB there; use --images")
-    fakes = []
+    fakes: dict[str, Path] = {}
     for file in files:
         snapshot = load_snapshot(file, device)
         path = folder / f"{snapshot.nimg / 1000:09.1f}-kimg.h5"
         _write_images(snapshot, path, count, size, seed)
-        fakes.append(path)
-    return compare(
+        fakes[f"{snapshot.nimg / 1000:.1f} kimg"] = path
+    report = compare(
         data,
-        fakes,
+        list(fakes.values()),
         images=count,
         resolution=size,
         seed=seed,
         metrics=metrics,
         resources=Resources(device),
     )
+    return dataclasses.replace(report, fakes=list(fakes))
+
+
+def measure_snapshot(path: Path, data: Path, device: torch.device, *, images: int) -> dict[str, float]:
+    """SWD (x 1000) per level and averaged, and MS-SSIM, of one snapshot at full resolution."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix="evaluation-") as folder:
+        report = evaluate(
+            [path],
+            data,
+            Path(folder),
+            device,
+            images=images,
+            resolution=None,
+            seed=0,
+            metrics=("swd", "msssim"),
+        )
+    assert report.distances is not None
+    assert report.similarities is not None
+    distance = report.distances.fakes[0]
+    levels = {f"swd_{resolution}": estimate.value for resolution, estimate in distance.levels.items()}
+    return {**levels, "swd": distance.average.value, "ms_ssim": report.similarities.fakes[0].value}
 
 
 def _write_images(snapshot: Snapshot, path: Path, count: int, size: int, seed: int) -> None:

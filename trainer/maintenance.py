@@ -118,8 +118,15 @@ class Maintenance:
         wait_for_all(self.world)
 
     def save_snapshot(self) -> None:
-        """The averaged generator, for `trainer generate` and `trainer evaluate`."""
-        save_snapshot(snapshot_path(self.run.folder, self.state.nimg), self._averaged(BATCH_NORM_LATENTS))
+        """The averaged generator, for `trainer generate` and `trainer evaluate`; measured if asked for."""
+        path = snapshot_path(self.run.folder, self.state.nimg)
+        save_snapshot(path, self._averaged(BATCH_NORM_LATENTS))
+        images = self.run.config.snapshot.metric_images
+        if images:
+            from trainer.evaluate import measure_snapshot
+
+            figures = measure_snapshot(path, self.run.data, self.device, images=images)
+            self.report.metrics({"nimg": self.state.nimg, "kimg": self.state.nimg / 1000, **figures})
 
     def _averaged(self, batch_norm_latents: int) -> Snapshot:
         """The averaged generator as it is used afterwards: on statistics frozen from seeded latents."""

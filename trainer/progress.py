@@ -1,5 +1,6 @@
 """What a run says about itself: one line, one JSON record and TensorBoard scalars per tick."""
 
+import json
 import resource
 import sys
 import time
@@ -15,6 +16,7 @@ from celebahq.console import format_duration, status
 from celebahq.files import append_jsonl, read_jsonl, write_text
 
 STATS = "stats.jsonl"
+METRICS = "metrics.jsonl"
 
 
 class Averages:
@@ -42,12 +44,13 @@ class Report:
 
     def __init__(self, run: Path, *, nimg: int, is_main: bool, tensorboard: bool = True) -> None:
         """Args: `nimg` is where the run starts or continues; later records of a killed run are dropped."""
-        self.path, self.is_main = run / STATS, is_main
+        self.path, self.metrics_path, self.is_main = run / STATS, run / METRICS, is_main
         self._writer: Any = None
         if not is_main:
             return
-        if self.path.exists():
-            self._drop_after(nimg)
+        for path in (self.path, self.metrics_path):
+            if path.exists():
+                drop_records_after(path, nimg)
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -59,11 +62,13 @@ class Report:
             return
         status(tick_line(record))
         append_jsonl(self.path, record)
-        if self._writer is not None:
-            for name, value in record.items():
-                if isinstance(value, (int, float)):
-                    self._writer.add_scalar(name, value, global_step=int(record["kimg"]))
-            self._writer.flush()
+        self._draw(record)
+
+    def metrics(self, record: dict[str, Any]) -> None:
+        """Say and keep one snapshot's figures, in `metrics.jsonl`."""
+        status("  ".join(f"{name} {value:g}" for name, value in record.items() if name != "nimg"))
+        append_jsonl(self.metrics_path, record)
+        self._draw(record)
 
     def __enter__(self) -> Self:
         return self
@@ -74,11 +79,17 @@ class Report:
         if self._writer is not None:
             self._writer.close()
 
-    def _drop_after(self, nimg: int) -> None:
-        import json
+    def _draw(self, record: dict[str, Any]) -> None:
+        if self._writer is not None:
+            for name, value in record.items():
+                self._writer.add_scalar(name, value, global_step=int(record["kimg"]))
+            self._writer.flush()
 
-        kept = [record for record in read_jsonl(self.path) if record["nimg"] <= nimg]
-        write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+
+def drop_records_after(path: Path, nimg: int) -> None:
+    """Forget what a killed run wrote after the state that it continues from."""
+    kept = [record for record in read_jsonl(path) if record["nimg"] <= nimg]
+    write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
 
 
 def tick_line(record: dict[str, Any]) -> str:

@@ -144,3 +144,11 @@ def test_every_kind_of_step_runs(variant, data, tmp_path):
     last = read_jsonl(run / "stats.jsonl")[-1]
     assert last["loss_D"] == last["loss_D"]
     assert ("penalty" in last) == (variant != "lsgan")
+
+
+def test_snapshots_are_measured_when_asked_for(data, tmp_path):
+    snapshot = {"image_ticks": 100, "network_ticks": 100, "metric_images": 30}
+    run = start(tiny_config(train={"total_kimg": 0.05}, snapshot=snapshot), data, tmp_path)
+    records = read_jsonl(run / "metrics.jsonl")
+    assert [record["nimg"] for record in records] == [0, 56]
+    assert records[0].keys() == {"nimg", "kimg", "swd_16", "swd", "ms_ssim"}

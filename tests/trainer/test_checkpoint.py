@@ -1,0 +1,81 @@
+"""Files of a run: complete or not there, checked when read, pruned by rule."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from celebahq.errors import FormatError, ToolError
+from trainer.checkpoint import (
+    STATE_FORMAT,
+    latest_state,
+    prune_states,
+    read_tensors,
+    state_path,
+    states,
+    write_tensors,
+)
+
+
+def write_states(run, ticks) -> None:
+    for tick in ticks:
+        write_tensors(state_path(run, tick * 1000), STATE_FORMAT, {"G": {"w": torch.ones(1)}}, {"tick": tick})
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    weights = {"a.b": torch.arange(6.0).reshape(2, 3), "t": torch.tensor(5)}
+    facts = {"nimg": 3, "average": 0.1, "nested": {"x": [1, 2]}}
+    write_tensors(
+        tmp_path / "f.safetensors", STATE_FORMAT, {"G": weights, "D": copy.deepcopy(weights)}, facts
+    )
+    found = read_tensors(tmp_path / "f.safetensors", STATE_FORMAT)
+    assert found.facts == facts
+    assert found.part("D").keys() == weights.keys()
+    assert all(torch.equal(found.part("G")[name], weights[name]) for name in weights)
+
+
+def test_equal_states_are_equal_bytes(tmp_path):
+    parts = {"G": {f"w{i}": torch.full((i,), float(i)) for i in range(1, 20)}}
+    for name in ("a", "b"):
+        write_tensors(tmp_path / name, STATE_FORMAT, parts, {"nimg": 1, "tick": 2, "lod": 0.5})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "trainer.checkpoint.save", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full"))
+    )
+    with pytest.raises(OSError, match="disk full"):
+        write_states(tmp_path, [1])
+    assert not list((tmp_path / "states").iterdir())
+
+
+def test_foreign_files_are_named_and_refused(tmp_path):
+    save_file({"w": torch.ones(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(
+        FormatError, match=r"other\.safetensors: expected a trainer-state file, found no format"
+    ):
+        read_tensors(tmp_path / "other.safetensors", STATE_FORMAT)
+    np.save(tmp_path / "array.npy", np.ones(3))
+    with pytest.raises(FormatError, match=r"array\.npy: not a readable safetensors file"):
+        read_tensors(tmp_path / "array.npy", STATE_FORMAT)
+    with pytest.raises(ToolError, match="no such file"):
+        read_tensors(tmp_path / "none", STATE_FORMAT)
+
+
+def test_the_newest_and_every_kth_state_are_kept(tmp_path):
+    write_states(tmp_path, range(1, 12))
+    prune_states(tmp_path, keep_last=2, keep_every_ticks=4)
+    assert [int(path.stem[-11:]) // 1000 for path in states(tmp_path)] == [4, 8, 10, 11]
+    prune_states(tmp_path, keep_last=1, keep_every_ticks=0)
+    assert latest_state(tmp_path) == states(tmp_path)[0] == state_path(tmp_path, 11_000)
+
+
+def test_half_written_states_are_not_found(tmp_path):
+    write_states(tmp_path, [1])
+    (tmp_path / "states" / (state_path(tmp_path, 2000).name + ".partial")).write_bytes(b"half")
+    assert latest_state(tmp_path) == state_path(tmp_path, 1000)
+    with pytest.raises(ToolError, match="holds no training state"):
+        latest_state(tmp_path / "empty")

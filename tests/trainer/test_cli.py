@@ -1,0 +1,174 @@
+"""The commands on a tiny run: what they print, what they write, how they fail."""
+
+import json
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from tiny_runs import start, tiny_config, write_pyramid
+
+import trainer
+from trainer.cli import main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished tiny run up to the middle of 8x8."""
+    folder = tmp_path_factory.mktemp("cli")
+    return start(tiny_config(train={"total_kimg": 0.16}), write_pyramid(folder / "data.h5"), folder / "runs")
+
+
+def call(*arguments: object, status: int = 0) -> str:
+    """Run a command on the CPU; its stdout, or stderr where it should fail."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == status, result.output
+    return result.stderr if status else result.stdout
+
+
+def pngs(folder) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))])
+
+
+def test_generated_images_are_the_same_in_every_container_and_number(run, tmp_path):
+    call("generate", run, "--num", 21, "--out", tmp_path / "a.h5", "--seed", 3, "--device", "cpu")
+    call("generate", run, "--num", 5, "--out", tmp_path / "folder", "--seed", 3, "--device", "cpu")
+    call("generate", run, "--num", 11, "--out", tmp_path / "a.zip", "--seed", 3, "--device", "cpu")
+    with h5py.File(tmp_path / "a.h5") as file:
+        images = file["data8x8"][:].transpose(0, 2, 3, 1)
+    np.testing.assert_array_equal(pngs(tmp_path / "folder"), images[:5])
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.namelist() == [f"{i:08d}.png" for i in range(11)]
+        archive.extractall(tmp_path / "unzipped")
+    np.testing.assert_array_equal(pngs(tmp_path / "unzipped"), images[:11])
+
+
+def test_a_snapshot_loads_and_generates_in_three_lines(run):
+    snapshot = trainer.load_snapshot(run)
+    images = snapshot.generate(seed=3, indices=range(20))
+    assert images.shape == (20, 3, 8, 8)
+    assert torch.equal(snapshot.generate(seed=3, indices=[17, 2, 17]), images[[17, 2, 17]])
+    assert not torch.equal(snapshot.generate(seed=4, indices=range(20)), images)
+
+
+def test_an_existing_output_is_not_replaced(run, tmp_path):
+    (tmp_path / "out.h5").write_bytes(b"")
+    message = call("generate", run, "--num", 1, "--out", tmp_path / "out.h5", "--device", "cpu", status=1)
+    assert "out.h5: exists already" in message
+
+
+def test_a_grid(run, tmp_path):
+    call("grid", run, "--out", tmp_path / "grid.png", "--columns", 3, "--rows", 2, "--device", "cpu")
+    grid = np.asarray(Image.open(tmp_path / "grid.png"))
+    images = trainer.load_snapshot(run).generate(0, range(6)).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(grid[:8, 8:16], images[1])
+    np.testing.assert_array_equal(grid[8:, :8], images[3])
+
+
+def test_torchscript_makes_the_same_images(run, tmp_path):
+    call("export", run, "--out", tmp_path / "G.pt")
+    with pytest.warns(DeprecationWarning, match="torch.jit.load"):
+        scripted = torch.jit.load(tmp_path / "G.pt")
+    snapshot = trainer.load_snapshot(run)
+    latents = snapshot.latents(0, range(5))  # another number than it was traced with
+    torch.testing.assert_close(scripted(latents), snapshot.generator(latents, lod=snapshot.lod))
+
+
+def test_exported_weights_load_into_a_generator(run, tmp_path):
+    from safetensors.torch import load_file
+
+    call("export", run, "--out", tmp_path / "G.safetensors")
+    generator = trainer.Generator(trainer.load_snapshot(run).config.generator)
+    generator.load_state_dict(load_file(tmp_path / "G.safetensors"))
+
+
+def test_videos(run, tmp_path):
+    pytest.importorskip("imageio_ffmpeg")
+    options = ["--columns", 2, "--rows", 1, "--size", 32, "--duration", 0.5, "--fps", 8, "--device", "cpu"]
+    call("video", run, "--out", tmp_path / "walk.mp4", *options)
+    call("video", "--progress", run, "--out", tmp_path / "progress.mp4", *options)
+    for name in ("walk.mp4", "progress.mp4"):
+        assert (tmp_path / name).read_bytes()[4:8] == b"ftyp"
+    assert "either SNAPSHOT or --progress" in call("video", "--out", tmp_path / "none.mp4", status=2)
+
+
+def test_video_without_its_extra_says_how_to_install_it(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "imageio_ffmpeg", None)
+    message = call(
+        "video", run, "--out", tmp_path / "walk.mp4", "--duration", 0.1, "--device", "cpu", status=1
+    )
+    assert "pip install 'celebahq-toolkit[video]'" in message
+
+
+def test_evaluate_reports_every_snapshot(run, tmp_path):
+    options = ["--images", 40, "--metrics", "swd", "--device", "cpu"]
+    report = json.loads(call("evaluate", run, *options, "--plot", tmp_path / "plot.png", "--json"))
+    assert [entry["fake"] for entry in report["sets"]] == ["0.0 kimg", "0.2 kimg"]
+    assert all(entry["swd"]["average"]["value"] > 0 for entry in report["sets"])
+    assert (
+        report["reference"]["fresh_patches"]["average"]["value"]
+        < report["sets"][0]["swd"]["average"]["value"]
+    )
+    assert json.loads((run / "evaluation.json").read_text()) == report
+    with Image.open(tmp_path / "plot.png") as plot:
+        assert plot.size[0] > 100
+    assert not list(run.glob("evaluation-*"))
+
+
+def test_bench_adds_up(tmp_path):
+    sets = [part for value in ("resolution=8", "train.total_kimg=8") for part in ("--set", value)]
+    rows = json.loads(
+        call("bench", "--preset", "smoke", "--synthetic", *sets, "--steps", 1, "--device", "cpu", "--json")
+    )
+    assert [row["resolution"] for row in rows] == [4, 8]
+    for row in rows:
+        assert sum(row["share"].values()) == pytest.approx(1)
+        assert row["images_per_sec"] * row["sec_per_kimg"] == pytest.approx(1000)
+
+
+def test_dry_run_prints_the_configuration_and_starts_nothing(tmp_path):
+    arguments = [
+        "--preset",
+        "smoke",
+        "--outdir",
+        tmp_path / "runs",
+        "--set",
+        "train.total_kimg=3",
+        "--seed",
+        7,
+    ]
+    config = json.loads(call("run", *arguments, "--dry-run"))
+    assert config["train"]["total_kimg"] == 3
+    assert config["train"]["seed"] == 7
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["run", "--preset", "smoke"], 2, "Missing option '--data'"),
+        (["run", "--preset", "smok", "--dry-run"], 2, "did you mean smoke"),
+        (
+            ["run", "--preset", "smoke", "--set", "train.total_kmg=3", "--dry-run"],
+            2,
+            "did you mean train.total_kimg",
+        ),
+        (["resume", "."], 1, "not a run folder"),
+        (["bench", "--preset", "smoke"], 2, "either --data FILE.h5 or --synthetic"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(arguments, status, message):
+    assert message in call(*arguments, status=status)
+
+
+def test_a_file_of_another_kind_is_not_a_snapshot(run, tmp_path):
+    state = next((run / "states").glob("*.safetensors"))
+    message = call("grid", state, "--out", tmp_path / "grid.png", "--device", "cpu", status=1)
+    assert "expected a trainer-snapshot file, found trainer-state" in message
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(state.read_bytes()[:100])
+    message = call("grid", broken, "--out", tmp_path / "grid.png", "--device", "cpu", status=1)
+    assert "not a readable safetensors file" in message

@@ -1,0 +1,62 @@
+"""Costs counted without computing are those of the step that is computed."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainer.config import DiscriminatorConfig, GeneratorConfig, ScheduleConfig, TrainConfig, TrainingConfig
+from trainer.footprint import CostCounter, free_memory_bytes, step_costs
+from trainer.networks import Generator
+
+
+def config(resolution: int) -> TrainingConfig:
+    return TrainingConfig(
+        generator=GeneratorConfig(resolution=resolution),
+        discriminator=DiscriminatorConfig(resolution=resolution),
+        schedule=ScheduleConfig(resolution=resolution, initial_resolution=resolution),
+        train=TrainConfig(total_kimg=1),
+    )
+
+
+def test_the_arithmetic_of_a_step_is_that_of_the_layer_table():
+    # 6.385 GMAC forward per network at 32x32. A D step runs G once, and D forward and backward on reals and
+    # fakes (3 x each), and on mixed images forward, backward and twice backward again (about 6 x); a G step
+    # runs G (3 x) and D forward and to its input (2 x).
+    forward = 2 * 6.385e9
+    expected = forward * (1 + 3 + 3 + 6 + 3 + 2)
+    assert step_costs(config(32))[32].flops == pytest.approx(expected, rel=0.1)
+
+
+def test_memory_grows_with_the_resolution_at_least_as_the_largest_features():
+    costs = {r: step_costs(config(r))[r].peak_bytes for r in (128, 256)}
+    features = {
+        r: 4 * 128 * 128 * 128 for r in costs
+    }  # float32 of one layer: 128 maps of 128 px, 64 of 256 px
+    features[256] *= 2
+    assert all(costs[r] > 10 * features[r] for r in costs)
+    assert 1.5 < costs[256] / costs[128] < 2.5
+
+
+def test_nothing_is_counted_twice_and_what_is_freed_is_taken_off():
+    with CostCounter() as counter:
+        a = torch.zeros(1000)
+        b = a.view(10, 100)
+        c = a + 1
+        del a, b, c
+        torch.zeros(500)
+    assert counter.peak == 8000
+    assert counter.live <= 2000
+
+
+def test_flops_agree_with_pytorchs_own_counter():
+    network = Generator(GeneratorConfig(resolution=8, fmap_max=16))
+    latents = torch.zeros(2, 512)
+    with FlopCounterMode(display=False) as reference:
+        network(latents).sum().backward()
+    with CostCounter() as counter:
+        network(latents).sum().backward()
+    assert counter.flops == reference.get_total_flops()
+
+
+def test_some_memory_is_free():
+    assert free_memory_bytes(torch.device("cpu")) > 1 << 20
