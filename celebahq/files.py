@@ -78,10 +78,16 @@ def md5_file(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
-def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
-    """Raise `ToolError` if `path` is there already and may not be replaced."""
+def refuse_existing(path: Path, *, overwrite: bool | None = None) -> None:
+    """Raise `ToolError` if `path` is there already and may not be replaced.
+
+    Args:
+        path: What is to be made.
+        overwrite: The command's option of that name; None where it has none.
+    """
     if path.exists() and not overwrite:
-        raise ToolError(f"{path}: exists already; choose another name, or pass --overwrite to replace it")
+        remedy = "remove it" if overwrite is None else "pass --overwrite to replace it"
+        raise ToolError(f"{path}: exists already; choose another name, or {remedy}")
 
 
 def sync_file(path: Path) -> None:
