@@ -3,6 +3,7 @@ from .errors import FormatError, MissingExtraError, ToolError
 from .geometry import crop_quad
 from .legacy.align import legacy_align
 from .pyramid import PyramidReader, PyramidWriter, mip_levels
+from .quality import block_artifacts, build_score, spectral_quality
 from .restore.infer import Restorer, load_restorer
 
 __all__ = [
@@ -13,8 +14,11 @@ __all__ = [
     "Restorer",
     "ToolError",
     "align_face",
+    "block_artifacts",
+    "build_score",
     "crop_quad",
     "legacy_align",
     "load_restorer",
     "mip_levels",
+    "spectral_quality",
 ]
