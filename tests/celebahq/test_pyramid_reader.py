@@ -124,7 +124,7 @@ def test_in_workers_of_a_data_loader(path, images):
     ],
     ids=["contiguous", "gzip", "chunked", "shuffled", "lzf", "checksums"],
 )
-@pytest.mark.parametrize("chunks", [None, (3, 2, 5, 7), (1, 3, 1, 1), (43, 3, 64, 64)])
+@pytest.mark.parametrize("chunks", [None, (3, 2, 5, 7), (1, 3, 1, 16), (43, 3, 64, 64)])
 def test_the_originals_layout_with_any_chunks(images, rng, tmp_path, options, chunks):
     path = tmp_path / "original.h5"
     with h5py.File(path, "w") as file:
