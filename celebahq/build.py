@@ -1,7 +1,7 @@
 """`celebahq build`: from in-the-wild photos to a ranked data set, in the paper's order.
 
-index -> restore -> align -> score -> rank and keep -> write. The first is `celebahq.build_index`; the
-per-image stages are the functions below, in that order; ranking, keeping and writing are the job's
+index -> restore -> align -> score -> rank and keep -> write. The first is `celebahq.build_index`; restore and
+align are functions below, the score is `celebahq.quality`; ranking, keeping and writing are the job's
 (`celebahq.job`), which makes all of it resumable.
 
 Source: Karras et al. 2018, section 6.3 and appendix C.
@@ -26,6 +26,7 @@ from celebahq.engine import choose_engine, processors
 from celebahq.images import load_photo
 from celebahq.job import require_new_output, run_job, work_folder
 from celebahq.pyramid import encode_image
+from celebahq.quality import build_score
 from celebahq.report import BuildReport
 from celebahq.shards import Finished, Task
 from celebahq.sources.records import FaceIndex
@@ -122,7 +123,7 @@ class FaceTask(Task):
         plan = plan_crop(photo.shape[0], photo.shape[1], face.landmarks)
         restored = restore(photo, plan, self.jpeg, self.sr, options)
         image = align(restored, plan, options.resolution)
-        score = score_image(image, plan.cut(photo))
+        score = build_score(image, plan.cut(photo))
         meta = {
             "source_name": face.name,
             "orig_idx": face.index,
@@ -185,11 +186,6 @@ def align(restored: Restored, plan: CropPlan, resolution: int) -> Photo:
     """Crop, pad, turn and filter; what is still too small is enlarged by Lanczos. `(r, r, 3)` uint8."""
     further = enlargement(plan.side * restored.factor, resolution)
     return finish_crop(enlarge(restored.picture, further), plan, restored.factor * further, resolution)
-
-
-def score_image(image: Photo, region: Photo) -> float:
-    """Quality of an aligned image, less the block artifacts of the photo it comes from."""
-    return 0.0
 
 
 @lru_cache(maxsize=4)  # a cluster's workers start a task once per shard
