@@ -202,13 +202,13 @@ def _refuse_given(ctx: click.Context, names: tuple[str, ...], source: str) -> No
 @click.argument("photos", metavar="IMAGE...", nargs=-1, required=True, type=ANY_PATH)
 @click.option("--out", required=True, type=NEW_PATH, metavar="DIR", help="Folder of the results.")
 @click.option("--jpeg-model", default="jpeg", show_default=True, metavar="NAME|PATH|none")
-@click.option("--sr-model", default="sr4x", show_default=True, metavar="NAME|PATH|none")
+@click.option("--sr-model", default="sr4x-psnr", show_default=True, metavar="NAME|PATH|none")
 @click.option(
     "--sr-alpha",
     type=click.FloatRange(0, 1),
     default=1.0,
     show_default=True,
-    help="sr4x: 1 is the adversarial network, 0 the one of least error, which invents nothing.",
+    help="With --sr-model sr4x: 1 is that network alone, 0 is sr4x-psnr, between them a mixture.",
 )
 @click.option("--compare", is_flag=True, help="Also write NAME.compare.png: before and after, side by side.")
 @click.option("--overwrite", is_flag=True, help="Replace results that are there; else they are kept.")
@@ -238,6 +238,8 @@ def restore(
     from celebahq.restore.photos import restore_photos
 
     where = resolve_device(device)
+    if sr_alpha != 1 and sr_model != "sr4x":
+        raise click.UsageError("--sr-alpha goes with --sr-model sr4x")
     stages = []
     if jpeg_model != "none":
         stages.append(load_restorer(jpeg_model, where))
@@ -324,8 +326,8 @@ def reconstruct(
         emit_json(prepare(options).facts())
         return
     report = reconstruct(options)
-    for name, reason in report.failed.items():
-        status(f"not written: {name}: {reason}")
+    for image in report.failed:
+        status(f"not written: {image.orig_file} (image {image.idx}): {image.reason}")
     status(f"{out}: {report.written:,} images, {len(report.failed):,} failed; see {report_path(out).name}")
     if as_json:
         emit_json(report.to_json())

@@ -16,7 +16,7 @@ from celebahq.errors import ToolError
 BATCH_NORM_EPS = 1e-3
 STAGE_DEPTHS = {0: (1, 2, 2, 3, 3), 1: (1, 3, 3, 4, 4)}  # blocks of the first five stages, by variant
 STAGE_STRIDES = (1, 2, 2, 2, 1)
-LAST_OF_STRIDE = (0, 1, 2, 4)
+LAST_OF_STRIDE = (1, 2, 4)
 
 
 def weights_path(variant: int) -> Path | None:
@@ -75,8 +75,9 @@ class Block(nn.Module):
 class FeatureDistance(nn.Module):
     """Distance of two pictures in the features of EfficientNet-lite: 0 for equal, about 1 for unrelated ones.
 
-    Features after the last block at strides 2, 4, 8 and 16; of each the mean absolute difference over
-    the mean absolute value of the reference's; the four ratios are averaged.
+    Features after the last block at strides 4, 8 and 16; of each the mean absolute difference over the
+    mean absolute value of the reference's; the three ratios are averaged. Stride 2 is left out: its features
+    are nearly the pixels, and like those they count a plausible texture as an error.
     """
 
     def __init__(self, variant: int = 0) -> None:
@@ -103,7 +104,7 @@ class FeatureDistance(nn.Module):
         self.requires_grad_(False).eval()
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """What the last blocks at strides 2, 4, 8, 16 give for RGB `[N, 3, H, W]` in 0..1."""
+        """What the last blocks at strides 4, 8, 16 give for RGB `[N, 3, H, W]` in 0..1."""
         x = functional.relu6(self.stem((image * 255 - 127) / 128))
         found = []
         for index, stage in enumerate(self.stages):
