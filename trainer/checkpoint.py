@@ -109,20 +109,6 @@ def snapshots(run: Path) -> list[Path]:
     return sorted((run / SNAPSHOTS).glob("snapshot-*.safetensors"))
 
 
-def latest_state(run: Path) -> Path:
-    """The newest training state of a run.
-
-    Raises:
-        ToolError: The run has none.
-    """
-    found = states(run)
-    if not found:
-        raise ToolError(
-            f"{run}: holds no training state (states/state-*.safetensors), so it cannot be resumed"
-        )
-    return found[-1]
-
-
 def prune_states(run: Path, *, keep_last: int, keep_every_ticks: int) -> None:
     """Delete all but the newest `keep_last` and those of ticks that `keep_every_ticks` divides (0: none)."""
     for path in states(run)[:-keep_last]:

@@ -181,6 +181,7 @@ class RuntimeConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     tf32: bool = False
     compile: bool = False
+    channels_last: bool = False  # NHWC in memory: for bf16 on GPUs; slower on CPUs
     deterministic: bool = False
     minibatch_gpu: dict[int, int] = field(default_factory=dict)  # images per pass; chosen at the start
 

@@ -37,6 +37,11 @@ def launched_world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def processes_here() -> int:
+    """How many of them share this machine's memory."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def device_of_rank(name: str) -> str:
     """Under torchrun, `auto` and `cuda` mean the GPU with the process's local rank."""
     if launched_world_size() > 1 and name in ("auto", "cuda") and torch.cuda.is_available():

@@ -54,9 +54,10 @@ def train(
                 for _ in range(config.train.d_repeats):
                     means = steps.discriminator_gradients()
                     joint_means = steps.generator_gradients() if config.train.joint_step else {}
-                    if not steps.apply(state.D_adam, means):
+                    if steps.apply(state.D_adam, means):
+                        steps.adapt_noise(means["loss_D"])
+                    else:
                         skip_or_stop("D", run, state, world)
-                    steps.adapt_noise(means["loss_D"])
                     state.nimg += phase.minibatch
 
                 # Average the generator, then train it on fresh latents.

@@ -11,10 +11,10 @@ import torch.distributed as dist
 from celebahq.console import status
 from celebahq.errors import ToolError
 from trainer.batches import choose_chunks
-from trainer.checkpoint import latest_state
+from trainer.checkpoint import states
 from trainer.config import TrainingConfig
-from trainer.data import TrainingData, to_network_range
-from trainer.distributed import World, same_on_all_ranks
+from trainer.data import CACHE_BYTES, TrainingData, to_network_range
+from trainer.distributed import World, processes_here, same_on_all_ranks
 from trainer.footprint import StepCost, free_memory_bytes, step_costs
 from trainer.loop import train
 from trainer.losses import real_fade
@@ -96,10 +96,14 @@ def resume_run(
         run = dataclasses.replace(run, config=dataclasses.replace(run.config, train=options))
     prepare_backends(run.config)
     check_chunks(run.config, world)
-    state = load_state(latest_state(folder), run.config, device)
-    if world.is_main:
-        status(f"{folder}: continues at {state.nimg / 1000:.1f} of {run.config.train.total_kimg:g} kimg")
     with open_data(run.config, run.data) as reals:
+        if states(folder):
+            state = load_state(states(folder)[-1], run.config, device)
+        else:  # killed before the first state was complete
+            state = new_state(run.config, device)
+            initialize_from_reals(run.config, state, reals, device)
+        if world.is_main:
+            status(f"{folder}: continues at {state.nimg / 1000:.1f} of {run.config.train.total_kimg:g} kimg")
         _train(run, state, reals, step_costs(run.config), device, world)
 
 
@@ -126,7 +130,11 @@ def open_data(config: TrainingConfig, path: Path) -> TrainingData:
     """
     network = config.generator
     reals = TrainingData(
-        path, seed=config.train.seed, mirror=config.data.mirror, use_labels=network.label_size > 0
+        path,
+        seed=config.train.seed,
+        mirror=config.data.mirror,
+        use_labels=network.label_size > 0,
+        cache_bytes=CACHE_BYTES // processes_here(),
     )
     reader = reals.reader
     found_labels = 0 if reals.labels is None else reals.labels.shape[1]
@@ -157,7 +165,7 @@ def initialize_from_reals(
 
 def usable_memory_bytes(device: torch.device, world: World) -> int:
     """Memory for one process's pass; the same answer on all processes, the smallest."""
-    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if device.type == "cpu" else 1
+    sharing = processes_here() if device.type == "cpu" else 1
     usable = int(USABLE_MEMORY * free_memory_bytes(device) / sharing)
     if world.size == 1:
         return usable

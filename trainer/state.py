@@ -50,8 +50,10 @@ def new_state(config: TrainingConfig, device: torch.device) -> TrainingState:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.train.seed)
         G, D = build_generator(config), build_discriminator(config)
-    G.to(device)
-    D.to(device)
+    for network in (G, D):
+        network.to(device)
+        if config.runtime.channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     G_adam, D_adam = new_adam(G, config), new_adam(D, config)
     return TrainingState(G, D, copy.deepcopy(G).requires_grad_(False), G_adam, D_adam)
 

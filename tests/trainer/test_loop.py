@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import pytest
@@ -91,6 +92,13 @@ def test_an_interrupted_run_saves_its_state_and_ends_in_the_same_bits(finished, 
     resume(run)
     assert final_state(run) == final_state(finished)
     assert [r["nimg"] for r in read_jsonl(run / "stats.jsonl")] == [48, 96, 144, 160]
+
+
+def test_a_run_killed_before_its_first_state_begins_anew(finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "00000-tiny")
+    shutil.rmtree(run / "states")
+    resume(run)
+    assert final_state(run) == final_state(finished)
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_with_its_state_saved(data, tmp_path, monkeypatch):

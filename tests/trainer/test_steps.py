@@ -80,6 +80,14 @@ def test_two_passes_give_the_gradients_of_one(data, sections):
         )
 
 
+def test_the_memory_layout_changes_no_gradient(data):
+    config, channels_last = config_with(8), config_with(8, runtime={"channels_last": True})
+    expected = gradients(config, scaled(config), data)
+    found = gradients(channels_last, scaled(channels_last), data)
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-6)
+
+
 def test_the_shares_of_two_processes_add_up_to_the_gradients_of_one(data):
     config = config_with(4)
     state = scaled(config)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from celebahq.pyramid import PyramidWriter
-from trainer.checkpoint import latest_state
+from trainer.checkpoint import states
 from trainer.config import TrainingConfig
 from trainer.distributed import World
 from trainer.session import resume_run, start_run
@@ -63,7 +63,7 @@ def resume(run: Path) -> None:
 
 def final_state(run: Path) -> bytes:
     """The newest training state, as it lies on disk."""
-    return latest_state(run).read_bytes()
+    return states(run)[-1].read_bytes()
 
 
 def in_a_child(function: Callable[[], object]) -> int:
