@@ -4,7 +4,7 @@ The paper ranks images by a frequency-based score "that favours images whose pow
 range of frequencies and is approximately radially symmetric", without giving it. This one adds what that
 alone misses: noise has a broad and symmetric spectrum too.
 
-Source: Karras et al. 2018, appendix C. The weights were chosen with `tools/bench_quality.py` on some faces; it
+Source: Karras et al. 2018, appendix C. The weights were chosen on some faces; `tools/bench_quality.py`
 prints how others are ranked.
 """
 
@@ -26,17 +26,17 @@ DEEPEST_DEFICIT = -4.0
 # log10 of arithmetic over geometric mean for a spectrum without any structure (Euler's gamma / ln 10).
 FLAT_SPECTRUM = 0.2507
 
-NOISE_SCALES = (1.0, 1.0, 2.0)  # Grey levels of noise that begin to count, by octave.
+NOISE_SCALES = (2.0, 2.0, 4.0)  # Grey levels of noise that begin to count, by octave.
 NORMAL_MEDIAN = 0.6745  # Median of the absolute value of a standard normal variable.
 SPECK_CONTRAST = 20  # Grey levels by which a pixel leaves the range of all its neighbours.
 SPECK_SHARE = 2e-4
 SMALLEST_SIDE = 64
 
-SYMMETRY_WEIGHT = 1.0
+SYMMETRY_WEIGHT = 0.75
 NOISE_WEIGHT = 1.0
-GRAIN_WEIGHT = 1.5
+GRAIN_WEIGHT = 2.0
 SPECK_WEIGHT = 0.5
-BLOCK_WEIGHT = 0.2  # Per grey level of `block_artifacts`.
+BLOCK_WEIGHT = 0.4  # Per grey level of `block_artifacts`.
 
 BLOCK_SIDE = 8
 BLOCK_CLIP = 16.0  # Grey levels; larger steps are edges of the scene.
@@ -47,7 +47,7 @@ class SpectralTerms:
     """What the score is made of."""
 
     range: float
-    """Mean deficit of the upper half of the frequencies against the middle ones, log10 of power; at most 0."""
+    """Mean deficit of the upper half of the frequencies against the middle, log10 of power; at most 0."""
     asymmetry: float
     """Power concentrated in directions or single frequencies: stripes, screens, motion blur; 0 and more."""
     noise: float
