@@ -37,9 +37,9 @@ def main(command: tuple[str, ...], kills: int, longest: float | None, seed: int)
         reference = Path(folder) / "undisturbed" / "out.h5"
         start = time.monotonic()
         run_to_end(with_out(command, reference))
-        print(
-            f"undisturbed: {time.monotonic() - start:.1f} s, {reference.stat().st_size:,} bytes", flush=True
-        )
+        elapsed = time.monotonic() - start
+        print(f"undisturbed: {elapsed:.1f} s, {reference.stat().st_size:,} bytes", flush=True)
+        longest = longest or elapsed / 2
         while victims.total() < kills:
             out = Path(folder) / f"round{rounds}" / "out.h5"
             recorded: dict[str, set[int]] = {}
