@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,13 @@ from celebahq.legacy.jpeg import decode_jpeg
 from celebahq.pyramid import encode_image
 from celebahq.shards import Finished, StopJob, Task
 from celebahq.sources.celeba_wild import LANDMARKS, index_celeba
-from celebahq.sources.published import IMAGE_LIST, PublishedImage, find_missing_deltas, read_image_list
+from celebahq.sources.published import (
+    IMAGE_LIST,
+    PublishedImage,
+    and_more,
+    find_missing_deltas,
+    read_image_list,
+)
 from celebahq.sources.records import FaceIndex
 
 FIRST_PHOTO = "000001.jpg"
@@ -63,18 +69,26 @@ class ReconstructOptions:
     cluster: str | None = None
 
 
+class FailedImage(NamedTuple):
+    """An image that was not written, and what differed."""
+
+    idx: int
+    orig_file: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class ReconstructReport:
-    """What was written, and what was not and why."""
+    """What was written, and what was not."""
 
     file: str
     written: int
-    failed: dict[str, str]
-    """The photo's name -> what differed."""
+    failed: Sequence[FailedImage]
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as one JSON object."""
-        return {"file": self.file, "written": self.written, "failed": self.failed}
+        failed = [image._asdict() for image in self.failed]
+        return {"file": self.file, "written": self.written, "failed": failed}
 
 
 def prepare(options: ReconstructOptions) -> "ReconstructTask":
@@ -103,7 +117,8 @@ def reconstruct(options: ReconstructOptions) -> ReconstructReport:
     reports: list[ReconstructReport] = []
 
     def finish(job: JobReport) -> None:
-        failed = {task.item_name(item): reason for item, reason in job.skipped.items()}
+        images = task.images
+        failed = [FailedImage(images[i].idx, images[i].orig_file, why) for i, why in job.skipped.items()]
         reports.append(ReconstructReport(options.out.name, len(job.kept), failed))
         write_json(report_path(options.out), reports[0].to_json())
 
@@ -181,9 +196,8 @@ def find_missing_photos(images: Sequence[PublishedImage], folder: Path) -> list[
     missing = [image.orig_file for image in images if not (folder / image.orig_file).is_file()]
     if not missing:
         return []
-    return [
-        f"{folder}: lacks {len(missing):,} of {len(images):,} photos ({missing[0]}, ...); unpack CelebA again"
-    ]
+    found = f"lacks {len(missing):,} of {len(images):,} photos ({and_more(missing)})"
+    return [f"{folder}: {found}; unpack CelebA again"]
 
 
 def self_test(options: ReconstructOptions, photo_folder: Path) -> list[str]:
@@ -254,13 +268,15 @@ class ReconstructTask(Task):
     def process(self, index: int) -> Finished:
         """Align, add the delta, check both."""
         image = self.images[index]
+        photo = self.photo_folder / image.orig_file
         try:
-            pixels = restore_published(
-                image, self.photo_folder / image.orig_file, self.landmarks[index], self.options.delta_dir
-            )
-        except (ToolError, OSError) as err:
+            pixels = restore_published(image, photo, self.landmarks[index], self.options.delta_dir)
+        except Exception as err:
+            reason = str(err).removeprefix(f"{photo}: ")
             if self.options.strict:
-                raise StopJob(f"{image.orig_file} (image {image.idx}): {err}") from err
+                raise StopJob(f"{image.orig_file} (image {image.idx}): {reason}") from err
+            if isinstance(err, ToolError):
+                raise ToolError(reason) from err
             raise
         meta = {
             "idx": image.idx,

@@ -81,5 +81,10 @@ def find_missing_deltas(delta_dir: Path, images: Sequence[PublishedImage]) -> li
             problems.append(f"{path}: incomplete or damaged ({err}); get it again")
         else:
             if missing:
-                problems.append(f"{path}: lacks {len(missing)} of {len(needed)} deltas ({missing[0]}, ...)")
+                problems.append(f"{path}: lacks {len(missing)} of {len(needed)} deltas ({and_more(missing)})")
     return problems
+
+
+def and_more(names: Sequence[str]) -> str:
+    """The first name, and whether there are more."""
+    return names[0] + (", ..." if len(names) > 1 else "")

@@ -65,7 +65,7 @@ def test_every_image_is_the_published_one(rehearsal, tree, straight):
     out, result = straight
     images = rehearsal.images_of(tree)
     assert rehearsal.wrong_images(tree, out) == []
-    assert json.loads(result.stdout) == {"file": "celeba-hq.h5", "written": IMAGES, "failed": {}}
+    assert json.loads(result.stdout) == {"file": "celeba-hq.h5", "written": IMAGES, "failed": []}
     assert json.loads(Path(f"{out}.report.json").read_text()) == json.loads(result.stdout)
     assert "self-test skipped" in result.stderr
     with PyramidReader(out) as reader:
@@ -101,10 +101,10 @@ def test_what_fails_its_checksums_is_left_out_and_listed(rehearsal, damaged, tmp
     result = run(rehearsal, damaged, out, "--json")
     assert result.exit_code == 3
     for image, reason in zip(images, reasons.values(), strict=False):
-        assert f"not written: {image.orig_file}: {reason}" in result.stderr
+        assert f"not written: {image.orig_file} (image {image.idx}): {reason}" in result.stderr
     report = json.loads(result.stdout)
     assert report["written"] == IMAGES - 3
-    assert list(report["failed"]) == [image.orig_file for image in images[:3]]
+    assert [(f["idx"], f["orig_file"]) for f in report["failed"]] == [image[::2][:2] for image in images[:3]]
     assert json.loads((tmp_path / "out.h5.report.json").read_text()) == report
     with PyramidReader(out) as reader:
         assert reader.meta("idx").tolist() == [image.idx for image in images[3:]]
@@ -116,7 +116,7 @@ def test_what_fails_its_checksums_is_left_out_and_listed(rehearsal, damaged, tmp
     [
         ("swapped_landmarks", "proc_md5 differs"),
         ("appended_byte", "the delta does not decrypt"),
-        ("truncated_jpeg", "a damaged JPEG"),
+        ("truncated_jpeg", "none of 1 items was finished: a damaged JPEG"),
     ],
 )
 def test_where_nothing_is_left_nothing_is_written(rehearsal, damaged, tmp_path, name, reason):
