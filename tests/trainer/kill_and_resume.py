@@ -13,8 +13,6 @@ import torch
 import torch.utils.tensorboard  # before forking: it takes seconds
 from tiny_runs import die, final_state, in_a_child, resume, start, tiny_config, write_pyramid
 
-import trainer.session
-from trainer.footprint import StepCost
 from trainer.steps import Steps
 
 # D steps: 8 at 4x4, 8 fading to 8x8, 8 at 8x8, 8 fading to 16x16, 8 at 16x16; a state after every sixth.
@@ -61,8 +59,6 @@ def main() -> None:
     """Print a JSON object: kill point -> whether the final state is that of the uninterrupted run."""
     folder = Path(sys.argv[1])
     torch.set_num_threads(1)
-    # Only the time left is computed from these, and they take a second per run.
-    trainer.session.step_costs = lambda _: {r: StepCost(1, 1) for r in (4, 8, 16)}
     config = tiny_config()
     data = write_pyramid(folder / "data.h5")
     assert in_a_child(lambda: start(config, data, folder / "whole")) == 0

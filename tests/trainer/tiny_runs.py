@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from celebahq.pyramid import PyramidWriter
 from trainer.checkpoint import states
 from trainer.config import TrainingConfig
 from trainer.distributed import World
+from trainer.footprint import StepCost
 from trainer.session import resume_run, start_run
 from trainer.settings import from_dict
 
@@ -51,14 +53,21 @@ def write_pyramid(path: Path, count: int = 50, resolution: int = 16, labels: int
     return path
 
 
+def known_costs(config: TrainingConfig) -> dict[int, StepCost]:
+    """Instead of `step_costs`, which takes a second; passes and the estimate of the time left hang on it."""
+    return {resolution: StepCost(1000, 1000) for resolution in (4, 8, 16)}
+
+
 def start(config: TrainingConfig, data: Path, outdir: Path) -> Path:
     """Run to the end on one CPU."""
-    return start_run(config, data, outdir, CPU, World())
+    with patch("trainer.session.step_costs", known_costs):
+        return start_run(config, data, outdir, CPU, World())
 
 
 def resume(run: Path) -> None:
     """Continue to the end on one CPU."""
-    resume_run(run, CPU, World())
+    with patch("trainer.session.step_costs", known_costs):
+        resume_run(run, CPU, World())
 
 
 def final_state(run: Path) -> bytes:
