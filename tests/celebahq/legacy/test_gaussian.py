@@ -46,34 +46,32 @@ def test_kernels_wider_than_the_picture_mirror_it_repeatedly():
     np.testing.assert_array_equal(correlate(plane, kernel), in_order(plane, kernel))
 
 
-def test_every_sum_in_doubt_is_settled_in_order(plane, monkeypatch):
+@pytest.fixture
+def doubtful(monkeypatch):
+    """How many sums were in doubt, call by call."""
+    counts = []
+    ordered_sums = module._ordered_sums
+
+    def counted(window, rows, columns, kernel):
+        counts.append(len(rows))
+        return ordered_sums(window, rows, columns, kernel)
+
+    monkeypatch.setattr(module, "_ordered_sums", counted)
+    return counts
+
+
+def test_every_sum_in_doubt_is_settled_in_order(plane, doubtful, monkeypatch):
     """With all sums declared doubtful, none is a matrix product's."""
     kernel = gaussian_kernel(4.0)
     expected = in_order(plane, kernel)
-    asked = []
-    ordered = module._ordered_sums
-
-    def counted(window, rows, columns, kernel):
-        asked.append(len(rows))
-        return ordered(window, rows, columns, kernel)
-
-    monkeypatch.setattr(module, "_ordered_sums", counted)
     monkeypatch.setattr(module, "SLACK_PER_TAP", 1.0)
     np.testing.assert_array_equal(correlate(plane, kernel), expected)
-    assert sum(asked) == np.count_nonzero(expected)  # zeros are exact in any order
+    assert sum(doubtful) == np.count_nonzero(expected)  # zeros are exact in any order
 
 
-def test_few_sums_are_in_doubt(plane, monkeypatch):
-    asked = []
-    ordered = module._ordered_sums
-
-    def counted(window, rows, columns, kernel):
-        asked.append(len(rows))
-        return ordered(window, rows, columns, kernel)
-
-    monkeypatch.setattr(module, "_ordered_sums", counted)
+def test_few_sums_are_in_doubt(plane, doubtful):
     correlate(plane, gaussian_kernel(38.5))
-    assert sum(asked) < 1e-3 * plane.size
+    assert sum(doubtful) < 1e-3 * plane.size
 
 
 def test_the_kernel_is_a_gaussian_cut_off_at_four_sigma():
