@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-FEATURE_WEIGHT = 0.3
-ADVERSARIAL_WEIGHT = 0.03
-DISCRIMINATOR_RATE_FACTOR = 0.5
+FEATURE_WEIGHT = 0.5
+ADVERSARIAL_WEIGHT = 0.005
+DISCRIMINATOR_RATE_FACTOR = 0.25
 SHUFFLE_PX = 4
 
 

@@ -1,12 +1,12 @@
 """Train a restoration network from a folder of images.
 
 The three files that the package ships come from these commands, in this order (TRAIN is a folder with
-photographs, searched with its subfolders; the times are those on the cards):
+photographs, searched with its subfolders; the cards say how far each run came):
 
 \b
-    python tools/train_restorer.py jpeg      --images TRAIN --minutes 105 --out jpeg.safetensors
-    python tools/train_restorer.py sr4x-psnr --images TRAIN --minutes 50 --out sr4x-psnr.safetensors
-    python tools/train_restorer.py sr4x      --images TRAIN --minutes 55 --out sr4x.safetensors \\
+    python tools/train_restorer.py jpeg      --images TRAIN --minutes 86 --out jpeg.safetensors
+    python tools/train_restorer.py sr4x-psnr --images TRAIN --minutes 46 --out sr4x-psnr.safetensors
+    python tools/train_restorer.py sr4x      --images TRAIN --minutes 29 --out sr4x.safetensors \\
         --init sr4x-psnr.safetensors
 
 The learning rate follows the time (or the steps) that there is: short warm-up, then a cosine to zero at
