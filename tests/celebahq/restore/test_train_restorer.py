@@ -119,3 +119,16 @@ def test_a_folder_without_pictures_and_an_unclear_length_are_refused(tool: Modul
     empty = CliRunner().invoke(tool.main, [*base, "--steps", "1"])
     assert "no picture" in str(empty.exception)
     assert CliRunner().invoke(tool.main, base).exit_code == 2
+
+
+def test_shifts_move_the_enlargement_grid_to_every_place(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    shifted = importlib.import_module("adversarial").shifted
+    y, x = torch.meshgrid(torch.arange(20), torch.arange(20), indexing="ij")
+    grid = ((y % 4 == 0) & (x % 4 == 0)).float().expand(2, 3, 20, 20)
+    places = set()
+    for step in range(16):
+        patch = shifted(grid, step)
+        assert patch.shape == (2, 3, 16, 16)
+        places.add(tuple(patch[0, 0].nonzero()[0].tolist()))
+    assert len(places) == 16
