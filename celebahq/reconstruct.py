@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from celebahq.console import status
 from celebahq.disk import require_space
 from celebahq.engine import choose_engine
 from celebahq.errors import FormatError, MissingExtraError, ToolError
@@ -25,28 +24,12 @@ from celebahq.files import md5_file, write_json
 from celebahq.job import JobReport, require_new_output, run_job
 from celebahq.legacy.align import SIDE, legacy_align
 from celebahq.legacy.delta import decrypt_delta, read_token
-from celebahq.legacy.jpeg import decode_jpeg
 from celebahq.pyramid import encode_image
+from celebahq.reconstruct_checks import check_input
 from celebahq.shards import Finished, StopJob, Task
-from celebahq.sources.celeba_wild import LANDMARKS, index_celeba
-from celebahq.sources.published import (
-    IMAGE_LIST,
-    PublishedImage,
-    and_more,
-    find_missing_deltas,
-    read_image_list,
-)
+from celebahq.sources.celeba_wild import index_celeba
+from celebahq.sources.published import IMAGE_LIST, PublishedImage, md5_array, read_image_list
 from celebahq.sources.records import FaceIndex
-
-FIRST_PHOTO = "000001.jpg"
-FIRST_PHOTO_MD5 = "9cad8178d6cb0196b36f7b34bc5eb6d3"  # of its pixels, HWC
-LANDMARKS_MD5 = "063ee6ddb681f96bc9ca28c6febb9d1a"
-IMAGE_LIST_MD5 = "de6acbbe07e8d150ad79b6ffe7d016b3"
-
-SELF_TEST_SKIPPED = (
-    "self-test skipped: whether these are the published image_list.txt, landmarks and photos was not asked; "
-    "each image is still checked against image_list.txt"
-)
 
 
 @dataclass(frozen=True)
@@ -100,7 +83,7 @@ def prepare(options: ReconstructOptions) -> "ReconstructTask":
     require_extras()
     images = choose_images(read_image_list(options.delta_dir / IMAGE_LIST), options)
     faces = index_celeba(options.celeba_dir)
-    check_input(options, images, faces)
+    check_input(options.celeba_dir, options.delta_dir, images, faces, published=options.self_test)
     require_space(options.out, len(images), None, SIDE, options.codec)
     return ReconstructTask(options, images, faces)
 
@@ -155,77 +138,6 @@ def choose_images(listed: list[PublishedImage], options: ReconstructOptions) -> 
     if absent:
         raise ToolError(f"--indices: {IMAGE_LIST} has no image {absent[0]}; it lists {len(listed):,}")
     return [image for image in listed if image.idx in wanted]
-
-
-def check_input(options: ReconstructOptions, images: Sequence[PublishedImage], faces: FaceIndex) -> None:
-    """Find out before hours of work what would make images fail; every problem is said.
-
-    Raises:
-        ToolError: There are problems.
-    """
-    problems = [
-        *find_differing_landmarks(images, faces),
-        *find_missing_photos(images, faces.folder),
-        *find_missing_deltas(options.delta_dir, images),
-    ]
-    if options.self_test:
-        problems += self_test(options, faces.folder)
-    else:
-        status(SELF_TEST_SKIPPED)
-    for problem in problems[:-1]:
-        status(problem)
-    if problems:
-        raise ToolError(problems[-1])
-    status(f"{len(images):,} images to reconstruct: their photos, landmarks and deltas are there")
-
-
-def find_differing_landmarks(images: Sequence[PublishedImage], faces: FaceIndex) -> list[str]:
-    """Whether the landmark file's lines are those that `image_list.txt` means."""
-    for image in images:
-        found = faces.names[image.orig_idx] if image.orig_idx < len(faces) else "missing"
-        if found != image.orig_file:
-            line = image.orig_idx + 3
-            return [
-                f"{LANDMARKS}: line {line} should be of {image.orig_file}, but is {found}; get the file again"
-            ]
-    return []
-
-
-def find_missing_photos(images: Sequence[PublishedImage], folder: Path) -> list[str]:
-    """Photos that are not in the folder, as one sentence."""
-    missing = [image.orig_file for image in images if not (folder / image.orig_file).is_file()]
-    if not missing:
-        return []
-    found = f"lacks {len(missing):,} of {len(images):,} photos ({and_more(missing)})"
-    return [f"{folder}: {found}; unpack CelebA again"]
-
-
-def self_test(options: ReconstructOptions, photo_folder: Path) -> list[str]:
-    """Compare with the published files' checksums, and decode one photo; what differs, in sentences."""
-    problems = []
-    for path, expected in (
-        (options.delta_dir / IMAGE_LIST, IMAGE_LIST_MD5),
-        (options.celeba_dir / LANDMARKS, LANDMARKS_MD5),
-    ):
-        if (found := md5_file(path)) != expected:
-            problems.append(f"{path}: not the published file (MD5 {found}, expected {expected})")
-    path = photo_folder / FIRST_PHOTO
-    try:
-        found = md5_array(decode_jpeg(path))
-    except ToolError as err:
-        problems.append(str(err))
-    else:
-        if found != FIRST_PHOTO_MD5:
-            problems.append(
-                f"{path}: decodes to pixels with MD5 {found}, expected {FIRST_PHOTO_MD5}: not the "
-                "in-the-wild photo, or not decoded as IJG libjpeg 8d does"
-            )
-    return problems
-
-
-def md5_array(array: npt.NDArray[Any]) -> str:
-    """MD5 of an array's bytes in C order."""
-    return hashlib.md5(np.ascontiguousarray(array).data, usedforsecurity=False).hexdigest()
 
 
 class ReconstructTask(Task):

@@ -4,11 +4,15 @@ deltas00000.zip ... deltas29000.zip    delta00000.dat ... in each
 image_list.txt                         idx orig_idx orig_file proc_md5 final_md5, one line per image
 """
 
+import hashlib
 import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.legacy.delta import delta_name, zip_name
@@ -88,3 +92,8 @@ def find_missing_deltas(delta_dir: Path, images: Sequence[PublishedImage]) -> li
 def and_more(names: Sequence[str]) -> str:
     """The first name, and whether there are more."""
     return names[0] + (", ..." if len(names) > 1 else "")
+
+
+def md5_array(array: npt.NDArray[Any]) -> str:
+    """MD5 of an array's bytes in C order."""
+    return hashlib.md5(np.ascontiguousarray(array).data, usedforsecurity=False).hexdigest()
