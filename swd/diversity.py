@@ -9,12 +9,13 @@ from torch import Tensor
 
 from celebahq.errors import ToolError
 
-from .extraction import in_batches, in_threads
+from .extraction import in_batches
 from .msssim import ms_ssim
 from .protocol import Protocol
 from .randomness import image_pairs
 from .resources import Resources
 from .sources import ImageSet
+from .threads import in_threads
 
 MAX_PAIRS = 10_000
 """As published."""

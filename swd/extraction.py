@@ -1,9 +1,6 @@
 """One pass over a set's images: read, split into levels, cut patches, in a few threads."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -14,9 +11,9 @@ from .protocol import Protocol
 from .resources import Resources
 from .sources import ImageSet
 from .store import DescriptorStore
+from .threads import in_threads
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 # Larger batches leave the processor's cache and are slower.
 _BATCH_PIXELS = 1 << 20
@@ -64,7 +61,7 @@ def extract(
         )
 
     batches = in_batches(mine, protocol.resolution)
-    with resources.progress(stage, len(mine), "images") as advance, _one_torch_thread():
+    with resources.progress(stage, len(mine), "images") as advance:
         for batch, described in zip(batches, in_threads(cut, batches, resources.workers), strict=True):
             for store, levels in zip(stores, described, strict=True):
                 store.append(levels)
@@ -76,26 +73,3 @@ def in_batches(items: Sequence[T], resolution: int) -> list[Sequence[T]]:
     """Split into batches of a size that suits images of `resolution`."""
     size = max(1, min(64, _BATCH_PIXELS // resolution**2))
     return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def in_threads(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
-    """Map in threads; results come in order, and no more than a few wait."""
-    waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Each worker uses one processor; torch's own threads would only compete with the others."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -19,7 +19,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", "
 LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
 
 # Pillow would also run external programs (Ghostscript for EPS) on files that ask for it.
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+Image.init()
+_FORMATS = tuple({"PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF"} & set(Image.OPEN))
 _GREY_MODES = ("1", "L", "LA")
 _COLOUR_MODES = ("RGB", "RGBA", "P", "CMYK", "YCbCr")
 _MAX_PIXELS = 1 << 27

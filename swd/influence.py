@@ -8,16 +8,18 @@ spread of the influences gives the distance's standard error, without computing 
 images (the infinitesimal jackknife; Efron & Tibshirani 1993, chapter 21).
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from .wasserstein import match_quantiles, project, sort_rows, sorted_distances
+from .threads import in_threads
+from .wasserstein import match_quantiles, project, rows_at_a_time, sort_rows, sorted_distances
 
 # phi is tabulated, with bins far narrower than the distances of interest.
-_BINS = 4096
+_BINS = 1024
 # Patches of an image that the correction for the standard deviation is computed from.
 _FEW_PATCHES = 8
 
@@ -50,15 +52,22 @@ def measure_influence(a: Tensor, b: Tensor, directions: Tensor, *, patches: int,
     along = []
     for chunk, x, y in project(a, b, directions):
         x_sorted, y_sorted = sort_rows(x.clone()), sort_rows(y.clone())
-        # On a CPU, row by row stays in the cache.
-        rows = [slice(None)] if x.is_cuda else [slice(row, row + 1) for row in range(len(x))]
-        potentials = [_Potential(x_sorted[row], y_sorted[row]) for row in rows]
-        for side, values in zip(sides, (x, y), strict=True):
-            side.add(
-                [(potential, values[row]) for potential, row in zip(potentials, rows, strict=True)], chunk
-            )
+        step = rows_at_a_time(x)
+        blocks = zip(*(torch.split(rows, step) for rows in (x, y, x_sorted, y_sorted)), strict=True)
+        counts = list(in_threads(partial(_count, sides), blocks, torch.get_num_threads()))
+        for side, of_side in zip(sides, zip(*counts, strict=True), strict=True):
+            side.add(of_side, chunk)
         along.append(sorted_distances(x_sorted, y_sorted, matching))
     return Influence(torch.cat(along), sides[0].influence(), -sides[1].influence())
+
+
+def _count(
+    sides: tuple["_Side", "_Side"], rows: tuple[Tensor, Tensor, Tensor, Tensor]
+) -> tuple["_Counts", "_Counts"]:
+    """What some rows of projections, as they are and sorted, say about each set."""
+    x, y, x_sorted, y_sorted = rows
+    potential = _Potential(x_sorted, y_sorted)
+    return sides[0].count(potential, x), sides[1].count(potential, y)
 
 
 class _Potential:
@@ -79,6 +88,16 @@ class _Potential:
         return ((values - self.low) / self.width).long().clamp_(0, _BINS - 1)
 
 
+@dataclass(frozen=True)
+class _Counts:
+    """What some directions say about one set."""
+
+    phi: Tensor
+    """`[N]` float64, each image's mean phi, summed over the directions."""
+    slopes: Tensor
+    """`[p, N * few]`, phi's slope at a few patches of each image."""
+
+
 class _Side:
     """One set's influences, summed over directions."""
 
@@ -95,26 +114,23 @@ class _Side:
         self._shift = torch.zeros(channels, dtype=torch.float64, device=descriptors.device)
         self._stretch = torch.zeros_like(self._shift)
 
-    def add(self, rows: Iterable[tuple[_Potential, Tensor]], directions: Tensor) -> None:
-        """Count some directions.
+    def count(self, potential: _Potential, projections: Tensor) -> _Counts:
+        """Look up the set's projections `[p, M]`."""
+        images, patches = self._shape[:2]
+        bins = potential.bins(projections)
+        phi = potential.value.gather(1, bins).view(-1, images, patches)
+        few = bins.view(-1, images, patches)[:, :, :_FEW_PATCHES].flatten(1)
+        return _Counts(phi.mean(2).double().sum(0), potential.slope.gather(1, few))
 
-        Args:
-            rows: phi and the set's projections `[p, M]`, for some of the directions at a time.
-            directions: `[C * 49, P]`, all of them.
-        """
-        images, patches, channels, pixels = self._shape
-        slopes = []
-        for potential, projections in rows:
-            bins = potential.bins(projections)
-            phi = potential.value.gather(1, bins).view(-1, images, patches)
-            self._phi += phi.mean(2).double().sum(0)
-            few = bins.view(-1, images, patches)[:, :, :_FEW_PATCHES].flatten(1)
-            slopes.append(potential.slope.gather(1, few))
+    def add(self, counts: Sequence[_Counts], directions: Tensor) -> None:
+        """Add what `directions` `[C * 49, P]`, some at a time, say about the set."""
+        channels, pixels = self._shape[2:]
+        self._phi += torch.stack([part.phi for part in counts]).sum(0)
         # What the distances do when a channel's mean, or its standard deviation, changes.
-        slope = torch.cat(slopes)  # [P, N * few]
+        slopes = torch.cat([part.slopes for part in counts])  # [P, N * few]
         along = directions.T.reshape(-1, channels, pixels)
-        self._shift += (slope.mean(1)[:, None] * along.sum(2)).sum(0)
-        self._stretch += ((slope @ self._few).view_as(along) * along).sum((0, 2)) / slope.shape[1]
+        self._shift += (slopes.mean(1)[:, None] * along.sum(2)).sum(0)
+        self._stretch += ((slopes @ self._few).view_as(along) * along).sum((0, 2)) / slopes.shape[1]
 
     def influence(self) -> Tensor:
         """`[N]` float64."""

@@ -64,6 +64,10 @@ class DescriptorStore:
         if descriptor_bytes(protocol, images) > MEMORY_BYTES:
             self._files = [tempfile.TemporaryFile(prefix="swd-") for _ in levels]  # noqa: SIM115
 
+    def __del__(self) -> None:
+        for file in self._files:
+            file.close()
+
     def append(self, levels: Sequence[Tensor]) -> None:
         """Add a batch: per level `[m, C, 7, 7]` float32."""
         for number, patches in enumerate(levels):

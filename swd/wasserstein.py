@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -10,6 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .threads import in_threads
+
+_BLOCK = 1 << 18
 _CHUNK_DIRECTIONS = 128
 _CHUNK_BYTES = 512 << 20
 # Bytes that sorting one projected value takes on a GPU: in and out, indices, the sort's double buffers.
@@ -98,9 +100,15 @@ def sort_rows(values: Tensor) -> Tensor:
     """
     if values.device.type != "cpu":
         return values.sort(dim=1).values
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(np.ndarray.sort, values.numpy()))
+    blocks = [rows.numpy() for rows in torch.split(values, rows_at_a_time(values))]
+    for _ in in_threads(np.ndarray.sort, blocks, torch.get_num_threads()):
+        pass
     return values
+
+
+def rows_at_a_time(values: Tensor) -> int:
+    """How many rows of `[p, M]` to handle in one go: on a CPU what its cache holds, else all."""
+    return max(1, _BLOCK // values.shape[1]) if values.device.type == "cpu" else len(values)
 
 
 Matching = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]

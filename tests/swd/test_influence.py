@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+from swd.descriptors import normalize_descriptors
+from swd.influence import measure_influence
+from swd.randomness import random_directions
+from swd.wasserstein import direction_distances
+
+IMAGES, PATCHES, CHANNELS = 150, 16, 3
+
+
+@pytest.fixture(scope="module")
+def patches():
+    """Two sets `[N, P, C, 7, 7]` whose images differ in brightness and contrast."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(spread, tail):
+        noise = torch.randn(IMAGES, PATCHES, CHANNELS, 7, 7, generator=generator)
+        brightness = torch.randn(IMAGES, 1, CHANNELS, 1, 1, generator=generator)
+        contrast = torch.rand(IMAGES, 1, 1, 1, 1, generator=generator) + 0.5
+        return spread * brightness + contrast * noise.sign() * noise.abs() ** tail
+
+    return draw(1.0, 1.0), draw(0.5, 1.4)
+
+
+def normalized(patches):
+    return normalize_descriptors(patches.flatten(0, 1))
+
+
+def test_influence_is_what_doubling_an_image_does(patches):
+    a, b = patches
+    directions = random_directions(147, repeats=1, count=64)
+    found = measure_influence(normalized(a), normalized(b), directions, patches=PATCHES, channels=CHANNELS)
+
+    def distance(a, b):
+        return float(direction_distances(normalized(a), normalized(b), directions).sum())
+
+    images = range(0, IMAGES, 10)
+    for side, influence in ((0, found.on_a), (1, found.on_b)):
+        changes = []
+        for image in images:
+            sets = [a, b]
+            sets[side] = torch.cat([sets[side], sets[side][image : image + 1]])
+            changes.append(distance(*sets) - distance(a, b))
+        expected = (influence - influence.mean())[list(images)] / (IMAGES + 1)
+        # First order in 1 / N, phi in bins, the derivative from a few patches.
+        error = torch.tensor(changes, dtype=torch.float64) - expected
+        assert error.std() < 0.15 * expected.std()
+
+
+def test_distances_are_those_without_influences(patches):
+    a, b = map(normalized, patches)
+    directions = random_directions(147, repeats=1, count=20)
+    found = measure_influence(a, b, directions, patches=PATCHES, channels=CHANNELS)
+    assert torch.equal(found.along, direction_distances(a, b, directions))
+
+
+def test_influences_add_over_directions(patches):
+    a, b = map(normalized, patches)
+    directions = random_directions(147, repeats=1, count=20)
+    parts = [
+        measure_influence(a, b, part, patches=PATCHES, channels=CHANNELS)
+        for part in (directions, directions[:, :7], directions[:, 7:])
+    ]
+    torch.testing.assert_close(parts[0].on_a, parts[1].on_a + parts[2].on_a, rtol=1e-5, atol=1e-6)
+
+
+def test_unequal_numbers_of_images(patches):
+    a, b = patches
+    directions = random_directions(147, repeats=1, count=8)
+    found = measure_influence(
+        normalized(a[:50]), normalized(b), directions, patches=PATCHES, channels=CHANNELS
+    )
+    assert len(found.on_a) == 50
+    assert len(found.on_b) == IMAGES
+
+
+def test_equal_sets_have_no_influence(patches):
+    a = normalized(patches[0])
+    directions = random_directions(147, repeats=1, count=8)
+    found = measure_influence(a, a.clone(), directions, patches=PATCHES, channels=CHANNELS)
+    assert (found.along == 0).all()
+    assert (found.on_a == 0).all()

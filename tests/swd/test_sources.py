@@ -1,0 +1,174 @@
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from celebahq.errors import FormatError, ToolError
+from celebahq.pyramid import PyramidReader
+from swd.images import fit
+from swd.sources import open_images
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "h5", "npy", "npz"])
+def test_every_form_gives_the_same_images_in_the_same_order(reals, form):
+    images = open_images(getattr(reals, form))
+    assert len(images) == 24
+    assert images.shapes(range(5)) == {(3, 32, 32): 5}
+    np.testing.assert_array_equal(images.read([3, 0, 20, 3], 32), reals.images[[3, 0, 20, 3]])
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "h5", "npy", "npz"])
+def test_every_form_is_reduced_alike(reals, form):
+    # 24 px is no power-of-two reduction: Lanczos, channel by channel.
+    images = open_images(getattr(reals, form))
+    for resolution in (16, 24):
+        expected = np.stack([fit(image, resolution) for image in reals.images[:3]])
+        np.testing.assert_array_equal(images.read([0, 1, 2], resolution), expected)
+
+
+def test_box_filter_equals_the_original(golden):
+    data = golden("swd_ops")
+    for lod in range(4):
+        # Its images are 32x48: cut to squares.
+        for image, expected in zip(data["ds_in"][:, :, :, :32], data[f"ds_lod{lod}"], strict=True):
+            size = 32 >> lod
+            np.testing.assert_array_equal(fit(np.ascontiguousarray(image), size), expected[:, :, :size])
+
+
+def test_box_filter_equals_the_pyramid_file(reals):
+    expected = PyramidReader(reals.h5).read([5], 16)[0]
+    np.testing.assert_array_equal(fit(reals.images[5], 16), expected)
+
+
+def test_names_are_sorted_as_bytes_and_hidden_files_left_out(tmp_path):
+    for shade, name in enumerate(["Z.png", "a.png", "é.png", "sub/x.png", ".hidden.png", "sub/.y/z.png"]):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (16, 16), shade).save(path)
+    (tmp_path / "notes.txt").write_text("")
+    images = open_images(tmp_path)
+    assert images.read(range(len(images)), 16)[:, 0, 0, 0].tolist() == [0, 1, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("L", 1), ("1", 1), ("RGB", 3), ("P", 3), ("RGBA", 3), ("LA", 1), ("CMYK", 3)]
+)
+def test_pixel_modes(tmp_path, mode, channels):
+    Image.new("RGB", (16, 16), (255, 255, 255)).convert(mode).save(tmp_path / "x.tiff")
+    images = open_images(tmp_path)
+    assert images.shapes([0]) == {(channels, 16, 16): 1}
+    pixels = images.read([0], 16)
+    assert pixels.shape == (1, channels, 16, 16)
+    assert (pixels == 255).all()
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    picture = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    picture.save(tmp_path / "x.png", exif=exif)
+    np.testing.assert_array_equal(open_images(tmp_path).read([0], 16)[0, 0], np.asarray(picture)[::-1, ::-1])
+
+
+def truncated(path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+def transparent(path):
+    Image.new("RGBA", (16, 16), (1, 2, 3, 100)).save(path)
+
+
+def deep(path):
+    Image.fromarray(np.zeros((16, 16), np.uint16)).save(path)
+
+
+def text(path):
+    path.write_text("no picture")
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (truncated, "cannot be read"),
+        (transparent, "partly transparent"),
+        (deep, "8 bits per channel"),
+        (text, "cannot be read"),
+    ],
+)
+def test_a_bad_image_is_named_with_the_reason(tmp_path, write, reason):
+    write(tmp_path / "bad.png")
+    with pytest.raises(FormatError, match=rf"bad\.png: .*{reason}"):
+        open_images(tmp_path).read([0], 16)
+
+
+def test_a_damaged_zip_entry_is_named(tmp_path):
+    path = tmp_path / "x.zip"
+    truncated(tmp_path / "x.png")
+    picture = Image.new("RGB", (64, 64))
+    with zipfile.ZipFile(path, "w") as archive, archive.open("good.png", "w") as file:
+        picture.save(file, "png")
+    data = bytearray(path.read_bytes())
+    data[60:70] = bytes(10)
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=r"x\.zip/good\.png"):
+        open_images(path).read([0], 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.zip", b"no zip", "not a readable zip"),
+        ("x.npy", b"no array", "not a readable NumPy file"),
+        ("x.npz", b"no array", "not a readable NumPy file"),
+        ("x.h5", b"no hdf5", "not a readable HDF5 file"),
+        ("x.txt", b"", "not a set of images"),
+        (".", b"", "no image files in it"),
+    ],
+)
+def test_what_is_no_set_of_images_is_refused(tmp_path, name, content, message):
+    path = tmp_path / name
+    if name != ".":
+        path.write_bytes(content)
+    with pytest.raises(ToolError, match=message):
+        open_images(path)
+
+
+def test_a_missing_path_is_named(tmp_path):
+    with pytest.raises(ToolError, match="no such file or folder"):
+        open_images(tmp_path / "nowhere")
+
+
+def test_an_empty_folder_says_what_it_holds(tmp_path):
+    (tmp_path / "a.txt").write_text("")
+    (tmp_path / "b.txt").write_text("")
+    with pytest.raises(ToolError, match=r"found 2 \.txt"):
+        open_images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((2, 16, 16, 3), np.float32), np.zeros((2, 16, 16, 4), np.uint8), np.zeros((16, 16), np.uint8)],
+)
+def test_arrays_of_other_kinds_are_refused(tmp_path, array):
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(FormatError, match="expected uint8"):
+        open_images(tmp_path / "x.npy")
+
+
+def test_pickled_arrays_are_not_loaded(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(FormatError):
+        open_images(tmp_path / "x.npy")
+
+
+def test_grey_arrays_have_one_channel(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2, 16, 16), np.uint8))
+    assert open_images(tmp_path / "x.npy").read([1], 16).shape == (1, 1, 16, 16)
+
+
+def test_several_arrays_in_a_file_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.zeros(1), b=np.zeros(1))
+    with pytest.raises(FormatError, match="found a, b"):
+        open_images(tmp_path / "x.npz")
