@@ -46,7 +46,7 @@ class BuildOptions:
     resolution: int = 1024
     keep: int | None = None
     jpeg_model: str = "jpeg"
-    sr_model: str = "sr4x"
+    sr_model: str = "sr4x-psnr"
     sr_alpha: float = 1.0
     sr_when: str = "needed"
     device: str = "cpu"

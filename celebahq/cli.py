@@ -51,13 +51,13 @@ def main() -> None:
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N photos.")
 @click.option("--jpeg-model", default="jpeg", show_default=True, metavar="NAME|PATH|none")
-@click.option("--sr-model", default="sr4x", show_default=True, metavar="NAME|PATH|none")
+@click.option("--sr-model", default="sr4x-psnr", show_default=True, metavar="NAME|PATH|none")
 @click.option(
     "--sr-alpha",
     type=click.FloatRange(0, 1),
     default=1.0,
     show_default=True,
-    help="sr4x: 1 is the adversarial network, 0 the one of least error, which invents nothing.",
+    help="With --sr-model sr4x: 1 is that network alone, 0 is sr4x-psnr, between them a mixture.",
 )
 @click.option(
     "--sr-when",
