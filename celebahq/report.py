@@ -207,7 +207,7 @@ body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1160px; margin: 2em aut
 h1 {{ font-size: 1.5em }}
 h2 {{ font-size: 1.15em; margin-top: 2em }}
 table {{ border-collapse: collapse }}
-th {{ font-weight: normal; text-align: left; padding-right: 2em }}
+th {{ font-weight: normal; text-align: left; padding-right: 2em; min-width: 11em }}
 td {{ text-align: right }} th, td {{ border-bottom: 1px solid #ddd; overflow-wrap: anywhere }}
 .notice {{ background: #fff4d6; padding: .4em .8em; border-left: 4px solid #e0a800 }}
 .tiles {{ display: grid; grid-template-columns: repeat(auto-fill, {tile}px); gap: 10px }}
