@@ -41,6 +41,7 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
 @torch.no_grad()
 def direction_distances(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
     """The distance along each direction, `[P]` float64; arguments as for `sliced_wasserstein`."""
+    _check_sets(a, b, directions)
     matching = match_quantiles(len(a), len(b))
     distances = [
         sorted_distances(sort_rows(x), sort_rows(y), matching) for _, x, y in project(a, b, directions)
@@ -57,6 +58,17 @@ def project(a: Tensor, b: Tensor, directions: Tensor) -> Iterator[tuple[Tensor, 
     Raises:
         ValueError: The shapes do not fit, or a set is empty.
     """
+    _check_sets(a, b, directions)
+    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    a, b, directions = a.to(dtype), b.to(dtype), directions.to(a.device, dtype)
+    for chunk in torch.split(directions, _chunk_size(max(len(a), len(b)), a.device), dim=1):
+        with _full_float32(a.device):
+            x, y = chunk.T @ a.T, chunk.T @ b.T
+        yield chunk, x, y
+
+
+def _check_sets(a: Tensor, b: Tensor, directions: Tensor) -> None:
+    """Raise `ValueError` if the shapes do not fit, or a set is empty."""
     if a.ndim != 2 or b.ndim != 2 or directions.ndim != 2:
         shapes = tuple(a.shape), tuple(b.shape), tuple(directions.shape)
         raise ValueError("a, b, directions: expected [M, D], [K, D], [D, P], got {}, {}, {}".format(*shapes))
@@ -65,12 +77,6 @@ def project(a: Tensor, b: Tensor, directions: Tensor) -> Iterator[tuple[Tensor, 
         raise ValueError(f"a, b, directions: the dimensions D differ: {found}")
     if 0 in (len(a), len(b)):
         raise ValueError(f"a, b: an empty set has no distance (sizes {len(a)} and {len(b)})")
-    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
-    a, b, directions = a.to(dtype), b.to(dtype), directions.to(a.device, dtype)
-    for chunk in torch.split(directions, _chunk_size(max(len(a), len(b)), a.device), dim=1):
-        with _full_float32(a.device):
-            x, y = chunk.T @ a.T, chunk.T @ b.T
-        yield chunk, x, y
 
 
 def _chunk_size(rows: int, device: torch.device) -> int:

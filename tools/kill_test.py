@@ -95,7 +95,7 @@ def disturb(command: list[str], rng: random.Random, longest: float) -> str | Non
 
 def children(pid: int) -> list[int]:
     """Worker processes that `pid` started."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True).stdout
+    listed = subprocess.run(["ps", "-Awwo", "pid=,ppid=,args="], capture_output=True, text=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()]
     return [int(child) for child, parent, args in rows if int(parent) == pid and "spawn_main" in args]
 

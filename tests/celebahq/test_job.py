@@ -30,7 +30,7 @@ def run(out, *options):
 
 def children(pid):
     """Worker processes that `pid` started, as the system lists them."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True).stdout
+    listed = subprocess.run(["ps", "-Awwo", "pid=,ppid=,args="], capture_output=True, text=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()]
     return [int(child) for child, parent, args in rows if int(parent) == pid and "spawn_main" in args]
 
@@ -134,6 +134,11 @@ def test_the_best_are_kept_in_order_with_their_ranks(tmp_path):
             np.testing.assert_array_equal(b[name][:], a[name][:][kept])
 
 
+def heed_interrupts():
+    """Undo what a shell does to its background jobs, which ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_ends_the_workers_and_leaves_a_job_to_continue(tmp_path, uninterrupted):
     out = tmp_path / "toy.h5"
     with subprocess.Popen(
@@ -141,6 +146,7 @@ def test_ctrl_c_ends_the_workers_and_leaves_a_job_to_continue(tmp_path, uninterr
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     ) as process:
         wait_until(lambda: recorded(out))
         workers = children(process.pid)

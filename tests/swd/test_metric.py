@@ -89,7 +89,7 @@ def test_images_stay_as_they_are(images):
 
 @pytest.mark.parametrize("shape", [(2, 3, 32, 16), (2, 3, 24, 24), (2, 3, 8, 8), (3, 32, 32)])
 def test_images_of_other_shapes_are_refused(shape):
-    with pytest.raises(ValueError, match="^images: expected"):
+    with pytest.raises(ValueError, match=r"^images: expected"):
         SlicedWassersteinDistance().update(torch.zeros(shape), True)
 
 
@@ -133,6 +133,7 @@ distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_figures_of_one(images, tmp_path):
     torch.save(list(images), tmp_path / "images.pt")
     script = tmp_path / "script.py"
