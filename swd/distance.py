@@ -7,12 +7,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .influence import Influence, measure_influence
+from .influence import measure_influence
 from .protocol import Protocol
 from .resources import Ranks, Resources
+from .wasserstein import direction_distances
 
 SCALE = 1000.0
 """Distances are reported times this."""
+
+
+# Of the directions, those that influences are taken from: more of them hardly change the standard error.
+_INFLUENCE_DIRECTIONS = 128
+
+
+@dataclass(frozen=True)
+class LevelDistances:
+    """What was measured on one level."""
+
+    along: Tensor
+    """`[P]` float64, the distance along each direction."""
+    on_a: Tensor
+    """`[N]` float64, the influence of each image of the first set on the mean distance."""
+    on_b: Tensor
+    """`[K]` float64, of the second."""
 
 
 @dataclass(frozen=True)
@@ -63,31 +80,54 @@ def measure(
     levels = []
     with resources.progress(stage, len(protocol.resolutions), "levels") as advance:
         for level in range(len(protocol.resolutions)):
-            levels.append(_measure_level(*load(level), directions, protocol, resources.ranks))
+            levels.append(
+                measure_level(
+                    *load(level),
+                    directions,
+                    patches=protocol.patches,
+                    channels=protocol.channels,
+                    ranks=resources.ranks,
+                )
+            )
             advance(1)
     return summarize(levels, protocol.resolutions, same_images=same_images)
 
 
-def _measure_level(a: Tensor, b: Tensor, directions: Tensor, protocol: Protocol, ranks: Ranks) -> Influence:
-    """`measure_influence`, the directions divided among the processes."""
-    mine = ranks.deal(directions.shape[1])
-    part = measure_influence(
-        *(a, b, directions[:, mine]), patches=protocol.patches, channels=protocol.channels
+def measure_level(
+    a: Tensor, b: Tensor, directions: Tensor, *, patches: int, channels: int, ranks: Ranks | None = None
+) -> LevelDistances:
+    """Distances along all directions, and influences from some of them.
+
+    Args:
+        a: `[N * patches, C * 49]` float32, normalised, an image's patches adjacent.
+        b: `[K * patches, C * 49]`.
+        directions: `[C * 49, P]`.
+        patches: Per image.
+        channels: C.
+        ranks: Processes to divide the directions among.
+    """
+    ranks = ranks or Ranks()
+    count = directions.shape[1]
+    few = min(count, _INFLUENCE_DIRECTIONS)
+    mine = ranks.deal(count)
+    first, rest = [i for i in mine if i < few], [i for i in mine if i >= few]
+    found = measure_influence(a, b, directions[:, first], patches=patches, channels=channels)
+    along = torch.zeros(count, dtype=torch.float64)
+    along[first] = found.along.cpu()
+    along[rest] = direction_distances(a, b, directions[:, rest]).cpu()
+    return LevelDistances(
+        ranks.sum(along), ranks.sum(found.on_a.cpu()) / few, ranks.sum(found.on_b.cpu()) / few
     )
-    along = torch.zeros(directions.shape[1], dtype=torch.float64)
-    along[mine] = part.along.cpu()
-    return Influence(ranks.sum(along), ranks.sum(part.on_a.cpu()), ranks.sum(part.on_b.cpu()))
 
 
 def summarize(
-    levels: Sequence[Influence], resolutions: Sequence[int], *, same_images: bool = False
+    levels: Sequence[LevelDistances], resolutions: Sequence[int], *, same_images: bool = False
 ) -> Distance:
     """Estimates of each level and of their average, x 1000; arguments as for `measure`."""
-    average = Influence(
-        *(
-            torch.stack([getattr(level, name) for level in levels]).mean(0)
-            for name in ("along", "on_a", "on_b")
-        )
+    average = LevelDistances(
+        torch.stack([level.along for level in levels]).mean(0),
+        torch.stack([level.on_a for level in levels]).mean(0),
+        torch.stack([level.on_b for level in levels]).mean(0),
     )
     estimates = [_estimate(level, same_images) for level in levels]
     return Distance(
@@ -95,18 +135,16 @@ def summarize(
     )
 
 
-def _estimate(found: Influence, same_images: bool) -> Estimate:
+def _estimate(found: LevelDistances, same_images: bool) -> Estimate:
     """The mean over directions with its standard errors.
 
     The directions are independent draws: sd / sqrt(P). So are the images of each set: the variances of the
     influences' means add up; an image in both sets counts once, with the sum of its influences.
     """
-    count = len(found.along)
-    on_a, on_b = found.on_a / count, found.on_b / count
-    parts = [on_a + on_b] if same_images else [on_a, on_b]
+    parts = [found.on_a + found.on_b] if same_images else [found.on_a, found.on_b]
     variance = sum(float(part.var()) / len(part) for part in parts) if min(map(len, parts)) > 1 else None
     return Estimate(
         value=SCALE * float(found.along.mean()),
-        se_directions=SCALE * float(found.along.std()) / math.sqrt(count),
+        se_directions=SCALE * float(found.along.std()) / math.sqrt(len(found.along)),
         se_images=None if variance is None else SCALE * math.sqrt(variance),
     )

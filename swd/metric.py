@@ -8,8 +8,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from .descriptors import describe, normalize_descriptors
-from .distance import Distance, Estimate, summarize
-from .influence import measure_influence
+from .distance import Distance, Estimate, measure_level, summarize
 from .laplacian import MIN_RESOLUTION, level_resolutions
 from .randomness import FAKES, REALS, random_directions
 
@@ -130,7 +129,7 @@ class SlicedWassersteinDistance(Metric):
                 normalize_descriptors(rows[:, level].to(self.device).flatten(0, 1)) for rows in (reals, fakes)
             )
             levels.append(
-                measure_influence(real, fake, directions, patches=self.patches, channels=reals.shape[3])
+                measure_level(real, fake, directions, patches=self.patches, channels=reals.shape[3])
             )
         resolutions = level_resolutions(MIN_RESOLUTION << (reals.shape[1] - 1))
         return _as_tensors(summarize(levels, resolutions), self.device)

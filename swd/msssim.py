@@ -13,6 +13,7 @@ WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 MIN_SIZE = 1 << (len(WEIGHTS) - 1)
 """Smallest side in pixels that has five scales."""
 
+_BLOCK = 1 << 16
 _C1 = (0.01 * 255) ** 2
 _C2 = (0.03 * 255) ** 2
 _WINDOW_SIZE, _WINDOW_SIGMA = 11, 1.5
@@ -30,7 +31,7 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
         `[N]` float64 in 0..1, computed in float64.
 
     Raises:
-        ValueError: The shapes differ, or a side is shorter than 16 px.
+        ValueError: The shapes differ, there is no image, or a side is shorter than 16 px.
 
     Source: Wang, Simoncelli & Bovik 2003; Odena et al. 2017 for its use on generated images. Per scale, the
     contrast-structure term (the last scale: the whole similarity) is averaged over pixels and channels and
@@ -38,13 +39,19 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     """
     if a.ndim != 4 or a.shape != b.shape:
         raise ValueError(f"a, b: expected equal [N, C, H, W], got {tuple(a.shape)} and {tuple(b.shape)}")
-    if min(a.shape[2:]) < MIN_SIZE:
-        raise ValueError(f"a, b: {a.shape[2]}x{a.shape[3]} px, five scales need {MIN_SIZE} px")
-    if a.device.type == "cpu" and len(a) > 1:
-        # One by one, the intermediate images stay in the cache.
-        return torch.cat([ms_ssim(x[None], y[None]) for x, y in zip(a, b, strict=True)])
+    if len(a) == 0 or min(a.shape[2:]) < MIN_SIZE:
+        raise ValueError(
+            f"a, b: {len(a)} images of {a.shape[2]}x{a.shape[3]} px; five scales need {MIN_SIZE}"
+        )
+    # On a CPU, a few images at a time keep the intermediate ones in the cache.
+    step = max(1, _BLOCK // a[0].numel()) if a.device.type == "cpu" else len(a)
+    blocks = zip(torch.split(a, step), torch.split(b, step), strict=True)
+    return torch.cat([_block_scores(x.double(), y.double()) for x, y in blocks])
+
+
+def _block_scores(a: Tensor, b: Tensor) -> Tensor:
+    """`ms_ssim` of float64 images."""
     result = torch.ones(len(a), dtype=torch.float64, device=a.device)
-    a, b = a.double(), b.double()
     for scale, weight in enumerate(WEIGHTS):
         similarity, structure = _similarity(a, b)
         last = scale == len(WEIGHTS) - 1

@@ -8,7 +8,7 @@ from celebahq.errors import ToolError
 from swd import compare
 from swd.comparison import make_cache
 from swd.protocol import Protocol
-from swd.randomness import FAKES, REALS, patch_centers
+from swd.randomness import FAKES, REALS, image_order, patch_centers
 from swd.resources import Resources
 
 
@@ -102,12 +102,12 @@ def test_disjoint_reals_are_as_many_as_compared_when_there_are_enough(reals, fak
 
 def test_disjoint_reals_are_two_sets_of_their_own(reals, fakes, report, plain):
     # The sets are the halves of the reals' random order, patches of the first draw.
-    from swd.randomness import image_order
-
     order = image_order(24)
     parts = [order[:12].sort().values, order[12:24].sort().values]
     repeats = np.split(report.protocol.draw_directions().numpy(), 4, axis=1)
-    centers = [lambda level, size, part=part: patch_centers(part, level, size, size).numpy() for part in parts]
+    centers = [
+        lambda level, size, part=part: patch_centers(part, level, size, size).numpy() for part in parts
+    ]
     expected = plain.distances(*(reals.images[part] for part in parts), *centers, repeats)
     assert report.distances.disjoint.average.value == pytest.approx(expected[-1], rel=2e-5)
 

@@ -3,19 +3,20 @@ import math
 import pytest
 import torch
 
-from swd.distance import summarize
-from swd.influence import Influence
+from swd.distance import LevelDistances, measure_level, summarize
+from swd.randomness import random_directions
+from swd.wasserstein import direction_distances
 
 
-def influence(along, on_a, on_b):
-    return Influence(*(torch.tensor(values, dtype=torch.float64) for values in (along, on_a, on_b)))
+def level(along, on_a, on_b):
+    return LevelDistances(*(torch.tensor(values, dtype=torch.float64) for values in (along, on_a, on_b)))
 
 
 @pytest.fixture
 def levels():
     return [
-        influence([0.010, 0.014], [0.4, -0.4, 0.2, -0.2], [0.6, -0.6]),
-        influence([0.030, 0.034], [0.2, -0.2, 0.0, 0.0], [0.0, 0.0]),
+        level([0.010, 0.014], [0.4, -0.4, 0.2, -0.2], [0.6, -0.6]),
+        level([0.030, 0.034], [0.2, -0.2, 0.0, 0.0], [0.0, 0.0]),
     ]
 
 
@@ -37,21 +38,20 @@ def test_error_of_the_average_counts_that_levels_share_directions(levels):
 
 
 def test_error_of_images_adds_the_variances_of_both_sets(levels):
-    # Influences are sums over 2 directions.
-    variance_a = (2 * 0.2**2 + 2 * 0.1**2) / 3
-    variance_b = 2 * 0.3**2
+    variance_a = (2 * 0.4**2 + 2 * 0.2**2) / 3
+    variance_b = 2 * 0.6**2
     expected = 1000 * math.sqrt(variance_a / 4 + variance_b / 2)
     assert summarize(levels, [32, 16]).levels[32].se_images == pytest.approx(expected)
 
 
 def test_the_same_images_on_both_sides_count_once():
-    level = influence([0.01, 0.01], [0.4, -0.4], [-0.4, 0.4])
-    assert summarize([level], [16], same_images=True).levels[16].se_images == 0
-    assert summarize([level], [16]).levels[16].se_images > 0
+    only = level([0.01, 0.01], [0.4, -0.4], [-0.4, 0.4])
+    assert summarize([only], [16], same_images=True).levels[16].se_images == 0
+    assert summarize([only], [16]).levels[16].se_images > 0
 
 
 def test_one_image_has_no_error():
-    distance = summarize([influence([0.01, 0.02], [0.0], [0.0])], [16])
+    distance = summarize([level([0.01, 0.02], [0.0], [0.0])], [16])
     assert distance.average.se_images is None
     assert distance.average.se is None
 
@@ -59,3 +59,11 @@ def test_one_image_has_no_error():
 def test_errors_add_in_squares(levels):
     estimate = summarize(levels, [32, 16]).average
     assert estimate.se == pytest.approx(math.hypot(estimate.se_directions, estimate.se_images))
+
+
+def test_every_direction_counts_though_influences_come_from_some():
+    a, b = torch.randn(2, 64, 147)
+    directions = random_directions(147, repeats=2, count=128)
+    found = measure_level(a, b, directions, patches=8, channels=3)
+    torch.testing.assert_close(found.along, direction_distances(a, b, directions), rtol=1e-6, atol=0)
+    assert len(found.on_a) == len(found.on_b) == 8

@@ -1,0 +1,72 @@
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from celebahq.errors import FormatError, ToolError
+from swd.cache import load_cache
+from swd.comparison import make_cache
+from swd.resources import Resources
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def cache(reals, tmp_path_factory):
+    path = tmp_path_factory.mktemp("cache") / "reals.swd.safetensors"
+    make_cache(reals.h5, path, images=6, resources=Resources(CPU))
+    return path
+
+
+def test_levels_are_normalised_descriptors(cache):
+    with safe_open(cache, "pt") as file:
+        assert sorted(file.keys()) == ["level16", "level32"]
+        rows = file.get_tensor("level32")
+    assert rows.shape == (6 * 128, 147)
+    channels = rows.view(-1, 3, 49)
+    torch.testing.assert_close(channels.mean((0, 2)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(channels.std((0, 2)), torch.ones(3), atol=1e-4, rtol=0)
+
+
+def test_what_was_written_is_read(cache, reals):
+    loaded = load_cache(cache, CPU)
+    assert loaded.name == str(reals.h5)
+    assert (loaded.protocol.images, loaded.protocol.resolution) == (6, 32)
+    assert loaded.disjoint.images == 6
+    assert list(loaded.fresh_patches.levels) == [32, 16]
+    assert loaded.levels.load(1).shape == (6 * 128, 147)
+
+
+def test_a_damaged_cache_is_named(cache, tmp_path):
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(cache.read_bytes()[:-100])
+    with pytest.raises(FormatError, match=r"cut\.safetensors: not a readable safetensors file"):
+        load_cache(path, CPU)
+
+
+def test_other_safetensors_files_are_refused(tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(FormatError, match="not made by `swd cache`"):
+        load_cache(path, CPU)
+
+
+def test_later_versions_and_wrong_levels_are_refused(cache, tmp_path):
+    with safe_open(cache, "pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    path = tmp_path / "x.safetensors"
+    save_file(tensors, path, metadata | {"format_version": "99"})
+    with pytest.raises(FormatError, match="later version"):
+        load_cache(path, CPU)
+    protocol = json.loads(metadata["protocol"]) | {"images": 7}
+    save_file(tensors, path, metadata | {"protocol": json.dumps(protocol)})
+    with pytest.raises(FormatError, match="levels are not those"):
+        load_cache(path, CPU)
+
+
+def test_a_missing_cache_is_named(tmp_path):
+    with pytest.raises(ToolError, match="no such file"):
+        load_cache(tmp_path / "x.safetensors", CPU)

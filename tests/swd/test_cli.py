@@ -1,0 +1,165 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from swd.cli import main
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [*map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, noise, save_images):
+    """A folder of 6 reals and one of 5 fakes, 16 px."""
+    parent = tmp_path_factory.mktemp("small")
+    return (
+        save_images(parent / "reals", noise(6, 16, seed=1)),
+        save_images(parent / "fakes", noise(5, 16, seed=2)),
+    )
+
+
+@pytest.fixture(scope="module")
+def result(small):
+    result = run("compare", *small, "--json", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_compare_prints_json_and_nothing_else(small, result):
+    assert result["real"] == str(small[0])
+    assert result["fake"] == str(small[1])
+    assert (result["images"], result["resolution"], result["seed"]) == (5, 16, 0)
+    assert list(result["swd"]["levels"]) == ["16"]
+    assert result["swd"]["average"]["value"] == result["swd"]["levels"]["16"]["value"] > 0
+    assert set(result["swd"]["average"]) == {"value", "se", "se_directions", "se_images"}
+    assert result["reference"]["disjoint"]["images"] == 3
+    assert result["reference"]["fresh_patches"]["images"] == 5
+
+
+def test_compare_prints_a_table_with_the_same_figures(small, result):
+    table = run("compare", *small, "--device", "cpu")
+    assert table.exit_code == 0
+    average = result["swd"]["average"]
+    line = next(line for line in table.stdout.splitlines() if line.startswith(str(small[1])))
+    assert line.endswith(f"{average['value']:.2f} ± {average['se']:.2f}")
+    assert "reals, fresh patches" in table.stdout
+    assert "reals, disjoint 3" in table.stdout
+    assert "5 images of 16 px per set" in table.stdout
+    assert "5/5 images" in table.stderr
+
+
+def test_compare_prints_csv(small, result):
+    rows = list(csv.DictReader(run("compare", *small, "--csv", "--device", "cpu").stdout.splitlines()))
+    found = {(row["set"], row["level"]): row for row in rows}
+    assert float(found[str(small[1]), "average"]["value"]) == result["swd"]["average"]["value"]
+    assert ("reals, fresh patches", "16") in found
+    assert {row["metric"] for row in rows} == {"swd"}
+
+
+def test_compare_draws_a_picture(small, tmp_path):
+    path = tmp_path / "swd.png"
+    assert run("compare", *small, "--plot", path, "--device", "cpu").exit_code == 0
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    # Bars in the first three of matplotlib's colours: fakes and two reference rows.
+    for colour in ((31, 119, 180), (255, 127, 14), (44, 160, 44)):
+        assert (pixels == colour).all(axis=2).sum() > 500
+
+
+def test_ms_ssim_stands_beside_the_distance(small):
+    result = run("compare", *small, "--metrics", "swd,msssim", "--json", "--device", "cpu")
+    values = json.loads(result.stdout)
+    assert values["ms_ssim"]["pairs"] == 10
+    assert 0 <= values["real_ms_ssim"]["value"] <= 1
+    assert "swd" in values
+    table = run("compare", *small, "--metrics", "msssim", "--device", "cpu").stdout
+    assert "MS-SSIM between 10 pairs" in table
+    assert "Wasserstein" not in table
+
+
+def test_track_gives_every_set_in_one_table_and_picture(small, result, tmp_path):
+    path = tmp_path / "track.png"
+    tracked = run("track", small[0], small[1], small[0], "--json", "--plot", path, "--device", "cpu")
+    assert tracked.exit_code == 0, tracked.output
+    values = json.loads(tracked.stdout)
+    assert [entry["fake"] for entry in values["sets"]] == [str(small[1]), str(small[0])]
+    assert values["sets"][0]["swd"] == result["swd"]
+    with Image.open(path) as picture:
+        assert picture.width > 500
+
+
+def test_cache_is_written_once_and_gives_the_same_figures(small, result, tmp_path):
+    path = tmp_path / "reals.swd.safetensors"
+    written = run("cache", small[0], "-o", path, "--images", 5, "--device", "cpu")
+    assert written.exit_code == 0, written.output
+    assert "GB for each of 1 levels" in written.stderr
+    again = run("cache", small[0], "-o", path, "--images", 5)
+    assert again.exit_code == 1
+    assert "exists already" in again.stderr
+    compared = run("compare", path, small[1], "--json", "--device", "cpu")
+    values = json.loads(compared.stdout)
+    assert values["swd"] == result["swd"]
+    assert values["reference"] == result["reference"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--images", "9"], "5 images, but --images asks for 9"),
+        (["--resolution", "32"], "images are never enlarged"),
+        (["--resolution", "17"], "power of two"),
+        (["--device", "cuda:99"], "CUDA devices"),
+        (["--metrics", "fid"], "pip install 'celebahq-toolkit[fidelity]'"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_status_1(small, arguments, message):
+    failed = run("compare", *small, *arguments)
+    assert failed.exit_code == 1
+    assert message in failed.stderr
+    assert failed.stderr.splitlines()[-1].startswith("Error: ")
+    assert failed.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--metrics", "psnr"], ["--json", "--csv"], ["--metrics", "msssim", "--plot", "x.png"], ["--nope"]],
+)
+def test_wrong_usage_is_status_2(small, arguments):
+    assert run("compare", *small, *arguments).exit_code == 2
+
+
+def test_a_damaged_image_is_named(small, tmp_path):
+    path = tmp_path / "bad.png"
+    path.write_bytes((small[0] / "a" / "000.png").read_bytes()[:-40])
+    failed = run("compare", small[0], tmp_path, "--device", "cpu")
+    assert failed.exit_code == 1
+    assert "bad.png: cannot be read" in failed.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_print_the_figures_of_one(small, result):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, "-m", "swd", "compare", *map(str, small), "--json", "--device", "cpu"]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ})
+    values = json.loads(found.stdout)
+    assert values["reference"]["disjoint"]["images"] == result["reference"]["disjoint"]["images"]
+    for row in ("swd", "reference"):
+        assert_equal_up_to_rounding(values[row], result[row])
+
+
+def assert_equal_up_to_rounding(found, expected):
+    """Matrix products of other shapes round otherwise in float32."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for key in expected:
+            assert_equal_up_to_rounding(found[key], expected[key])
+    else:
+        assert found == pytest.approx(expected, rel=1e-6)
