@@ -31,7 +31,7 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
         `[N]` float64 in 0..1, computed in float64.
 
     Raises:
-        ValueError: The shapes differ, there is no image, or a side is shorter than 16 px.
+        ValueError: The shapes differ, or a side is shorter than 16 px.
 
     Source: Wang, Simoncelli & Bovik 2003; Odena et al. 2017 for its use on generated images. Per scale, the
     contrast-structure term (the last scale: the whole similarity) is averaged over pixels and channels and
@@ -39,12 +39,10 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     """
     if a.ndim != 4 or a.shape != b.shape:
         raise ValueError(f"a, b: expected equal [N, C, H, W], got {tuple(a.shape)} and {tuple(b.shape)}")
-    if len(a) == 0 or min(a.shape[2:]) < MIN_SIZE:
-        raise ValueError(
-            f"a, b: {len(a)} images of {a.shape[2]}x{a.shape[3]} px; five scales need {MIN_SIZE}"
-        )
+    if min(a.shape[2:]) < MIN_SIZE:
+        raise ValueError(f"a, b: {a.shape[2]}x{a.shape[3]} px, five scales need {MIN_SIZE} px")
     # On a CPU, a few images at a time keep the intermediate ones in the cache.
-    step = max(1, _BLOCK // a[0].numel()) if a.device.type == "cpu" else len(a)
+    step = max(1, _BLOCK // a.shape[1:].numel() if a.device.type == "cpu" else len(a))
     blocks = zip(torch.split(a, step), torch.split(b, step), strict=True)
     return torch.cat([_block_scores(x.double(), y.double()) for x, y in blocks])
 
