@@ -82,9 +82,10 @@ def test_jpeg_compression_of_one_side_moves_the_finest_level(photos, distance, f
 def test_gan_faces_lie_clearly_above_real_ones(shared):
     folder = shared / "data" / "ffhq256"
     reals, fakes = (open_images(folder / name) for name in ("real", "gan"))
-    first = reals.read(range(325), 128)
-    of_reals = measure(first, reals.read(range(325, 650), 128))
-    of_fakes = measure(first, fakes.read(range(325), 128))
-    assert of_fakes["average"] > 1.2 * of_reals["average"]
+    halves = [reals.read(range(start, 650, 2), 128) for start in (0, 1)]
+    gan = fakes.read(range(325), 128)
+    of_reals = measure(*halves)
+    of_fakes = [measure(half, gan) for half in halves]
     for level in ("128", "64", "32", "16"):
-        assert of_fakes[level] > of_reals[level]
+        assert np.mean([found[level] for found in of_fakes]) > of_reals[level]
+    assert np.mean([found["average"] for found in of_fakes]) > 1.2 * of_reals["average"]
