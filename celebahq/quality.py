@@ -20,22 +20,21 @@ RINGS = 16
 REFERENCE_RINGS = slice(3, 9)  # At 1024 px wavelengths of 27 to 170 px: what every face has.
 UPPER_RINGS = slice(8, 16)  # Wavelengths of 2 to 32 px: what blur takes first.
 SYMMETRY_RINGS = slice(5, 16)
-FAINTEST_REFERENCE = 0.0  # log10; photos have 1 to 2. Less is no picture, and its rounding no detail.
-DEEPEST_DEFICIT = -4.0
+FAINTEST_REFERENCE = 1.0  # log10; faces have 1 to 2. Less is no picture.
+POWER_FLOOR = 1.0  # What lies below noise of one grey level counts as nothing.
 
 # log10 of arithmetic over geometric mean for a spectrum without any structure (Euler's gamma / ln 10).
 FLAT_SPECTRUM = 0.2507
 
-NOISE_SCALES = (2.0, 2.0, 4.0)  # Grey levels of noise that begin to count, by octave.
+NOISE_SCALES = np.array([1.0, 0.7, 1.4])  # Grey levels of noise that begin to count, by octave.
+DETAIL_FLOOR = 0.05  # Grey levels; an octave with less has none.
 NORMAL_MEDIAN = 0.6745  # Median of the absolute value of a standard normal variable.
-SPECK_CONTRAST = 20  # Grey levels by which a pixel leaves the range of all its neighbours.
-SPECK_SHARE = 2e-4
+SPECK_CONTRAST = 30  # Grey levels by which a pixel leaves the range of all its neighbours.
+SPECK_SHARE = 5e-4
 SMALLEST_SIDE = 64
 
 SYMMETRY_WEIGHT = 0.75
-NOISE_WEIGHT = 1.0
-GRAIN_WEIGHT = 2.0
-SPECK_WEIGHT = 0.5
+GRAIN_WEIGHT = 1.5
 BLOCK_WEIGHT = 0.4  # Per grey level of `block_artifacts`.
 
 BLOCK_SIDE = 8
@@ -46,7 +45,7 @@ BLOCK_CLIP = 16.0  # Grey levels; larger steps are edges of the scene.
 class SpectralTerms:
     """What the score is made of."""
 
-    range: float
+    breadth: float
     """Mean deficit of the upper half of the frequencies against the middle, log10 of power; at most 0."""
     asymmetry: float
     """Power concentrated in directions or single frequencies: stripes, screens, motion blur; 0 and more."""
@@ -61,11 +60,11 @@ class SpectralTerms:
     def score(self) -> float:
         """The terms weighted; higher is better."""
         return (
-            self.range
+            self.breadth
             - SYMMETRY_WEIGHT * self.asymmetry
-            - NOISE_WEIGHT * self.noise
             - GRAIN_WEIGHT * self.grain
-            - SPECK_WEIGHT * self.specks
+            - self.noise
+            - self.specks
         )
 
 
@@ -94,16 +93,17 @@ def spectral_terms(image: NDArray[np.uint8]) -> SpectralTerms:
     # Specks have a spectrum as broad as that of detail: leave them out of it.
     luminance[specks] = cv2.medianBlur(luminance, 3)[specks]
     arithmetic, geometric, frequency = ring_means(luminance)
-    weighted = geometric + 2 * np.log10(frequency)  # level for a natural picture, whose power falls as 1/f^2
-    reference = max(float(weighted[REFERENCE_RINGS].mean()), FAINTEST_REFERENCE)
-    deficit = np.clip(weighted[UPPER_RINGS] - reference, DEEPEST_DEFICIT, 0)
+    # Level for a natural picture, whose power falls as 1 / f^2.
+    level = np.log10(10**geometric + POWER_FLOOR) + 2 * np.log10(frequency)
+    deficit = np.minimum(level[UPPER_RINGS] - max(level[REFERENCE_RINGS].mean(), FAINTEST_REFERENCE), 0)
     excess = np.maximum(arithmetic - geometric - FLAT_SPECTRUM, 0)[SYMMETRY_RINGS]
-    grain = np.minimum((noise[1:] / np.maximum(detail[1:], 1e-3)) ** 2, 1)
+    # Noise counts as far as it is not the texture of a sharp picture.
+    grain = np.minimum((noise**2 + DETAIL_FLOOR**2) / (detail**2 + DETAIL_FLOOR**2), 1)
     return SpectralTerms(
-        range=float(deficit.mean()),
+        breadth=float(deficit.mean()),
         asymmetry=float(np.sqrt((excess**2).mean())),
-        noise=float(np.log10(1 + ((noise / NOISE_SCALES) ** 2).sum())),
-        grain=float(grain.mean()),
+        noise=float(np.log10(1 + (grain * (noise / NOISE_SCALES) ** 2).sum())),
+        grain=float(grain[1:].mean()),
         specks=float(np.log10(1 + specks.mean() / SPECK_SHARE)),
     )
 
