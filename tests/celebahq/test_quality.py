@@ -1,0 +1,141 @@
+"""The score falls with every kind of damage, noise included; JPEG blocks are seen on the photo's own grid."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from scipy.stats import spearmanr
+
+from celebahq import block_artifacts, build_score, spectral_quality
+from celebahq.quality import FLAT_SPECTRUM, find_specks, noise_and_detail, ring_means, spectral_terms
+
+TOOL = Path(__file__).parents[2] / "tools" / "bench_quality.py"
+SPEC = importlib.util.spec_from_file_location("bench_quality", TOOL)
+bench = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(bench)
+
+PHOTOS = {
+    "astronaut": skimage.data.astronaut(),
+    "cat": np.ascontiguousarray(skimage.data.chelsea()[:, 60:400]),
+    "coffee": np.ascontiguousarray(skimage.data.coffee()[:, 100:500]),
+}
+NOISES = [bench.colour_noise, bench.grey_noise, bench.soft_noise, bench.noise_on_blur, bench.specks]
+
+
+def chance():
+    return np.random.default_rng(7)
+
+
+@pytest.mark.parametrize("photo", PHOTOS.values(), ids=PHOTOS)
+@pytest.mark.parametrize("damage", bench.SPECTRAL, ids=lambda damage: damage.__name__)
+def test_more_damage_scores_lower(damage, photo):
+    severities = bench.SPECTRAL[damage]
+    scores = [spectral_quality(photo)]
+    scores += [spectral_quality(damage(photo, severity, chance())) for severity in severities]
+    assert spearmanr(range(len(scores)), scores).statistic <= -0.9
+    assert max(scores[2:]) < scores[0]  # the slightest damage may go unnoticed, no other
+
+
+@pytest.mark.parametrize("photo", PHOTOS.values(), ids=PHOTOS)
+@pytest.mark.parametrize("noise", NOISES, ids=lambda noise: noise.__name__)
+@pytest.mark.parametrize("blurred", [0, 1, 3])
+def test_noise_never_scores_above_clean_however_blurred_the_picture_was(photo, noise, blurred):
+    photo = bench.blur(photo, blurred, chance()) if blurred else photo
+    clean = spectral_quality(photo)
+    for severity in bench.SPECTRAL[noise]:
+        assert spectral_quality(noise(photo, severity, chance())) < clean
+
+
+def test_mirroring_and_turning_do_not_matter():
+    photo = PHOTOS["astronaut"]
+    score = spectral_quality(photo)
+    for turned in (photo[:, ::-1], photo[::-1], np.rot90(photo)):
+        # The window and the middle that noise is measured in are symmetric up to one pixel; the middle is
+        # wider than high.
+        assert spectral_quality(np.ascontiguousarray(turned)) == pytest.approx(score, abs=0.15)
+
+
+def test_pictures_without_content_score_lowest():
+    worst = min(spectral_quality(bench.blur(photo, 6, chance())) for photo in PHOTOS.values())
+    assert spectral_quality(np.full((512, 512, 3), 99, np.uint8)) < worst
+    ramp = np.repeat(np.linspace(0, 255, 512).astype(np.uint8)[:, None, None], 512, axis=1).repeat(3, axis=2)
+    assert spectral_quality(ramp) < worst
+
+
+def test_white_noise_has_its_variance_in_every_ring_and_a_flat_spectrum():
+    noise = np.random.default_rng(0).normal(0, 5, (512, 512)).astype(np.float32)
+    arithmetic, geometric, frequency = ring_means(noise)
+    fine = frequency > 0.02  # rings with enough coefficients for the means
+    np.testing.assert_allclose(arithmetic[fine], np.log10(25), atol=0.05)
+    np.testing.assert_allclose((arithmetic - geometric)[fine], FLAT_SPECTRUM, atol=0.05)
+    assert (np.diff(frequency) > 0).all()
+    assert frequency[-1] < 0.5
+
+
+def test_noise_is_measured_beside_the_detail_of_a_picture():
+    smooth = bench.blur(PHOTOS["astronaut"], 2, chance())[..., 1].astype(np.float32)
+    for sigma in (2.0, 6.0, 20.0):
+        noisy = smooth + np.random.default_rng(0).normal(0, sigma, smooth.shape).astype(np.float32)
+        noise, detail = noise_and_detail(noisy)
+        assert noise[0] == pytest.approx(sigma, rel=0.1)
+        assert noise[0] == pytest.approx(detail[0], rel=0.1)
+
+
+def test_stripes_show_as_asymmetry_blur_as_breadth_noise_as_noise():
+    photo = PHOTOS["coffee"]
+    original = spectral_terms(photo)
+    assert spectral_terms(bench.scan_lines(photo, 0.3, chance())).asymmetry > original.asymmetry + 0.1
+    assert spectral_terms(bench.blur(photo, 2, chance())).breadth < original.breadth - 0.5
+    assert spectral_terms(bench.grey_noise(photo, 20, chance())).noise > original.noise + 0.5
+
+
+def test_specks_are_pixels_beyond_all_their_neighbours():
+    grey = np.full((20, 20), 100, np.uint8)
+    grey[5, 5], grey[0, 19], grey[10, 10], grey[12:14, 3] = 131, 69, 130, 255
+    assert np.argwhere(find_specks(grey)).tolist() == [[0, 19], [5, 5]]
+
+
+@pytest.mark.parametrize("photo", PHOTOS.values(), ids=PHOTOS)
+@pytest.mark.parametrize("cut", [(0, 0), (3, 5), (7, 1)])
+def test_stronger_compression_has_more_block_artifacts_wherever_the_photo_is_cut(photo, cut):
+    qualities = (98, 95, 90, 80, 65, 50, 35, 20, 10)
+    compressed = (bench.jpeg(photo, 100 - quality, chance()) for quality in qualities)
+    blocks = [block_artifacts(np.ascontiguousarray(picture[cut[0] :, cut[1] :])) for picture in compressed]
+    assert spearmanr(range(len(blocks)), blocks).statistic > 0.98
+    assert blocks[-1] > 3
+
+
+def test_pictures_that_were_never_compressed_have_hardly_any_blocks():
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    assert block_artifacts(noise) < 0.2
+    assert block_artifacts(np.full((100, 100, 3), 50, np.uint8)) == 0
+    assert block_artifacts(np.zeros((10, 500, 3), np.uint8)) == 0
+    checkers = np.kron(np.indices((40, 40)).sum(axis=0) % 2, np.ones((8, 8)))[..., None] * [200, 200, 200]
+    assert block_artifacts(checkers.astype(np.uint8)) > 10
+
+
+def test_block_artifacts_lower_the_builds_score():
+    image = PHOTOS["astronaut"]
+    scores = [build_score(image, bench.jpeg(image, damage, chance())) for damage in (0, 20, 50, 80, 90)]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] - scores[-1] > 1
+    assert build_score(image, np.zeros((64, 64, 3), np.uint8)) == spectral_quality(image)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((99, 99), np.uint8), np.zeros((99, 99, 3), np.float32), np.zeros((99, 99, 4), np.uint8)],
+)
+def test_other_arrays_are_refused(image):
+    with pytest.raises(ValueError, match="image must be"):
+        spectral_quality(image)
+    with pytest.raises(ValueError, match="photo must be"):
+        block_artifacts(image)
+
+
+def test_too_small_images_are_refused():
+    with pytest.raises(ValueError, match="64 pixels or more"):
+        spectral_quality(np.zeros((63, 99, 3), np.uint8))
+    assert np.isfinite(spectral_quality(np.zeros((64, 64, 3), np.uint8)))
