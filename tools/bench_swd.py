@@ -1,0 +1,216 @@
+"""Speed of the sliced Wasserstein distance against its plain restatement, and on a GPU.
+
+On the CPU, both sides of each ratio run in turn on one core (the plain one never uses more) and the shortest
+of several times counts; then the same work of `swd` on `--threads` cores. With `--device cuda`, the distance
+stage of the full protocol (7 levels of 2^21 descriptors, 512 directions) and the pyramid with its patches are
+timed on the device.
+
+Example:
+    python tools/bench_swd.py --threads 2
+    python tools/bench_swd.py --device cuda
+"""
+
+import os
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the plain side's; before NumPy is loaded
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+import plain_swd
+import scipy
+import torch
+
+from swd import SlicedWassersteinDistance
+from swd.descriptors import describe
+from swd.extraction import in_batches
+from swd.laplacian import level_resolutions
+from swd.randomness import FAKES, REALS, patch_centers, random_directions
+from swd.threads import in_threads
+from swd.wasserstein import direction_distances
+
+Work = Callable[[], object]
+
+
+def shortest(works: Sequence[Work], repeats: int) -> list[float]:
+    """Shortest time of each piece of work in seconds, all of them in turn, several times over."""
+    times = [float("inf")] * len(works)
+    for _ in range(repeats):
+        for number, work in enumerate(works):
+            start = time.perf_counter()
+            work()
+            times[number] = min(times[number], time.perf_counter() - start)
+    return times
+
+
+def on_threads(count: int, work: Work) -> Work:
+    """The same work on so many threads."""
+
+    def run() -> None:
+        torch.set_num_threads(count)
+        work()
+
+    return run
+
+
+def compare(name: str, plain: Work, ours: Work, threads: int, repeats: int) -> dict[str, object]:
+    """Time both, and ours on one and on several threads; prints a line."""
+    works = [plain, on_threads(1, ours), on_threads(threads, ours)]
+    plain_sec, ours_sec, threads_sec = shortest(works if threads > 1 else [*works[:2], works[1]], repeats)
+    line = f"{name}: plain {plain_sec:.3f} s, swd {ours_sec:.3f} s: {plain_sec / ours_sec:.1f} times faster"
+    if threads > 1:
+        line += f"; on {threads} threads {threads_sec:.3f} s: {ours_sec / threads_sec:.2f} times again"
+    print(line, flush=True)
+    return {
+        "name": name,
+        "plain_sec": plain_sec,
+        "swd_sec": ours_sec,
+        f"swd_{threads}_threads_sec": threads_sec,
+    }
+
+
+def centers(count: int, set_id: int) -> plain_swd.Centers:
+    """Patch centres of images 0..count-1, for the plain side."""
+    indices = torch.arange(count)
+    return lambda level, size: patch_centers(indices, level, size, size, set_id=set_id).numpy()
+
+
+def describe_in_threads(images: torch.Tensor) -> None:
+    """Descriptors of one set, as `swd compare` makes them."""
+    batches = in_batches(range(len(images)), images.shape[-1])
+    work = in_threads(
+        lambda batch: describe(images[list(batch)], torch.tensor(batch), set_id=REALS),
+        batches,
+        torch.get_num_threads(),
+    )
+    for _ in work:
+        pass
+
+
+def bench_pyramid(arguments: argparse.Namespace, random: np.random.Generator) -> dict[str, object]:
+    """Pyramid and patches of 1024 px images."""
+    images = random.integers(0, 256, (4, 3, 1024, 1024), np.uint8)
+
+    def plain() -> None:
+        levels = plain_swd.laplacian_pyramid(images)
+        for number, level in enumerate(levels):
+            plain_swd.gather_patches(level, centers(4, REALS)(number, level.shape[-1]))
+
+    ours = torch.from_numpy(images)
+    return compare(
+        "pyramid and patches, 4 images of 1024 px",
+        plain,
+        lambda: describe_in_threads(ours),
+        arguments.threads,
+        arguments.repeats,
+    )
+
+
+def bench_distance(arguments: argparse.Namespace, random: np.random.Generator) -> dict[str, object]:
+    """The distance stage: project, sort, compare."""
+    a, b = (random.standard_normal((arguments.rows, 147), np.float32) for _ in range(2))
+    directions = random_directions(147)
+    repeats = np.split(directions.numpy(), 4, axis=1)
+    return compare(
+        f"distance, {arguments.rows:,} x 147 numbers, 512 directions",
+        lambda: [plain_swd.sliced_wasserstein(a, b, part) for part in repeats],
+        lambda: direction_distances(torch.from_numpy(a), torch.from_numpy(b), directions),
+        arguments.threads,
+        arguments.repeats,
+    )
+
+
+def bench_whole(arguments: argparse.Namespace, random: np.random.Generator) -> dict[str, object]:
+    """Two sets of 128 px images to the final figures; `swd` gives standard errors as well."""
+    count = arguments.images
+    a, b = (random.integers(0, 256, (count, 3, 128, 128), np.uint8) for _ in range(2))
+    repeats = np.split(random_directions(147).numpy(), 4, axis=1)
+
+    def ours() -> None:
+        metric = SlicedWassersteinDistance()
+        for images, real in ((a, True), (b, False)):
+            for batch in torch.split(torch.from_numpy(images), 64):
+                metric.update(batch, real)
+        metric.compute()
+
+    return compare(
+        f"whole, 2 x {count} images of 128 px",
+        lambda: plain_swd.distances(a, b, centers(count, REALS), centers(count, FAKES), repeats),
+        ours,
+        arguments.threads,
+        arguments.repeats,
+    )
+
+
+def bench_cuda(arguments: argparse.Namespace) -> list[dict[str, object]]:
+    """The full protocol's distance stage, and 1024 px images to descriptors, on the GPU."""
+    device = torch.device(arguments.device)
+    print(torch.cuda.get_device_name(device))
+    generator = torch.Generator(device).manual_seed(0)
+    a, b = (torch.randn(1 << 21, 147, device=device, generator=generator) for _ in range(2))
+    directions = random_directions(147).to(device)
+    levels = len(level_resolutions(1024))
+
+    def distances() -> None:
+        for _ in range(levels):
+            direction_distances(a, b, directions)
+        torch.cuda.synchronize(device)
+
+    distances()
+    torch.cuda.reset_peak_memory_stats(device)
+    (distance_sec,) = shortest([distances], arguments.repeats)
+    peak_gb = torch.cuda.max_memory_allocated(device) / 1e9
+    print(f"distance, {levels} levels of 2^21 x 147, 512 directions: {distance_sec:.3f} s, {peak_gb:.1f} GB")
+    expected = direction_distances(a[:5000].cpu(), b[:5000].cpu(), directions.cpu())
+    found = direction_distances(a[:5000], b[:5000], directions).cpu()
+    difference = float(((found - expected) / expected).abs().max())
+    print(f"largest relative difference from the CPU along a direction: {difference:.1e}")
+
+    images = torch.randint(0, 256, (16, 3, 1024, 1024), dtype=torch.uint8)
+    indices = torch.arange(16, device=device)
+
+    def descriptors() -> None:
+        describe(images.to(device), indices, set_id=REALS)
+        torch.cuda.synchronize(device)
+
+    descriptors()
+    (describe_sec,) = shortest([descriptors], arguments.repeats)
+    print(f"pyramid and patches of 1024 px images, with their upload: {16 / describe_sec:.0f} images/s")
+    return [
+        {"name": "distance", "sec": distance_sec, "peak_gb": peak_gb, "difference_from_cpu": difference},
+        {"name": "pyramid and patches", "images_per_sec": 16 / describe_sec},
+    ]
+
+
+def main() -> None:
+    """Run the benchmarks and print one line each; `--json FILE` keeps the numbers."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--threads", type=int, default=2, help="for the second time of swd on the CPU")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=1 << 18, help="descriptors of the distance stage")
+    parser.add_argument("--images", type=int, default=128, help="per set, for the whole")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers there")
+    arguments = parser.parse_args()
+    versions = f"Python {platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}, "
+    print(f"{versions}OpenCV {cv2.__version__}, torch {torch.__version__}, {os.cpu_count()} processors")
+    if arguments.device.startswith("cuda"):
+        found = bench_cuda(arguments)
+    else:
+        random = np.random.default_rng(0)
+        benches = (bench_pyramid, bench_distance, bench_whole)
+        found = [bench(arguments, random) for bench in benches]
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump(found, file, indent=2)
+
+
+if __name__ == "__main__":
+    main()
