@@ -23,6 +23,7 @@ from celebahq.console import status
 from celebahq.crop import CropPlan, enlarge, enlargement, finish_crop, plan_crop
 from celebahq.disk import require_space
 from celebahq.engine import choose_engine, processors
+from celebahq.errors import ToolError
 from celebahq.images import load_photo
 from celebahq.job import require_new_output, run_job, work_folder
 from celebahq.pyramid import encode_image
@@ -110,10 +111,19 @@ class FaceTask(Task):
         return {**self.facts, "max_pixels": self.options.source.max_pixels, "faces": listing_hash(self.faces)}
 
     def start(self) -> None:
-        """Load the networks."""
+        """Load the networks.
+
+        Raises:
+            ToolError: A weight file is another one than when the build began.
+        """
         options = self.options
         self.jpeg = _load_model(options.jpeg_model, options.device, 1.0)
         self.sr = _load_model(options.sr_model, options.device, options.sr_alpha)
+        for name, model in (("jpeg_model", self.jpeg), ("sr_model", self.sr)):
+            if self.facts[name] != _model_facts(model):
+                raise ToolError(
+                    f"--{name.replace('_', '-')}: the weights have changed since this build began"
+                )
 
     def process(self, index: int) -> Finished:
         """One face: the paper's steps in the paper's order."""
@@ -209,14 +219,13 @@ def describe(options: BuildOptions) -> dict[str, Any]:
         **options.source.facts(),
         "resolution": options.resolution,
         "keep": options.keep,
-        "jpeg_model": _describe_model(options.jpeg_model, 1.0),
-        "sr_model": _describe_model(options.sr_model, options.sr_alpha),
+        "jpeg_model": _model_facts(_load_model(options.jpeg_model, "cpu", 1.0)),
+        "sr_model": _model_facts(_load_model(options.sr_model, "cpu", options.sr_alpha)),
         "sr_when": options.sr_when,
     }
 
 
-def _describe_model(name: str, alpha: float) -> dict[str, str] | str:
-    model = _load_model(name, "cpu", alpha)
+def _model_facts(model: "Restorer | None") -> dict[str, str] | str:
     return "none" if model is None else {"name": Path(model.name).name, "sha256": model.sha256}
 
 
