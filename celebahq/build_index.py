@@ -15,7 +15,7 @@ from celebahq.images import MAX_PIXELS
 from celebahq.job import Job
 from celebahq.report import Skip
 from celebahq.shards import Finished, Task
-from celebahq.sources.celeba_wild import index_celeba, missing_photos
+from celebahq.sources.celeba import index_celeba, missing_photos
 from celebahq.sources.photos import (
     MIN_EYE_DISTANCE,
     Duplicate,

@@ -98,59 +98,10 @@ def json_option(command: F) -> F:
     )
 
 
-def workers_option(command: F) -> F:
-    """`--workers`: processes to use, the machine's processors unless told."""
-    return click.option(
-        "--workers",
-        type=click.IntRange(min=1),
-        default=None,
-        metavar="N",
-        help="Processes  [default: all].",
-    )(command)
-
-
-def cluster_option(command: F) -> F:
-    """`--cluster`: other machines work on the job instead of this one's processors."""
-    return click.option(
-        "--cluster", metavar="ADDRESS", help="Scheduler of a dask cluster that sees the same folders."
-    )(command)
-
-
-def codec_option(command: F) -> F:
-    """`--codec` of the file to be; the names are `celebahq.codecs.CODECS`."""
-    names = ["gzip", "none", "lzf", "blosc2", "bitshuffle"]
-    return click.option(
-        "--codec",
-        type=click.Choice(names),
-        default="gzip",
-        show_default=True,
-        help="Compression; the last two need the extra 'codecs'.",
-    )(command)
-
-
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 ANY_PATH = click.Path(exists=True, path_type=Path)
 NEW_PATH = click.Path(path_type=Path)
-
-
-HIGHEST_INDEX = 9_999_999
-
-
-def parse_indices(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
-    """Callback of an option: numbers and ranges with both ends, as in `0-99,205`, as a sorted list."""
-    if value is None:
-        return None
-    indices: set[int] = set()
-    for part in value.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not (first.isdecimal() and (last.isdecimal() or not dash)):
-            raise click.BadParameter(f"'{part}' is not a number or a range such as 0-99", ctx, param)
-        start, stop = int(first), int(last or first)
-        if not start <= stop <= HIGHEST_INDEX:
-            raise click.BadParameter(f"'{part}' must run upwards, to {HIGHEST_INDEX} at most", ctx, param)
-        indices.update(range(start, stop + 1))
-    return sorted(indices)
 
 
 class Progress:

@@ -19,8 +19,7 @@ from celebahq.job import JobReport, require_new_output, run_job
 from celebahq.pyramid import PyramidReader, encode_image
 from celebahq.report import TILE_PX, BuildReport, Skip, Tile, write_report
 from celebahq.shards import Finished, Skipped, Task
-from celebahq.sources.image_set import ImageSet, ImportOptions
-from celebahq.sources.importable import load_source
+from celebahq.sources.image_set import ImageSet, ImportOptions, load_source
 
 SHOWN_IMAGES, SHOWN_SKIPS = 64, 24
 

@@ -19,11 +19,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from celebahq.codecs import dataset_options
 from celebahq.console import Progress, status
 from celebahq.engine import Engine, InProcess, Work
 from celebahq.errors import ToolError
 from celebahq.files import write_json
+from celebahq.formats.codecs import dataset_options
 from celebahq.locks import owning, wait_for_workers
 from celebahq.shards import (
     LOG_VERSION,

@@ -7,9 +7,9 @@ attribute `crc32` is the CRC-32 of its stored chunks, one after the other. Files
 (levels only, labels beside the file as `NAME-labels.npy`) are read as well.
 """
 
-from celebahq.levels import FORMAT_NAME, FORMAT_VERSION, encode_image, level_name, mip_levels
-from celebahq.pyramid_reader import PyramidReader
-from celebahq.pyramid_writer import PyramidWriter
+from celebahq.formats.levels import FORMAT_NAME, FORMAT_VERSION, encode_image, level_name, mip_levels
+from celebahq.formats.pyramid_reader import PyramidReader
+from celebahq.formats.pyramid_writer import PyramidWriter
 
 __all__ = [
     "FORMAT_NAME",

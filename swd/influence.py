@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .threads import in_threads
-from .wasserstein import match_quantiles, project, rows_at_a_time, sort_rows, sorted_distances
+from .wasserstein import Matching, in_blocks, match_quantiles, project, sort_rows, sorted_distances
 
 # phi is tabulated, with bins far narrower than the distances of interest.
 _BINS = 1024
@@ -51,23 +51,22 @@ def measure_influence(a: Tensor, b: Tensor, directions: Tensor, *, patches: int,
     sides = _Side(a, patches, channels), _Side(b, patches, channels)
     along = []
     for chunk, x, y in project(a, b, directions):
-        x_sorted, y_sorted = sort_rows(x.clone()), sort_rows(y.clone())
-        step = rows_at_a_time(x)
-        blocks = zip(*(torch.split(rows, step) for rows in (x, y, x_sorted, y_sorted)), strict=True)
-        counts = list(in_threads(partial(_count, sides), blocks, torch.get_num_threads()))
-        for side, of_side in zip(sides, zip(*counts, strict=True), strict=True):
-            side.add(of_side, chunk)
-        along.append(sorted_distances(x_sorted, y_sorted, matching))
+        found = list(in_threads(partial(_examine, sides, matching), in_blocks(x, y), torch.get_num_threads()))
+        for number, side in enumerate(sides):
+            side.add([counts[number] for _, *counts in found], chunk)
+        along += [distances for distances, *_ in found]
     return Influence(torch.cat(along), sides[0].influence(), -sides[1].influence())
 
 
-def _count(
-    sides: tuple["_Side", "_Side"], rows: tuple[Tensor, Tensor, Tensor, Tensor]
-) -> tuple["_Counts", "_Counts"]:
-    """What some rows of projections, as they are and sorted, say about each set."""
-    x, y, x_sorted, y_sorted = rows
+def _examine(
+    sides: tuple["_Side", "_Side"], matching: Matching | None, rows: tuple[Tensor, Tensor]
+) -> tuple[Tensor, "_Counts", "_Counts"]:
+    """Distances between some rows of projections, and what these say about each set."""
+    x, y = rows
+    x_sorted, y_sorted = sort_rows(x.clone()), sort_rows(y.clone())
     potential = _Potential(x_sorted, y_sorted)
-    return sides[0].count(potential, x), sides[1].count(potential, y)
+    counts = [side.count(potential, values) for side, values in zip(sides, rows, strict=True)]
+    return sorted_distances(x_sorted, y_sorted, matching), counts[0], counts[1]
 
 
 class _Potential:

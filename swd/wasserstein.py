@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from .threads import in_threads
 
+# Projected values that a thread sorts and compares in one go: what a processor's own cache holds.
 _BLOCK = 1 << 18
 _CHUNK_DIRECTIONS = 128
 _CHUNK_BYTES = 512 << 20
@@ -42,18 +44,25 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
 def direction_distances(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
     """The distance along each direction, `[P]` float64; arguments as for `sliced_wasserstein`."""
     _check_sets(a, b, directions)
-    matching = match_quantiles(len(a), len(b))
-    distances = [
-        sorted_distances(sort_rows(x), sort_rows(y), matching) for _, x, y in project(a, b, directions)
-    ]
+    compare = partial(_sort_and_compare, match_quantiles(len(a), len(b)))
+    distances: list[Tensor] = []
+    for _, x, y in project(a, b, directions):
+        distances += in_threads(compare, in_blocks(x, y), torch.get_num_threads())
     return torch.cat(distances)
+
+
+def _sort_and_compare(matching: "Matching | None", rows: tuple[Tensor, Tensor]) -> Tensor:
+    """Distance between rows of projections `[p, M]` and `[p, K]`, which are overwritten."""
+    x, y = map(sort_rows, rows)
+    return sorted_distances(x, y, matching)
 
 
 def project(a: Tensor, b: Tensor, directions: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Project two sets onto some directions at a time, as many as memory allows.
 
     Yields:
-        The directions `[D, p]`, the projections `[p, M]` and `[p, K]`, each direction's contiguous.
+        The directions `[D, p]`, the projections `[p, M]` and `[p, K]`, each direction's contiguous; the next
+        ones overwrite them.
 
     Raises:
         ValueError: The shapes do not fit, or a set is empty.
@@ -61,10 +70,15 @@ def project(a: Tensor, b: Tensor, directions: Tensor) -> Iterator[tuple[Tensor, 
     _check_sets(a, b, directions)
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     a, b, directions = a.to(dtype), b.to(dtype), directions.to(a.device, dtype)
-    for chunk in torch.split(directions, _chunk_size(max(len(a), len(b)), a.device), dim=1):
+    size = min(_chunk_size(max(len(a), len(b)), a.device), directions.shape[1])
+    # Fresh memory for every chunk would cost about as much as the products.
+    x, y = (torch.empty(size, len(rows), dtype=dtype, device=a.device) for rows in (a, b))
+    for chunk in torch.split(directions, size, dim=1):
+        count = chunk.shape[1]
         with _full_float32(a.device):
-            x, y = chunk.T @ a.T, chunk.T @ b.T
-        yield chunk, x, y
+            torch.mm(chunk.T, a.T, out=x[:count])
+            torch.mm(chunk.T, b.T, out=y[:count])
+        yield chunk, x[:count], y[:count]
 
 
 def _check_sets(a: Tensor, b: Tensor, directions: Tensor) -> None:
@@ -99,6 +113,12 @@ def _full_float32(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(allowed)
 
 
+def in_blocks(x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Corresponding rows of `[p, M]` and `[p, K]`: on a CPU a few at a time, else all."""
+    rows = max(1, _BLOCK // x.shape[1]) if x.device.type == "cpu" else len(x)
+    return zip(torch.split(x, rows), torch.split(y, rows), strict=True)
+
+
 def sort_rows(values: Tensor) -> Tensor:
     """`[p, M]` with each row ascending; on the CPU in place.
 
@@ -106,15 +126,8 @@ def sort_rows(values: Tensor) -> Tensor:
     """
     if values.device.type != "cpu":
         return values.sort(dim=1).values
-    blocks = [rows.numpy() for rows in torch.split(values, rows_at_a_time(values))]
-    for _ in in_threads(np.ndarray.sort, blocks, torch.get_num_threads()):
-        pass
+    values.numpy().sort(axis=1)
     return values
-
-
-def rows_at_a_time(values: Tensor) -> int:
-    """How many rows of `[p, M]` to handle in one go: on a CPU what its cache holds, else all."""
-    return max(1, _BLOCK // values.shape[1]) if values.device.type == "cpu" else len(values)
 
 
 Matching = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-FEATURE_WEIGHT = 0.5
-ADVERSARIAL_WEIGHT = 0.005
-DISCRIMINATOR_RATE_FACTOR = 0.25
+PIXEL_WEIGHT = 0.1
+FEATURE_WEIGHT = 2.0
+ADVERSARIAL_WEIGHT = 0.03
 SHUFFLE_PX = 4
 
 
@@ -42,7 +42,7 @@ class AdversarialLoss:
     """Relativistic average losses (Jolicoeur-Martineau 2018) and EfficientNet-lite0's feature distance."""
 
     def __init__(self, device: torch.device, rate: float) -> None:
-        self.device, self.rate = device, rate * DISCRIMINATOR_RATE_FACTOR
+        self.device, self.rate = device, rate
         self.discriminator = Discriminator().to(device=device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(
             self.discriminator.parameters(), lr=self.rate, betas=(0.5, 0.99), fused=True

@@ -21,7 +21,7 @@ import cv2
 import h5py
 import numpy as np
 
-from celebahq.codecs import CODECS
+from celebahq.formats.codecs import CODECS
 from celebahq.images import load_photo
 from celebahq.pyramid import PyramidReader, PyramidWriter, encode_image
 

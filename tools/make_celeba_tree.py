@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 from PIL import Image
 
-from celebahq.sources.celeba_wild import ATTRIBUTE_COUNT, ATTRIBUTES, IDENTITIES, LANDMARK_COLUMNS, LANDMARKS
+from celebahq.sources.celeba import ATTRIBUTE_COUNT, ATTRIBUTES, IDENTITIES, LANDMARK_COLUMNS, LANDMARKS
 
 
 @click.command()

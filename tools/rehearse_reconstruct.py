@@ -31,8 +31,8 @@ from PIL import Image
 
 from celebahq import PyramidReader, legacy_align
 from celebahq.legacy.delta import ITERATIONS, delta_name, zip_name
-from celebahq.sources.celeba_wild import LANDMARK_COLUMNS, LANDMARKS
-from celebahq.sources.published import COLUMNS, IMAGE_LIST, PublishedImage, read_image_list
+from celebahq.legacy.published import COLUMNS, IMAGE_LIST, PublishedImage, read_image_list
+from celebahq.sources.celeba import LANDMARK_COLUMNS, LANDMARKS
 
 FIRST_IDX = 998  # so that the third image's delta is in another zip
 FACE = np.array([[197, 115], [251, 108], [229, 139], [207, 163], [255, 157]], np.float64)  # of the astronaut

@@ -24,14 +24,14 @@ class Hdf5Pyramid(ImageSet):
         """The largest level's checksum where the file has one, its size, and the origin's provenance."""
         from dataclasses import asdict
 
-        from celebahq.inspection import describe_pyramid
+        from celebahq.pyramid_tools.inspection import describe_pyramid
 
         described = describe_pyramid(self._path)
         return {"level": asdict(described.levels[0]), "provenance": described.provenance}
 
     def load(self) -> None:
         """Open the file; labels and facts are read at once."""
-        from celebahq.pyramid_reader import PyramidReader
+        from celebahq.formats.pyramid_reader import PyramidReader
 
         self._reader = PyramidReader(self._path, threads=1)
         self._labels = self._reader.labels

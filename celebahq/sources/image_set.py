@@ -7,6 +7,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from celebahq.errors import ToolError
 from celebahq.files import sha256_file
-from celebahq.sources.importable import Source
+from celebahq.sources.importable import SOURCES, Source
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,17 @@ class ImageSet(ABC):
     @abstractmethod
     def image_name(self, index: int) -> str:
         """The image's name in its source."""
+
+
+def load_source(name: str) -> type[ImageSet]:
+    """The class that reads a source.
+
+    Raises:
+        KeyError: There is none of that name.
+    """
+    module, kind = SOURCES[name].location.split(".")
+    image_set: type[ImageSet] = getattr(import_module(f"celebahq.sources.{module}"), kind)
+    return image_set
 
 
 def require_files(paths: Iterable[Path], origin: str) -> None:

@@ -1,10 +1,6 @@
 """All sources of `celebahq import`: to add one, write its module and describe it here."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from celebahq.sources.image_set import ImageSet
+from typing import NamedTuple
 
 
 class Source(NamedTuple):
@@ -104,14 +100,3 @@ ALL = (
     ),
 )
 SOURCES = {source.name: source for source in ALL}
-
-
-def load_source(name: str) -> type["ImageSet"]:
-    """The class that reads a source.
-
-    Raises:
-        KeyError: There is none of that name.
-    """
-    module, kind = SOURCES[name].location.split(".")
-    image_set: type[ImageSet] = getattr(import_module(f"celebahq.sources.{module}"), kind)
-    return image_set

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from celebahq.duplicates import earlier_twin, perceptual_hash
 from celebahq.errors import ToolError
 from celebahq.faces import FaceFinder
 from celebahq.files import sha256_file
 from celebahq.images import MAX_PIXELS, SUFFIXES, load_photo
+from celebahq.sources.duplicates import earlier_twin, perceptual_hash
 from celebahq.sources.records import FaceIndex
 
 MIN_EYE_DISTANCE = 32.0

@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from celebahq.cli import main
-from celebahq.comparison import compare_pyramids
 from celebahq.engine import InProcess
-from celebahq.exporting import export_folder, export_tfrecord, export_zip
 from celebahq.importing import ImportRequest, import_images
 from celebahq.pyramid import PyramidReader, PyramidWriter
+from celebahq.pyramid_tools.comparison import compare_pyramids
+from celebahq.pyramid_tools.exporting import export_folder, export_tfrecord, export_zip
 from celebahq.sources.image_set import ImportOptions
 from celebahq.sources.importable import SOURCES
 

@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from celebahq import PyramidReader, ToolError, reconstruct_checks
+from celebahq import PyramidReader, ToolError
 from celebahq import reconstruct as module
 from celebahq.cli import main
 from celebahq.files import md5_file
+from celebahq.legacy import checks
+from celebahq.legacy.checks import check_input
 from celebahq.legacy.jpeg import decode_jpeg
+from celebahq.legacy.published import md5_array
 from celebahq.reconstruct import ReconstructOptions, choose_images
-from celebahq.reconstruct_checks import check_input
-from celebahq.sources.celeba_wild import LANDMARKS, index_celeba
-from celebahq.sources.published import md5_array
+from celebahq.sources.celeba import LANDMARKS, index_celeba
 
 TOOL = Path(__file__).parents[2] / "tools" / "rehearse_reconstruct.py"
 IMAGES = 4
@@ -184,11 +185,9 @@ def test_the_self_test_asks_for_the_published_files(rehearsal, tree, tmp_path, m
     assert "list_landmarks_celeba.txt: not the published file" in landmarks
     assert "000001.jpg: decodes to pixels with MD5" in photo
 
-    monkeypatch.setattr(reconstruct_checks, "IMAGE_LIST_MD5", md5_file(tree / "deltas" / "image_list.txt"))
-    monkeypatch.setattr(reconstruct_checks, "LANDMARKS_MD5", md5_file(tree / "celeba" / LANDMARKS))
-    monkeypatch.setattr(
-        reconstruct_checks, "FIRST_PHOTO_MD5", md5_array(decode_jpeg(faces.folder / "000001.jpg"))
-    )
+    monkeypatch.setattr(checks, "IMAGE_LIST_MD5", md5_file(tree / "deltas" / "image_list.txt"))
+    monkeypatch.setattr(checks, "LANDMARKS_MD5", md5_file(tree / "celeba" / LANDMARKS))
+    monkeypatch.setattr(checks, "FIRST_PHOTO_MD5", md5_array(decode_jpeg(faces.folder / "000001.jpg")))
     check_input(options.celeba_dir, options.delta_dir, images, faces)
     (tree / "celeba" / "img_celeba" / "000001.jpg").rename(tmp_path / "away.jpg")
     try:
@@ -201,9 +200,9 @@ def test_the_self_test_asks_for_the_published_files(rehearsal, tree, tmp_path, m
 
 def test_the_published_checksums_are_the_facts():
     """Of the real files; from a reconstruction with the old libraries."""
-    assert reconstruct_checks.FIRST_PHOTO_MD5 == "9cad8178d6cb0196b36f7b34bc5eb6d3"
-    assert reconstruct_checks.LANDMARKS_MD5 == "063ee6ddb681f96bc9ca28c6febb9d1a"
-    assert reconstruct_checks.IMAGE_LIST_MD5 == "de6acbbe07e8d150ad79b6ffe7d016b3"
+    assert checks.FIRST_PHOTO_MD5 == "9cad8178d6cb0196b36f7b34bc5eb6d3"
+    assert checks.LANDMARKS_MD5 == "063ee6ddb681f96bc9ca28c6febb9d1a"
+    assert checks.IMAGE_LIST_MD5 == "de6acbbe07e8d150ad79b6ffe7d016b3"
 
 
 def test_indices_choose_among_the_listed(rehearsal, tree):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from celebahq.errors import ToolError
-from celebahq.sources.image_set import ImageSet, ImportOptions
-from celebahq.sources.importable import SOURCES, load_source
+from celebahq.sources.image_set import ImageSet, ImportOptions, load_source
+from celebahq.sources.importable import SOURCES
 
 
 @pytest.fixture(params=SOURCES)

@@ -4,8 +4,8 @@ import zlib
 import numpy as np
 import pytest
 
-from celebahq.codecs import CODECS, codec_name, compress, dataset_options, inflate
 from celebahq.errors import MissingExtraError
+from celebahq.formats.codecs import CODECS, codec_name, compress, dataset_options, inflate
 
 SMOOTH = np.arange(64 * 64, dtype=np.uint8).reshape(1, 1, 64, 64) // 4
 

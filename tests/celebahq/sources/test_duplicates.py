@@ -7,7 +7,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from celebahq.duplicates import NEAR_BITS, earlier_twin, perceptual_hash
+from celebahq.sources.duplicates import NEAR_BITS, earlier_twin, perceptual_hash
 
 
 def bits_between(a, b):

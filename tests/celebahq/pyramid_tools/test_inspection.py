@@ -1,8 +1,8 @@
 import h5py
 import numpy as np
 
-from celebahq.inspection import describe_pyramid, render_facts
 from celebahq.pyramid import PyramidWriter
+from celebahq.pyramid_tools.inspection import describe_pyramid, render_facts
 
 
 def test_a_file_is_described(rng, tmp_path):

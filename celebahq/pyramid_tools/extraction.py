@@ -9,8 +9,8 @@ import numpy as np
 
 from celebahq.errors import ToolError
 from celebahq.files import atomic_path, refuse_existing
-from celebahq.parallel import ordered_map
-from celebahq.pyramid_reader import PyramidReader
+from celebahq.formats.pyramid_reader import PyramidReader
+from celebahq.pyramid_tools.parallel import ordered_map
 
 SHEET_RESOLUTION = 128
 

@@ -14,8 +14,8 @@ import deflate
 import h5py
 import numpy as np
 
-from celebahq.codecs import GZIP_FILTER, inflate
 from celebahq.errors import FormatError
+from celebahq.formats.codecs import GZIP_FILTER, inflate
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from celebahq.parallel import ordered_map
-from celebahq.pyramid_reader import PyramidReader
+from celebahq.formats.pyramid_reader import PyramidReader
+from celebahq.pyramid_tools.parallel import ordered_map
 
 
 @dataclass(frozen=True)

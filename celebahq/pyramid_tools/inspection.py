@@ -7,10 +7,10 @@ from typing import Any
 
 import h5py
 
-from celebahq.chunks import filter_numbers
-from celebahq.codecs import codec_name
-from celebahq.levels import FORMAT_NAME, level_name
-from celebahq.pyramid_reader import PyramidReader, open_hdf5
+from celebahq.formats.chunks import filter_numbers
+from celebahq.formats.codecs import codec_name
+from celebahq.formats.levels import FORMAT_NAME, level_name
+from celebahq.formats.pyramid_reader import PyramidReader, open_hdf5
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from celebahq.parallel import ordered_map
+from celebahq.pyramid_tools.parallel import ordered_map
 
 
 def test_results_keep_the_order():
@@ -15,7 +15,7 @@ def test_results_keep_the_order():
 
 
 def test_results_do_not_pile_up(monkeypatch):
-    monkeypatch.setattr("celebahq.parallel.processors", lambda: 2)
+    monkeypatch.setattr("celebahq.pyramid_tools.parallel.processors", lambda: 2)
     started = []
     results = ordered_map(started.append, range(1000))
     next(results)

@@ -12,10 +12,10 @@ import deflate
 import h5py
 import numpy as np
 
-from celebahq.codecs import DEFAULT_CODEC, compress, dataset_options
 from celebahq.errors import FormatError, ToolError
 from celebahq.files import atomic_path, refuse_existing
-from celebahq.levels import (
+from celebahq.formats.codecs import DEFAULT_CODEC, compress, dataset_options
+from celebahq.formats.levels import (
     FORMAT_NAME,
     FORMAT_VERSION,
     chunk_shape,
@@ -23,7 +23,7 @@ from celebahq.levels import (
     level_name,
     level_resolutions,
 )
-from celebahq.pyramid_reader import damaged_levels
+from celebahq.formats.pyramid_reader import damaged_levels
 
 COLUMN_CHUNK_BYTES = 16384
 MAX_COLUMN_CHUNK_ROWS = 1024
@@ -55,7 +55,7 @@ class PyramidWriter:
             path: The file to make.
             resolution: Of the largest level, a power of two.
             channels: 3 for RGB, 1 for grey.
-            codec: One of `celebahq.codecs.CODECS`; h5py alone reads gzip, none and lzf.
+            codec: One of `celebahq.formats.codecs.CODECS`; h5py alone reads gzip, none and lzf.
             provenance: JSON facts that determine the content; may be replaced until the end.
             overwrite: Replace an existing file, at the end.
 

@@ -7,14 +7,14 @@ from celebahq.console import status
 from celebahq.errors import ToolError
 from celebahq.files import md5_file
 from celebahq.legacy.jpeg import decode_jpeg
-from celebahq.sources.celeba_wild import LANDMARKS
-from celebahq.sources.published import (
+from celebahq.legacy.published import (
     IMAGE_LIST,
     PublishedImage,
     and_more,
     find_missing_deltas,
     md5_array,
 )
+from celebahq.sources.celeba import LANDMARKS
 from celebahq.sources.records import FaceIndex
 
 FIRST_PHOTO = "000001.jpg"

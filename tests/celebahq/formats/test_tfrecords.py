@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from celebahq.errors import FormatError
-from celebahq.tfrecords import LENGTH, _delimited, _masked_crc, encode_record, read_image, scan_records
+from celebahq.formats.tfrecords import (
+    LENGTH,
+    _delimited,
+    _masked_crc,
+    encode_record,
+    read_image,
+    scan_records,
+)
 
 # Two records of [3, 4, 4] images (0, 1, 2, ... and 1, 2, 3, ...) as TensorFlow 2.21 writes them
 # (tf.io.TFRecordWriter, tf.train.Example serialized deterministically).

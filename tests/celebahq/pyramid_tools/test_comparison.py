@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from celebahq.comparison import compare_pyramids, render_comparison
 from celebahq.pyramid import PyramidWriter
+from celebahq.pyramid_tools.comparison import compare_pyramids, render_comparison
 
 
 @pytest.fixture

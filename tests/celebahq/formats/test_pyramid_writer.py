@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from celebahq.codecs import CODECS
 from celebahq.errors import FormatError, ToolError
+from celebahq.formats.codecs import CODECS
 from celebahq.pyramid import (
     FORMAT_NAME,
     FORMAT_VERSION,

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from celebahq.codecs import DEFAULT_CODEC, compress
+from celebahq.formats.codecs import DEFAULT_CODEC, compress
 
 FORMAT_NAME = "celebahq-pyramid"
 FORMAT_VERSION = 1
@@ -64,7 +64,7 @@ def encode_image(image: np.ndarray, codec: str = DEFAULT_CODEC) -> list[bytes]:
 
     Args:
         image: `[C, r, r]` uint8, r a power of two.
-        codec: One of `celebahq.codecs.CODECS`.
+        codec: One of `celebahq.formats.codecs.CODECS`.
 
     Returns:
         Per level, largest first: the compressed HDF5 chunk from 32 px up, the raw pixels below.

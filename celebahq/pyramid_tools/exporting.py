@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from celebahq.errors import ToolError
-from celebahq.extraction import choose_level, encode_png
 from celebahq.files import atomic_folder, atomic_path, refuse_existing
-from celebahq.parallel import ordered_map
-from celebahq.pyramid_reader import PyramidReader
-from celebahq.tfrecords import encode_record
+from celebahq.formats.pyramid_reader import PyramidReader
+from celebahq.formats.tfrecords import encode_record
+from celebahq.pyramid_tools.extraction import choose_level, encode_png
+from celebahq.pyramid_tools.parallel import ordered_map
 
 LABELS_FILE = "dataset.json"
 MIN_TFRECORD_RESOLUTION = 4

@@ -6,7 +6,7 @@ import pytest
 
 from celebahq.errors import FormatError
 from celebahq.pyramid import PyramidWriter, mip_levels
-from celebahq.verification import verify_pyramid
+from celebahq.pyramid_tools.verification import verify_pyramid
 
 
 @pytest.fixture

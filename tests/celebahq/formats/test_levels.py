@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from celebahq.levels import encode_image, level_resolutions, mip_levels
+from celebahq.formats.levels import encode_image, level_resolutions, mip_levels
 
 
 def exact_levels(images: np.ndarray) -> list[np.ndarray]:

@@ -14,10 +14,10 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
-from celebahq.chunks import StoredLevel, filter_numbers, stored_crc32
-from celebahq.codecs import codec_name, import_plugins
 from celebahq.errors import FormatError, ToolError
-from celebahq.levels import FORMAT_NAME, FORMAT_VERSION, level_name, level_resolutions
+from celebahq.formats.chunks import StoredLevel, filter_numbers, stored_crc32
+from celebahq.formats.codecs import codec_name, import_plugins
+from celebahq.formats.levels import FORMAT_NAME, FORMAT_VERSION, level_name, level_resolutions
 
 MAX_THREADS = 8
 PARALLEL_BYTES = 1 << 18

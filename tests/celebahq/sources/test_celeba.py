@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from celebahq import FormatError, ToolError
-from celebahq.sources.celeba_wild import index_celeba, missing_photos
+from celebahq.sources.celeba import index_celeba, missing_photos
 
 COLUMNS = " ".join(
     f"{point}_{axis}" for point in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for axis in "xy"

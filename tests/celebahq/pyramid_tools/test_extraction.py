@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 
 from celebahq.errors import ToolError
-from celebahq.extraction import contact_sheet, extract_images, write_sheet
 from celebahq.pyramid import PyramidReader, PyramidWriter, mip_levels
+from celebahq.pyramid_tools.extraction import contact_sheet, extract_images, write_sheet
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from celebahq.errors import FormatError, ToolError
-from celebahq.sources.published import PublishedImage, find_missing_deltas, read_image_list
+from celebahq.legacy.published import PublishedImage, find_missing_deltas, read_image_list
 
 HEADER = "idx orig_idx orig_file proc_md5 final_md5"
 A, B = "a" * 32, "b" * 32

@@ -1,0 +1,98 @@
+"""`celebahq import`: a data set in another form -> a data set."""
+
+from pathlib import Path
+
+import click
+
+from celebahq.commands.options import cluster_option, codec_option, conclude, refuse_given, workers_option
+from celebahq.console import ANY_PATH, NEW_PATH, emit_json, json_option
+
+
+class _ImportCommand(click.Command):
+    """Its help lists the sources."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What each source expects on disk, and where it comes from."""
+        from celebahq.sources.importable import SOURCES
+
+        rows = []
+        for source in SOURCES.values():
+            options = ", ".join(f"--{option.replace('_', '-')}" for option in sorted(source.options))
+            text = f"SRC: {source.expects}. From: {source.origin}."
+            rows.append((source.name, f"{text} Understands {options}." if options else text))
+        with formatter.section("Sources (NAME)"):
+            formatter.write_dl(rows)
+
+
+@click.command("import", cls=_ImportCommand)
+@click.argument("name", metavar="NAME")
+@click.argument("src", metavar="SRC", type=ANY_PATH)
+@click.option("--out", "-o", required=True, type=NEW_PATH, metavar="FILE.h5", help="The data set to make.")
+@click.option(
+    "--max-images", type=click.IntRange(min=1), metavar="N", help="Only the first N  [default: all]."
+)
+@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
+@click.option(
+    "--resolution",
+    type=click.Choice(["32", "64", "128", "256", "512", "1024"]),
+    default="256",
+    show_default=True,
+    help="Side in pixels to which pictures of any size are brought.",
+)
+@click.option("--folder-labels", is_flag=True, help="The first sub-folder of a picture is its class.")
+@click.option("--partial", is_flag=True, help="Accept another number of images than was published.")
+@codec_option
+@cluster_option
+@click.option("--dry-run", is_flag=True, help="Check, print the configuration as JSON, and stop.")
+@workers_option
+@json_option
+@click.pass_context
+def import_(
+    ctx: click.Context,
+    name: str,
+    src: Path,
+    out: Path,
+    max_images: int | None,
+    split: str,
+    resolution: str,
+    folder_labels: bool,
+    partial: bool,
+    codec: str,
+    cluster: str | None,
+    dry_run: bool,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """Turn a data set that exists in another form into FILE.h5, with build-report.html beside it.
+
+    The same command continues an import that was interrupted. Ends with status 3 when images had to be
+    skipped; they are listed with their reasons.
+
+    \b
+    Examples:
+      celebahq import folder pictures/ -o pictures.h5 --folder-labels
+      celebahq import cifar10 cifar-10-batches-py/ -o cifar10.h5
+      celebahq import lsun bedroom_train_lmdb/ -o bedroom.h5 --resolution 256 --max-images 100000
+    """
+    from celebahq.importing import ImportRequest, configuration, import_images
+    from celebahq.sources.image_set import ImportOptions
+    from celebahq.sources.importable import SOURCES
+
+    if name not in SOURCES:
+        raise click.UsageError(f"NAME {name}: there are {', '.join(SOURCES)}")
+    source_options = {"split", "resolution", "folder_labels", "partial"}
+    refuse_given(ctx, tuple(sorted(source_options - SOURCES[name].options)), name)
+    request = ImportRequest(
+        source=name,
+        path=src,
+        out=out,
+        options=ImportOptions(split, int(resolution), folder_labels, partial),
+        max_images=max_images,
+        codec=codec,
+        workers=workers,
+        cluster=cluster,
+    )
+    if dry_run:
+        emit_json(configuration(request))
+        return
+    conclude(import_images(request), as_json)

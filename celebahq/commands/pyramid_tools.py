@@ -1,0 +1,182 @@
+"""The commands on finished data sets: inspect, verify, compare, extract, sheet, export."""
+
+from pathlib import Path
+
+import click
+
+from celebahq.commands.options import parse_indices
+from celebahq.console import FILE, NEW_PATH, Progress, emit_json, json_option, status
+from celebahq.errors import ToolError
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@json_option
+def inspect(file: Path, as_json: bool) -> None:
+    """Say what a data set FILE holds: images, levels, codecs, labels, facts and provenance.
+
+    \b
+    Example:
+      celebahq inspect faces.h5
+    """
+    from dataclasses import asdict
+
+    from celebahq.pyramid_tools.inspection import describe_pyramid, render_facts
+
+    facts = describe_pyramid(file)
+    if as_json:
+        emit_json(asdict(facts))
+    else:
+        click.echo(render_facts(facts))
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@json_option
+def verify(file: Path, as_json: bool) -> None:
+    """Check a data set FILE: checksums, counts, and every level recomputed from the largest.
+
+    Exit status 1 when something is wrong.
+
+    \b
+    Example:
+      celebahq verify faces.h5
+    """
+    from celebahq.pyramid import PyramidReader
+    from celebahq.pyramid_tools.verification import verify_pyramid
+
+    with Progress("verify", len(PyramidReader(file))) as progress:
+        problems = verify_pyramid(file, on_image=progress.advance)
+    if as_json:
+        emit_json({"file": str(file), "problems": problems})
+    else:
+        click.echo("\n".join(problems) or "no problems")
+    if problems:
+        raise ToolError(f"{file}: {len(problems)} problems")
+
+
+@click.command()
+@click.argument("a", type=FILE)
+@click.argument("b", type=FILE)
+@json_option
+def compare(a: Path, b: Path, as_json: bool) -> None:
+    """Compare the data sets A and B, image by image at every level.
+
+    Exit status 1 when images or labels differ; facts and provenance may.
+
+    \b
+    Example:
+      celebahq compare faces.h5 rebuilt.h5
+    """
+    from dataclasses import asdict
+
+    from celebahq.pyramid import PyramidReader
+    from celebahq.pyramid_tools.comparison import compare_pyramids, render_comparison
+
+    with Progress("compare", min(len(PyramidReader(a)), len(PyramidReader(b)))) as progress:
+        comparison = compare_pyramids(a, b, on_image=progress.advance)
+    if as_json:
+        emit_json({**asdict(comparison), "same_data": comparison.same_data})
+    else:
+        click.echo(render_comparison(comparison))
+    if not comparison.same_data:
+        raise ToolError(f"{a} and {b} differ")
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--out", "-o", required=True, type=NEW_PATH, metavar="DIR", help="Folder of the pictures.")
+@click.option("--indices", callback=parse_indices, metavar="RANGES", help="Such as 0-99,205  [default: all].")
+@click.option("--resolution", type=int, metavar="PX", help="Level to take  [default: the largest].")
+def extract(file: Path, out: Path, indices: list[int] | None, resolution: int | None) -> None:
+    """Write images of a data set FILE as PNG, each named by its place in the file.
+
+    \b
+    Example:
+      celebahq extract faces.h5 -o pictures --indices 0-9,25 --resolution 256
+    """
+    from celebahq.pyramid import PyramidReader
+    from celebahq.pyramid_tools.extraction import extract_images
+
+    with PyramidReader(file, threads=1) as reader:
+        wanted = indices or range(len(reader))
+        with Progress("extract", len(wanted)) as progress:
+            extract_images(reader, out, indices=wanted, resolution=resolution, on_image=progress.advance)
+    status(f"{out}: {len(wanted):,} pictures")
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--out", "-o", required=True, type=NEW_PATH, metavar="FILE.png", help="The picture to be.")
+@click.option("--indices", callback=parse_indices, metavar="RANGES", help="Such as 0-99,205.")
+@click.option(
+    "--num",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Without --indices: so many images, evenly spread over the file.",
+)
+@click.option("--columns", type=click.IntRange(min=1), metavar="N", help="[default: as many as rows]")
+@click.option("--resolution", type=int, metavar="PX", help="Level to take  [default: 128 or less].")
+@click.option("--overwrite", is_flag=True, help="Replace the picture if it is there.")
+def sheet(
+    file: Path,
+    out: Path,
+    indices: list[int] | None,
+    num: int,
+    columns: int | None,
+    resolution: int | None,
+    overwrite: bool,
+) -> None:
+    """Lay images of a data set FILE side by side in one PNG.
+
+    \b
+    Example:
+      celebahq sheet faces.h5 -o sheet.png --num 100 --resolution 128
+    """
+    from celebahq.pyramid import PyramidReader
+    from celebahq.pyramid_tools.extraction import write_sheet
+
+    with PyramidReader(file) as reader:
+        shown = write_sheet(
+            reader,
+            out,
+            indices=indices,
+            num=num,
+            columns=columns,
+            resolution=resolution,
+            overwrite=overwrite,
+        )
+    status(f"{out}: {shown} images")
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--to", "form", required=True, type=click.Choice(["folder", "zip", "tfrecord"]))
+@click.option("--out", "-o", required=True, type=NEW_PATH, metavar="PATH", help="Folder or zip to be.")
+@click.option("--resolution", type=int, metavar="PX", help="Level of folder and zip  [default: the largest].")
+def export(file: Path, form: str, out: Path, resolution: int | None) -> None:
+    """Write a data set FILE in a form that other trainers read.
+
+    \b
+    folder    PNG files and dataset.json (labels)
+    zip       the same in one file, as StyleGAN 2 and 3 read it
+    tfrecord  every level, as the TensorFlow versions of progressive GAN and StyleGAN read them
+
+    \b
+    Example:
+      celebahq export faces.h5 --to zip -o faces-256.zip --resolution 256
+    """
+    from celebahq.pyramid import PyramidReader
+    from celebahq.pyramid_tools.exporting import export_folder, export_tfrecord, export_zip
+
+    with PyramidReader(file, threads=1) as reader, Progress("export", len(reader)) as progress:
+        if form == "tfrecord":
+            if resolution:
+                raise click.UsageError("--resolution: tfrecord always holds every level")
+            export_tfrecord(reader, out, on_image=progress.advance)
+        elif form == "zip":
+            export_zip(reader, out, resolution=resolution, on_image=progress.advance)
+        else:
+            export_folder(reader, out, resolution=resolution, on_image=progress.advance)
+    status(f"{out}: {len(reader):,} images")

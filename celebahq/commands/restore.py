@@ -1,0 +1,85 @@
+"""`celebahq restore`: photos -> restored photos."""
+
+from pathlib import Path
+
+import click
+
+from celebahq.commands.options import require_sr4x, restorer_options
+from celebahq.console import (
+    ANY_PATH,
+    NEW_PATH,
+    Progress,
+    device_option,
+    emit_json,
+    exit_if_skipped,
+    json_option,
+    resolve_device,
+    status,
+)
+
+
+@click.command()
+@click.argument("photos", metavar="IMAGE...", nargs=-1, required=True, type=ANY_PATH)
+@click.option("--out", required=True, type=NEW_PATH, metavar="DIR", help="Folder of the results.")
+@restorer_options
+@click.option("--compare", is_flag=True, help="Also write NAME.compare.png: before and after, side by side.")
+@click.option("--overwrite", is_flag=True, help="Replace results that are there; else they are kept.")
+@device_option
+@json_option
+def restore(
+    photos: tuple[Path, ...],
+    out: Path,
+    jpeg_model: str,
+    sr_model: str,
+    sr_alpha: float,
+    compare: bool,
+    overwrite: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Remove JPEG artifacts from photos and enlarge them 4 times.
+
+    Writes DIR/NAME.png for each photo. The networks are the ones that come with the package (jpeg, sr4x,
+    sr4x-psnr), or weight files of your own; none leaves a stage out.
+
+    \b
+    Example:
+      celebahq restore photo.jpg --out restored --compare
+    """
+    from celebahq.restore.infer import load_restorer
+    from celebahq.restore.photos import restore_photos
+
+    require_sr4x(sr_alpha, sr_model)
+    where = resolve_device(device)
+    stages = []
+    if jpeg_model != "none":
+        stages.append(load_restorer(jpeg_model, where))
+    if sr_model != "none":
+        stages.append(load_restorer(sr_model, where, alpha=sr_alpha))
+    if not stages:
+        raise click.UsageError("--jpeg-model none and --sr-model none leave nothing to do")
+    names = " and ".join(stage.name for stage in stages)
+    status(f"{len(photos)} photos through {names} ({stages[0].dtype}) into {out}")
+    with Progress("restore", len(photos), unit="photos") as progress:
+        outcome = restore_photos(
+            photos,
+            out,
+            stages,
+            compare=compare,
+            overwrite=overwrite,
+            on_photo=lambda skipped: progress.advance(skipped=int(skipped)),
+        )
+    for photo, reason in outcome.skipped.items():
+        status(f"skipped {photo}: {reason}")
+    kept = f", {len(outcome.kept)} were there already" if outcome.kept else ""
+    status(f"{len(outcome.written)} written{kept}, {len(outcome.skipped)} skipped")
+    if as_json:
+        emit_json(
+            {
+                "written": [str(path) for path in outcome.written],
+                "kept": [str(path) for path in outcome.kept],
+                "skipped": outcome.skipped,
+                "networks": {stage.name: stage.sha256 for stage in stages},
+            }
+        )
+    exit_if_skipped(len(outcome.skipped))

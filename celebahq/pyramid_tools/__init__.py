@@ -1,0 +1,1 @@
+"""What can be done with a finished pyramid: describe, verify and compare it, take images out of it."""
