@@ -1,0 +1,256 @@
+"""The commands on what was trained: generate, grid, video, evaluate, modes, export, import."""
+
+from pathlib import Path
+
+import click
+
+from celebahq.console import (
+    ANY_PATH,
+    FILE,
+    FOLDER,
+    NEW_PATH,
+    device_option,
+    emit_json,
+    json_option,
+    resolve_device,
+    seed_option,
+    status,
+)
+
+POSITIVE = click.FloatRange(0, min_open=True)
+
+
+@click.command()
+@click.argument("snapshot", type=ANY_PATH)
+@click.option("--num", type=click.IntRange(min=1), required=True, metavar="N", help="How many images.")
+@click.option("--out", type=NEW_PATH, required=True, metavar="DIR|FILE.h5|FILE.zip")
+@seed_option
+@device_option
+def generate(snapshot: Path, num: int, out: Path, seed: int, device: str) -> None:
+    """Generate images into a folder or zip file of PNGs, or an HDF5 pyramid.
+
+    SNAPSHOT is a file, or a run folder for its newest. Image number i of a seed is the same however many
+    are asked for.
+
+    \b
+    trainer generate runs/00000-faces-64 --num 50000 --out fakes.h5 --seed 1
+    """
+    from trainer.generate import generate_to
+    from trainer.snapshot import load_snapshot
+
+    generate_to(load_snapshot(snapshot, resolve_device(device)), out, num=num, seed=seed)
+
+
+@click.command()
+@click.argument("snapshot", type=ANY_PATH)
+@click.option("--out", type=NEW_PATH, required=True, metavar="FILE.png")
+@click.option("--columns", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--rows", type=click.IntRange(min=1), default=4, show_default=True)
+@seed_option
+@device_option
+def grid(snapshot: Path, out: Path, columns: int, rows: int, seed: int, device: str) -> None:
+    """Draw a grid of generated images.
+
+    \b
+    trainer grid runs/00000-faces-64 --out grid.png --seed 1
+    """
+    from celebahq.files import refuse_existing
+    from trainer.grids import image_grid, save_png
+    from trainer.snapshot import load_snapshot
+
+    refuse_existing(out)
+    images = load_snapshot(snapshot, resolve_device(device)).generate(seed, range(columns * rows))
+    save_png(out, image_grid(images, columns))
+
+
+@click.command()
+@click.argument("snapshot", type=ANY_PATH, required=False)
+@click.option("--progress", "run", type=FOLDER, metavar="RUN", help="Instead, the progress of a run.")
+@click.option("--out", type=NEW_PATH, required=True, metavar="FILE.mp4")
+@click.option("--columns", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option("--rows", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option(
+    "--size", type=click.IntRange(min=4), metavar="PX", help="Side of an image  [default: its own]."
+)
+@click.option("--duration", type=POSITIVE, default=60.0, metavar="SEC", show_default=True)
+@click.option("--fps", type=POSITIVE, default=30.0, show_default=True)
+@click.option(
+    "--smoothing",
+    type=POSITIVE,
+    default=1.0,
+    metavar="SEC",
+    show_default=True,
+    help="Standard deviation of the walk's Gaussian; not for --progress.",
+)
+@seed_option
+@device_option
+def video(
+    snapshot: Path | None,
+    run: Path | None,
+    out: Path,
+    columns: int,
+    rows: int,
+    size: int | None,
+    duration: float,
+    fps: float,
+    smoothing: float,
+    seed: int,
+    device: str,
+) -> None:
+    """Make a video: a walk through latent space, or how a run learned.
+
+    \b
+    trainer video runs/00000-faces-64 --out walk.mp4
+    trainer video --progress runs/00000-faces-64 --out progress.mp4 --duration 10
+    """
+    from celebahq.files import refuse_existing
+    from trainer.video import VideoLayout, write_interpolation, write_progress
+
+    if (snapshot is None) == (run is None):
+        raise click.UsageError("Give either SNAPSHOT or --progress RUN.")
+    refuse_existing(out)
+    layout = VideoLayout(columns, rows, size, duration, fps)
+    torch_device = resolve_device(device)
+    if run is not None:
+        write_progress(run, out, layout, seed=seed, device=torch_device)
+    elif snapshot is not None:
+        write_interpolation(snapshot, out, layout, seed=seed, smoothing_sec=smoothing, device=torch_device)
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@click.option("--data", type=FILE, metavar="FILE.h5", help="Where the data lie now, if they were moved.")
+@click.option(
+    "--images", type=click.IntRange(min=1), metavar="N", help="Per set  [default: all, up to 16,384]."
+)
+@click.option("--resolution", type=int, metavar="PX", help="To compare at  [default: the full one].")
+@click.option(
+    "--metrics",
+    type=click.Choice(["swd", "msssim", "swd,msssim"]),
+    default="swd,msssim",
+    show_default=True,
+)
+@click.option("--plot", type=NEW_PATH, metavar="FILE.png", help="Draw the paper's figure 4.")
+@seed_option
+@device_option
+@json_option
+def evaluate(
+    run: Path,
+    data: Path | None,
+    images: int | None,
+    resolution: int | None,
+    metrics: str,
+    plot: Path | None,
+    seed: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Measure every snapshot of a run against its data: sliced Wasserstein distance and MS-SSIM.
+
+    The report is also kept as RUN/evaluation.json.
+
+    \b
+    trainer evaluate runs/00000-faces-64 --images 2000 --plot progress.png
+    """
+    from celebahq.files import write_json
+    from swd.plot import plot_track
+    from swd.report import as_json as report_as_json
+    from swd.report import as_table
+    from trainer.evaluate import evaluate_run
+    from trainer.runs import open_run
+
+    report = evaluate_run(
+        run,
+        open_run(run, data).data,
+        resolve_device(device),
+        images=images,
+        resolution=resolution,
+        seed=seed,
+        metrics=metrics.split(","),
+    )
+    write_json(run / "evaluation.json", report_as_json(report))
+    if plot is not None:
+        plot_track(report, plot)
+    if as_json:
+        emit_json(report_as_json(report))
+    else:
+        click.echo(as_table(report))
+
+
+@click.command()
+@click.argument("snapshot", type=ANY_PATH)
+@click.option("--classifier", type=FILE, required=True, metavar="FILE", help="Reads the digits.")
+@click.option("--samples", type=click.IntRange(min=1), default=25_600, show_default=True, metavar="N")
+@click.option("--repeats", type=click.IntRange(min=1), default=10, show_default=True, metavar="N")
+@seed_option
+@device_option
+@json_option
+def modes(
+    snapshot: Path, classifier: Path, samples: int, repeats: int, seed: int, device: str, as_json: bool
+) -> None:
+    """Count how many of the 1,000 modes of MNIST-RGB a generator hits.
+
+    The classifier comes from tools/train_mnist_classifier.py.
+
+    \b
+    trainer modes runs/00000-mnist-rgb-1k --classifier digits.safetensors
+    """
+    from dataclasses import asdict
+
+    from trainer.modes import load_classifier, score_modes
+    from trainer.snapshot import load_snapshot
+
+    torch_device = resolve_device(device)
+    score = score_modes(
+        load_snapshot(snapshot, torch_device),
+        load_classifier(classifier, torch_device),
+        seed=seed,
+        samples=samples,
+        repeats=repeats,
+    )
+    if as_json:
+        emit_json(asdict(score))
+    else:
+        click.echo(f"modes  {score.modes:.1f} +- {score.modes_std:.1f} of 1000")
+        click.echo(f"KL     {score.kl:.3f} +- {score.kl_std:.3f} nats from uniform")
+
+
+@click.command()
+@click.argument("snapshot", type=ANY_PATH)
+@click.option("--out", type=NEW_PATH, required=True, metavar="FILE.safetensors|FILE.pt")
+def export(snapshot: Path, out: Path) -> None:
+    """Export the averaged generator for other programs.
+
+    By the ending: the weights alone (.safetensors), or TorchScript (.pt), which maps latents
+    [N, latent_size] to images at the snapshot's resolution, -1 to 1.
+
+    \b
+    trainer export runs/00000-faces-64 --out generator.pt
+    """
+    from trainer.export import export_generator
+    from trainer.snapshot import load_snapshot
+
+    export_generator(load_snapshot(snapshot), out)
+
+
+@click.command("import")
+@click.argument("pickle", type=FILE)
+@click.option("-o", "--out", type=NEW_PATH, required=True, metavar="FILE.safetensors")
+def import_(pickle: Path, out: Path) -> None:
+    """Turn a network pickle of the authors' TensorFlow program into a snapshot.
+
+    TensorFlow is not needed, and nothing in the file is executed.
+
+    \b
+    trainer import karras2018iclr-celebahq-1024x1024.pkl -o celebahq.safetensors
+    """
+    from celebahq.files import refuse_existing
+    from trainer.legacy_import import import_snapshot
+    from trainer.snapshot import save_snapshot
+
+    refuse_existing(out)
+    snapshot = import_snapshot(pickle)
+    save_snapshot(out, snapshot)
+    status(
+        f"{out}: generator for {snapshot.config.generator.resolution}x{snapshot.config.generator.resolution}"
+    )

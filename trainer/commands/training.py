@@ -1,0 +1,211 @@
+"""The commands that train: run, resume, presets, bench."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from celebahq.console import (
+    EXIT_INTERRUPTED,
+    FILE,
+    FOLDER,
+    NEW_PATH,
+    device_option,
+    emit_json,
+    json_option,
+    resolve_device,
+    status,
+)
+
+if TYPE_CHECKING:
+    from trainer.config import TrainingConfig
+
+on_nan_option = click.option(
+    "--on-nan",
+    type=click.Choice(["stop", "skip"]),
+    help="What to do about a step whose loss or gradients are not finite  [default: the preset's, stop].",
+)
+minibatch_gpu_option = click.option(
+    "--minibatch-gpu",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The most images of one pass; several make a minibatch  [default: what fits in memory].",
+)
+set_option = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="A.B=C",
+    help="Change a field of the preset, as in train.total_kimg=100 or resolution=64; repeatable.",
+)
+
+
+@click.command()
+@click.option("--data", type=FILE, metavar="FILE.h5", help="The real images, an HDF5 pyramid.")
+@click.option("--preset", "preset_name", required=True, metavar="NAME", help="See `trainer presets`.")
+@click.option("--outdir", type=NEW_PATH, default="runs", show_default=True, metavar="DIR")
+@set_option
+@click.option("--seed", type=click.IntRange(min=0), help="Key of all randomness  [default: the preset's, 0].")
+@device_option
+@minibatch_gpu_option
+@on_nan_option
+@click.option("--deterministic", is_flag=True, help="Only GPU kernels that give the same bits every time.")
+@click.option(
+    "-n", "--dry-run", is_flag=True, help="Print the configuration (JSON) and the schedule, then end."
+)
+def run(
+    data: Path | None,
+    preset_name: str,
+    outdir: Path,
+    assignments: tuple[str, ...],
+    seed: int | None,
+    device: str,
+    minibatch_gpu: int | None,
+    on_nan: str | None,
+    deterministic: bool,
+    dry_run: bool,
+) -> None:
+    """Train a progressive GAN into a new folder OUTDIR/00000-NAME.
+
+    \b
+    trainer run --data faces.h5 --preset faces-64 --outdir runs
+    torchrun --nproc-per-node 8 -m trainer run --data celebahq.h5 --preset celebahq-1024
+    """
+    from trainer.distributed import launched_world_size
+    from trainer.report import schedule_table
+    from trainer.settings import to_dict
+
+    changes = list(assignments)
+    changes += [] if seed is None else [f"train.seed={seed}"]
+    changes += [] if on_nan is None else [f"train.on_nan={on_nan}"]
+    changes += ["runtime.deterministic=true"] if deterministic else []
+    config = _configure(preset_name, launched_world_size(), changes)
+    if dry_run:
+        emit_json(to_dict(config))
+        status(schedule_table(config))
+        return
+    if data is None:
+        raise click.UsageError("Missing option '--data': the HDF5 pyramid to train on.")
+
+    from trainer.session import start_run
+
+    with _processes(device) as (torch_device, world):
+        start_run(config, data, outdir, torch_device, world, minibatch_gpu)
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@click.option("--data", type=FILE, metavar="FILE.h5", help="Where the data lie now, if they were moved.")
+@device_option
+@on_nan_option
+def resume(run: Path, data: Path | None, device: str, on_nan: Literal["stop", "skip"] | None) -> None:
+    """Continue a run that was interrupted or killed.
+
+    It ends as it would have ended without the interruption: bit for bit on the same CPU.
+
+    \b
+    trainer resume runs/00000-faces-64
+    """
+    from trainer.session import resume_run
+
+    with _processes(device) as (torch_device, world):
+        resume_run(run, torch_device, world, data=data, on_nan=on_nan)
+
+
+@click.command()
+@json_option
+def presets(as_json: bool) -> None:
+    """List the published configurations.
+
+    \b
+    trainer presets --json
+    """
+    from dataclasses import asdict
+
+    from trainer.presets import preset_summaries
+
+    summaries = preset_summaries()
+    if as_json:
+        emit_json([asdict(summary) for summary in summaries])
+        return
+    for summary in summaries:
+        click.echo(f"{summary.name:18s} {summary.description}")
+        if summary.variants:
+            click.echo(f"{'':18s} variants: {', '.join('+' + name for name in summary.variants)}")
+
+
+@click.command()
+@click.option("--preset", "preset_name", required=True, metavar="NAME", help="See `trainer presets`.")
+@click.option("--data", type=FILE, metavar="FILE.h5", help="Read these images.")
+@click.option("--synthetic", is_flag=True, help="Instead of --data: no images are read.")
+@set_option
+@click.option("--resolution", "resolutions", type=int, multiple=True, help="Only this one; repeatable.")
+@click.option("--steps", type=click.IntRange(min=1), default=5, show_default=True, help="Timed ones.")
+@minibatch_gpu_option
+@device_option
+@json_option
+def bench(
+    preset_name: str,
+    data: Path | None,
+    synthetic: bool,
+    assignments: tuple[str, ...],
+    resolutions: tuple[int, ...],
+    steps: int,
+    minibatch_gpu: int | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Measure training speed and memory at each resolution, and where the time goes.
+
+    \b
+    trainer bench --preset celebahq-1024 --synthetic --set runtime.precision=bf16
+    """
+    from dataclasses import asdict
+
+    from trainer.bench import bench as measure
+    from trainer.report import bench_table
+
+    if synthetic == (data is not None):
+        raise click.UsageError("Give either --data FILE.h5 or --synthetic.")
+    config = _configure(preset_name, 1, assignments)
+    rows = measure(
+        config,
+        data,
+        resolve_device(device),
+        resolutions=list(resolutions) or None,
+        steps=steps,
+        minibatch_gpu=minibatch_gpu,
+    )
+    if as_json:
+        emit_json([asdict(row) for row in rows])
+    else:
+        click.echo(bench_table(rows))
+
+
+def _configure(preset_name: str, world_size: int, assignments: Iterable[str]) -> "TrainingConfig":
+    """The preset with its changes; a mistake in either is wrong usage."""
+    from trainer.config import ConfigError
+    from trainer.presets import preset
+    from trainer.settings import override
+
+    try:
+        return override(preset(preset_name, world_size), assignments)
+    except ConfigError as err:
+        raise click.UsageError(str(err)) from err
+
+
+@contextmanager
+def _processes(device: str) -> Iterator[tuple[Any, Any]]:
+    """This process's device, and the processes that torchrun started; Ctrl-C ends with status 130."""
+    from trainer.distributed import device_of_rank, join_world
+
+    torch_device = resolve_device(device_of_rank(device))
+    try:
+        with join_world(torch_device) as world:
+            yield torch_device, world
+    except KeyboardInterrupt as err:
+        status(f"interrupted: {err or 'stopped at once'}; `trainer resume RUN` continues")
+        sys.exit(EXIT_INTERRUPTED)
