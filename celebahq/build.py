@@ -22,9 +22,9 @@ from celebahq.build_report import report_build
 from celebahq.console import status
 from celebahq.crop import CropPlan, enlarge, enlargement, finish_crop, plan_crop
 from celebahq.disk import require_space
-from celebahq.engine import choose_engine, processors
+from celebahq.engine import choose_engine
 from celebahq.errors import ToolError
-from celebahq.images import load_photo
+from celebahq.images import RAISE_LIMIT, load_photo
 from celebahq.job import require_new_output, run_job, work_folder
 from celebahq.pyramid import encode_image
 from celebahq.quality import build_score
@@ -129,7 +129,9 @@ class FaceTask(Task):
         """One face: the paper's steps in the paper's order."""
         face, options = self.faces[index], self.options
         with without_path(face.path):
-            photo = load_photo(face.path, orient=face.orient, max_pixels=options.source.max_pixels)
+            photo = load_photo(
+                face.path, orient=face.orient, max_pixels=options.source.max_pixels, remedy=RAISE_LIMIT
+            )
         plan = plan_crop(photo.shape[0], photo.shape[1], face.landmarks)
         restored = restore(photo, plan, self.jpeg, self.sr, options)
         image = align(restored, plan, options.resolution)
@@ -242,8 +244,7 @@ def configuration(options: BuildOptions) -> dict[str, Any]:
         "max_pixels": options.source.max_pixels,
         "codec": options.codec,
         "device": options.device,
-        "workers": options.workers or processors(),
-        "cluster": options.cluster,
+        **choose_engine(options.workers, options.cluster).facts(),
     }
 
 

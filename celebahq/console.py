@@ -1,6 +1,7 @@
 """What every command shares: the click group, status on stderr, progress, JSON on stdout."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import click
 
-from celebahq.errors import ToolError
+from celebahq.errors import ToolError, describe_error
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,7 @@ class ToolGroup(click.Group):
             status("interrupted; what was finished is kept, the same command continues")
             sys.exit(EXIT_INTERRUPTED)
         except (ToolError, OSError) as err:
-            raise click.ClickException(str(err)) from err
+            raise click.ClickException(describe_error(err)) from err
 
 
 def status(message: str) -> None:
@@ -102,6 +103,22 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 ANY_PATH = click.Path(exists=True, path_type=Path)
 NEW_PATH = click.Path(path_type=Path)
+NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class _NewPng(click.Path):
+    """A picture to be; its name says what it is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse other endings, which programs would take for other formats."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.suffix.lower() != ".png":
+            self.fail(f"'{path}' does not end in .png; no other format is written", param, ctx)
+        return path
+
+
+NEW_PNG = _NewPng(dir_okay=False, path_type=Path)
 
 
 class Progress:

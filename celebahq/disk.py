@@ -27,8 +27,7 @@ def require_space(out: Path, images: int, keep: int | None, resolution: int, cod
     scratch_bytes = file_bytes * (2 if kept < images else 1)
     present = sum(log.stat().st_size for log in work_folder(out).glob("shard-*"))
     needed = max(scratch_bytes - present, 0) + file_bytes
-    out.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(out.parent).free
+    free = shutil.disk_usage(next(folder for folder in out.absolute().parents if folder.is_dir())).free
     status(
         f"{out}: at most {format_bytes(file_bytes)} for {kept:,} images, and until it is complete "
         f"{format_bytes(scratch_bytes)} of scratch in {work_folder(out).name}; {format_bytes(free)} are free"

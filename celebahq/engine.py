@@ -5,48 +5,20 @@ tells the board what was recorded, and returns when all are complete. What is fi
 moment it is recorded, so an engine may lose processes, or itself be lost, at any moment.
 """
 
-import multiprocessing
 import multiprocessing.connection
 import os
 import pickle
-import signal
-import sys
-import threading
-import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 from celebahq.errors import MissingExtraError, ToolError
-from celebahq.locks import require_owner, working_on
-from celebahq.shards import Entry, Rank, Shard, ShardLog, Skipped, Task, read_entries, write_shard
+from celebahq.shards import Entry, Rank, Shard, ShardLog, Skipped, read_entries
+from celebahq.worker import Failure, Work, Worker, use_one_thread
 
 MAX_DEATHS = 5  # of worker processes at one item, or at their start, before it is given up
-
-ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
-)
-
-
-@dataclass(frozen=True)
-class Work:
-    """All that a worker needs, picklable: the task, the folder of the logs, and whose run it is."""
-
-    task: Task
-    folder: Path
-    owner: str
-
-    def finish(self, shard: Shard, floor: Rank | None, report: Callable[[Entry], None]) -> None:
-        """Do what is left of a shard; refuses when a later run has taken the job over."""
-        with working_on(self.folder / "workers.lock", shard.number):
-            require_owner(self.folder / "lock", self.owner)
-            write_shard(self.task, shard, self.folder, floor, report)
 
 
 class Board(Protocol):
@@ -68,6 +40,9 @@ class Engine(Protocol):
     def run(self, work: Work, shards: Sequence[Shard], board: Board) -> None:
         """Complete `shards`."""
 
+    def facts(self) -> dict[str, Any]:
+        """How many workers there are, and where; for `--dry-run`."""
+
 
 class InProcess:
     """One shard after the other in this process."""
@@ -78,6 +53,10 @@ class InProcess:
         for shard in shards:
             work.finish(shard, board.floor(), board.recorded)
             board.completed(shard)
+
+    def facts(self) -> dict[str, Any]:
+        """One worker."""
+        return {"workers": 1, "cluster": None}
 
 
 class ProcessPool:
@@ -102,6 +81,10 @@ class ProcessPool:
                 crew.hand_out()
                 crew.listen()
 
+    def facts(self) -> dict[str, Any]:
+        """The number of processes."""
+        return {"workers": self.workers, "cluster": None}
+
 
 class DaskCluster:
     """Workers of a `distributed` cluster that see the job's folder under the same path.
@@ -118,15 +101,9 @@ class DaskCluster:
 
     def run(self, work: Work, shards: Sequence[Shard], board: Board) -> None:
         """Complete `shards`."""
-        try:
-            from distributed import Client, KilledWorker, as_completed
-        except ImportError as err:
-            raise MissingExtraError("distributed", "distributed", "--cluster") from err
-        try:
-            client = Client(self.address, timeout="10s")
-        except (OSError, ValueError) as err:
-            raise ToolError(f"--cluster {self.address}: no scheduler answers there ({err})") from err
-        with client:
+        with self._connected() as client:
+            from distributed import KilledWorker, as_completed
+
             waiting = deque(shards)
 
             def submit() -> Any:
@@ -143,6 +120,26 @@ class DaskCluster:
                 if waiting:
                     futures.add(submit())
 
+    def facts(self) -> dict[str, Any]:
+        """The threads of the workers that the scheduler has now.
+
+        Raises:
+            ToolError: It does not answer.
+        """
+        with self._connected() as client:
+            return {"workers": sum(client.nthreads().values()), "cluster": self.address}
+
+    def _connected(self) -> Any:
+        """A client of the scheduler, to be closed."""
+        try:
+            from distributed import Client
+        except ImportError as err:
+            raise MissingExtraError("distributed", "distributed", "--cluster") from err
+        try:
+            return Client(self.address, timeout="10s")
+        except (OSError, ValueError) as err:
+            raise ToolError(f"--cluster {self.address}: no scheduler answers there ({err})") from err
+
 
 def choose_engine(workers: int | None, cluster: str | None = None) -> Engine:
     """The engine for `--workers` and `--cluster`; all processors of this machine unless told."""
@@ -156,44 +153,13 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a worker cannot go on at all."""
-
-    message: str
-    expected: bool  # a reason for people, not a traceback
-
-    def error(self) -> Exception:
-        """The exception for the process that waits."""
-        return ToolError(self.message) if self.expected else RuntimeError(self.message)
-
-
-class _Worker:
-    """A process, the pipe to it, and the shard that it is at."""
-
-    def __init__(self, payload: bytes) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.shard: Shard | None = None
-        self.ready = False
-        self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, payload), daemon=True)
-        with _interrupts_blocked(), _one_thread_each():
-            self.process.start()
-        theirs.close()  # so that the worker's end shows as end of file
-
-    def end(self) -> None:
-        self.process.kill()  # it may be killed at any time; asking politely would only take longer
-        self.process.join()
-        self.pipe.close()
-
-
 class _Crew:
     """The workers of one run, the shards that wait, and what went wrong so far."""
 
     def __init__(self, work: Work, shards: Sequence[Shard], board: Board) -> None:
         self.work, self.board = work, board
         self.waiting = deque(shards)
-        self.workers: dict[Connection, _Worker] = {}
+        self.workers: dict[Connection, Worker] = {}
         self.payload = pickle.dumps(work)
         self.deaths: Counter[int] = Counter()  # by item
         self.failed_starts = 0
@@ -212,7 +178,7 @@ class _Crew:
         """Start workers, no more than there are shards to do."""
         busy = sum(worker.shard is not None for worker in self.workers.values())
         while len(self.workers) < min(most, busy + len(self.waiting)):
-            worker = _Worker(self.payload)
+            worker = Worker(self.payload)
             self.workers[worker.pipe] = worker
 
     def hand_out(self) -> None:
@@ -243,7 +209,7 @@ class _Crew:
                     self.board.completed(worker.shard)
                     worker.shard = None
 
-    def _replace(self, worker: _Worker) -> None:
+    def _replace(self, worker: Worker) -> None:
         """Bury a dead worker; its shard goes back to the others."""
         del self.workers[worker.pipe]
         worker.end()
@@ -275,68 +241,8 @@ class _Crew:
                 log.append(item, Skipped(reason))
 
 
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """A process started in here never sees Ctrl-C: its parent does, and ends it."""
-    resource_tracker.ensure_running()  # its own start would lift the block
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """As `_use_one_thread`, for a process started in here: NumPy reads the variables when it is loaded."""
-    before = {name: os.environ[name] for name in ONE_THREAD if name in os.environ}
-    os.environ.update(ONE_THREAD)
-    try:
-        yield
-    finally:
-        for name in ONE_THREAD:
-            del os.environ[name]
-        os.environ.update(before)
-
-
-def _serve(pipe: Connection, payload: bytes) -> None:
-    """A worker's life: load the models, say so, do shards until the parent ends."""
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-    try:
-        _use_one_thread()
-        work: Work = pickle.loads(payload)
-        work.task.start()
-        while True:
-            pipe.send(None)
-            shard, floor = pipe.recv()
-            work.finish(shard, floor, pipe.send)
-    except (ConnectionError, EOFError):  # the parent is gone
-        os._exit(1)
-    except (ToolError, OSError) as err:
-        pipe.send(Failure(str(err), expected=True))
-    except Exception:
-        pipe.send(Failure(traceback.format_exc(), expected=False))
-
-
-def _exit_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _use_one_thread() -> None:
-    """Processes are what runs in parallel: threads within each would only get in each other's way."""
-    os.environ.update(ONE_THREAD)
-    import cv2
-
-    cv2.setNumThreads(1)
-    if "torch" in sys.modules:  # too late for the variables
-        sys.modules["torch"].set_num_threads(1)
-
-
 def _finish_remotely(work: Work, shard: Shard, floor: Rank | None) -> Shard:
-    _use_one_thread()
+    use_one_thread()
     work.task.start()
     work.finish(shard, floor, lambda entry: None)
     return shard

@@ -21,3 +21,10 @@ class MissingExtraError(ToolError):
             f"{purpose} needs the package '{package}', which is not installed: "
             f"pip install 'celebahq-toolkit[{extra}]'"
         )
+
+
+def describe_error(err: ToolError | OSError) -> str:
+    """One line for people: what it is about, and what is wrong with it."""
+    if isinstance(err, OSError) and err.filename is not None and err.strerror:
+        return f"{err.filename}: {err.strerror}"
+    return str(err)

@@ -16,7 +16,7 @@ from celebahq.errors import ToolError
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield `NAME.partial` to write to; on success it is synced and renamed to `path`, else removed."""
     partial = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         yield partial
         sync_file(partial)
@@ -32,7 +32,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield `NAME.partial`, an empty folder to fill; on success it is renamed to `path`, else removed."""
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    partial.mkdir(parents=True)
+    make_folder(partial)
     try:
         yield partial
         os.sync()  # of all its files, before the name says that they are there
@@ -41,6 +41,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where they are missing.
+
+    Raises:
+        ToolError: One of them is a file.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as err:
+        raise ToolError(f"{err.filename}: not a folder, so that nothing can be written in it") from err
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,6 +16,9 @@ from celebahq.errors import FormatError, ToolError
 MAX_PIXELS = 1 << 27
 """Largest photo decoded unless told otherwise: 134 million pixels, 0.4 GB; CelebA's largest has 60."""
 
+SCALE_DOWN = "scale it down first"
+RAISE_LIMIT = "if the file is to be trusted, raise the limit (--max-pixels)"
+
 # Pillow would also run external programs (Ghostscript for EPS) on files that ask for it.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 
@@ -47,7 +50,9 @@ UPRIGHT = {
 }
 
 
-def load_photo(path: Path | str, *, orient: bool = True, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def load_photo(
+    path: Path | str, *, orient: bool = True, max_pixels: int = MAX_PIXELS, remedy: str = SCALE_DOWN
+) -> NDArray[np.uint8]:
     """Decode a photo by its contents, whatever its name says.
 
     Grey, palette, 1-bit, CMYK and 16-bit pictures become 8-bit RGB, transparency is laid over white, of an
@@ -57,6 +62,7 @@ def load_photo(path: Path | str, *, orient: bool = True, max_pixels: int = MAX_P
         path: JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF file.
         orient: Turn the picture as its EXIF orientation says; values other than 2..8 mean upright.
         max_pixels: Refuse larger pictures before they are decoded.
+        remedy: What can be done about it, for the message.
 
     Returns:
         `(H, W, 3)` uint8 RGB.
@@ -68,13 +74,18 @@ def load_photo(path: Path | str, *, orient: bool = True, max_pixels: int = MAX_P
     path = Path(path)
     try:
         with path.open("rb") as file:
-            return decode_photo(file, str(path), orient=orient, max_pixels=max_pixels)
+            return decode_photo(file, str(path), orient=orient, max_pixels=max_pixels, remedy=remedy)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as err:
         raise ToolError(f"{path}: {err.strerror}") from err
 
 
 def decode_photo(
-    file: BinaryIO, name: str, *, orient: bool = True, max_pixels: int = MAX_PIXELS
+    file: BinaryIO,
+    name: str,
+    *,
+    orient: bool = True,
+    max_pixels: int = MAX_PIXELS,
+    remedy: str = SCALE_DOWN,
 ) -> NDArray[np.uint8]:
     """The same for an open file, or bytes in memory (`io.BytesIO`); `name` is for messages."""
     try:
@@ -82,8 +93,7 @@ def decode_photo(
             width, height = image.size
             if width * height > max_pixels:
                 raise ToolError(
-                    f"{name}: {width}x{height} pixels, but at most {max_pixels:,} pixels are decoded; "
-                    "if the file is to be trusted, raise the limit (--max-pixels)"
+                    f"{name}: {width}x{height} pixels, but at most {max_pixels:,} are decoded; {remedy}"
                 )
             image.load()
             orientation = _orientation(image) if orient else 1

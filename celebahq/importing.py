@@ -13,13 +13,13 @@ import numpy as np
 
 from celebahq.console import status
 from celebahq.disk import require_space
-from celebahq.engine import choose_engine, processors
+from celebahq.engine import choose_engine
 from celebahq.errors import ToolError
 from celebahq.job import JobReport, require_new_output, run_job
 from celebahq.pyramid import PyramidReader, encode_image
 from celebahq.report import TILE_PX, BuildReport, Skip, Tile, write_report
 from celebahq.shards import Finished, Skipped, Task
-from celebahq.sources.image_set import ImageSet, ImportOptions, load_source
+from celebahq.sources.image_set import ImageSet, ImportOptions, open_images
 
 SHOWN_IMAGES, SHOWN_SKIPS = 64, 24
 
@@ -68,7 +68,7 @@ def import_images(request: ImportRequest) -> BuildReport:
 def open_source(request: ImportRequest) -> "ImportTask":
     """Look at what is on disk; fails where the import would fail at once."""
     require_new_output(request.out)
-    return ImportTask(load_source(request.source)(request.path, request.options), request)
+    return ImportTask(open_images(request.source, request.path, request.options), request)
 
 
 def configuration(request: ImportRequest) -> dict[str, Any]:
@@ -81,8 +81,7 @@ def configuration(request: ImportRequest) -> dict[str, Any]:
         "channels": task.images.channels,
         **task.fingerprint(),
         "codec": request.codec,
-        "workers": request.workers or processors(),
-        "cluster": request.cluster,
+        **choose_engine(request.workers, request.cluster).facts(),
     }
 
 

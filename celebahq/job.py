@@ -20,9 +20,9 @@ from typing import Any, Self
 import numpy as np
 
 from celebahq.console import Progress, status
-from celebahq.engine import Engine, InProcess, Work
+from celebahq.engine import Engine, InProcess
 from celebahq.errors import ToolError
-from celebahq.files import write_json
+from celebahq.files import make_folder, write_json
 from celebahq.formats.codecs import dataset_options
 from celebahq.locks import owning, wait_for_workers
 from celebahq.shards import (
@@ -37,6 +37,7 @@ from celebahq.shards import (
     read_entries,
     read_records,
 )
+from celebahq.worker import Work
 
 MERGING = "merging"
 """A file that is there from before the result appears until the job is removed."""
@@ -163,7 +164,7 @@ class Job:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with ExitStack() as stack:
             self._owner = stack.enter_context(owning(self.folder / "lock"))
             self._check_fingerprint()

@@ -88,6 +88,20 @@ def prepare(options: ReconstructOptions) -> "ReconstructTask":
     return ReconstructTask(options, images, faces)
 
 
+def configuration(options: ReconstructOptions) -> dict[str, Any]:
+    """What a reconstruction would do, for `--dry-run`; fails where it would fail at once."""
+    require_new_output(options.out)
+    return {
+        "out": str(options.out),
+        "celeba_dir": str(options.celeba_dir),
+        "delta_dir": str(options.delta_dir),
+        **prepare(options).facts(),
+        "strict": options.strict,
+        "codec": options.codec,
+        **choose_engine(options.workers, options.cluster).facts(),
+    }
+
+
 def reconstruct(options: ReconstructOptions) -> ReconstructReport:
     """Write the published images into a pyramid file, or continue doing so; `OUT.report.json` beside it.
 

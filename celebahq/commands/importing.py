@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from celebahq.commands.options import cluster_option, codec_option, conclude, refuse_given, workers_option
-from celebahq.console import ANY_PATH, NEW_PATH, emit_json, json_option
+from celebahq.console import ANY_PATH, NEW_FILE, emit_json, json_option
 
 
 class _ImportCommand(click.Command):
@@ -27,7 +27,7 @@ class _ImportCommand(click.Command):
 @click.command("import", cls=_ImportCommand)
 @click.argument("name", metavar="NAME")
 @click.argument("src", metavar="SRC", type=ANY_PATH)
-@click.option("--out", "-o", required=True, type=NEW_PATH, metavar="FILE.h5", help="The data set to make.")
+@click.option("--out", "-o", required=True, type=NEW_FILE, metavar="FILE.h5", help="The data set to make.")
 @click.option(
     "--max-images", type=click.IntRange(min=1), metavar="N", help="Only the first N  [default: all]."
 )

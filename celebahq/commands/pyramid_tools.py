@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from celebahq.commands.options import parse_indices
-from celebahq.console import FILE, NEW_PATH, Progress, emit_json, json_option, status
+from celebahq.console import FILE, NEW_FOLDER, NEW_PATH, NEW_PNG, Progress, emit_json, json_option, status
 from celebahq.errors import ToolError
 
 
@@ -85,7 +85,7 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("file", type=FILE)
-@click.option("--out", "-o", required=True, type=NEW_PATH, metavar="DIR", help="Folder of the pictures.")
+@click.option("--out", "-o", required=True, type=NEW_FOLDER, metavar="DIR", help="Folder of the pictures.")
 @click.option("--indices", callback=parse_indices, metavar="RANGES", help="Such as 0-99,205  [default: all].")
 @click.option("--resolution", type=int, metavar="PX", help="Level to take  [default: the largest].")
 def extract(file: Path, out: Path, indices: list[int] | None, resolution: int | None) -> None:
@@ -107,7 +107,7 @@ def extract(file: Path, out: Path, indices: list[int] | None, resolution: int | 
 
 @click.command()
 @click.argument("file", type=FILE)
-@click.option("--out", "-o", required=True, type=NEW_PATH, metavar="FILE.png", help="The picture to be.")
+@click.option("--out", "-o", required=True, type=NEW_PNG, metavar="FILE.png", help="The picture to be.")
 @click.option("--indices", callback=parse_indices, metavar="RANGES", help="Such as 0-99,205.")
 @click.option(
     "--num",

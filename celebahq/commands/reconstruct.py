@@ -5,13 +5,13 @@ from pathlib import Path
 import click
 
 from celebahq.commands.options import cluster_option, codec_option, parse_indices, workers_option
-from celebahq.console import FOLDER, NEW_PATH, emit_json, exit_if_skipped, json_option, status
+from celebahq.console import FOLDER, NEW_FILE, emit_json, exit_if_skipped, json_option, status
 
 
 @click.command()
 @click.option("--celeba-dir", required=True, type=FOLDER, metavar="DIR", help="Holds img_celeba and Anno.")
 @click.option("--delta-dir", required=True, type=FOLDER, metavar="DIR", help="image_list.txt and 30 zips.")
-@click.option("--out", "-o", required=True, type=NEW_PATH, metavar="FILE.h5", help="The data set to be.")
+@click.option("--out", "-o", required=True, type=NEW_FILE, metavar="FILE.h5", help="The data set to be.")
 @click.option("--indices", callback=parse_indices, metavar="RANGES", help="Only these, e.g. 0-99,205.")
 @click.option("--strict", is_flag=True, help="Stop at the first image that fails a check.")
 @click.option("--skip-self-test", is_flag=True, help="Accept other input than the published files.")
@@ -43,7 +43,7 @@ def reconstruct(
     Example:
       celebahq reconstruct --celeba-dir CelebA --delta-dir deltas -o celeba-hq-1024x1024.h5
     """
-    from celebahq.reconstruct import ReconstructOptions, prepare, reconstruct, report_path
+    from celebahq.reconstruct import ReconstructOptions, configuration, reconstruct, report_path
 
     options = ReconstructOptions(
         celeba_dir=celeba_dir,
@@ -57,7 +57,7 @@ def reconstruct(
         cluster=cluster,
     )
     if dry_run:
-        emit_json(prepare(options).facts())
+        emit_json(configuration(options))
         return
     report = reconstruct(options)
     for image in report.failed:

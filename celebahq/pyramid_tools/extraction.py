@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from celebahq.errors import ToolError
-from celebahq.files import atomic_path, refuse_existing
+from celebahq.files import atomic_path, make_folder, refuse_existing
 from celebahq.formats.pyramid_reader import PyramidReader
 from celebahq.pyramid_tools.parallel import ordered_map
 
@@ -34,7 +34,7 @@ def extract_images(
     for path in paths:
         if path.exists():
             raise ToolError(f"{path}: exists already; choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
 
     def write(position: int) -> None:
         image = reader.read([indices[position]], resolution)[0]

@@ -20,8 +20,6 @@ class FolderOfImages(ImageSet):
     def __init__(self, path: Path, options: ImportOptions) -> None:
         from celebahq.sources.photos import find_photos
 
-        if not path.is_dir():
-            raise ToolError(f"{path}: not a folder")
         self._folder = path
         self._names = find_photos(path)
         self._kind = kind_of_first(self._names, lambda name: (path / name).read_bytes(), str(path))

@@ -88,15 +88,32 @@ class ImageSet(ABC):
         """The image's name in its source."""
 
 
-def load_source(name: str) -> type[ImageSet]:
-    """The class that reads a source.
+def open_images(name: str, path: Path, options: ImportOptions) -> ImageSet:
+    """Look at the data set at `path` as the source of that name does.
 
     Raises:
-        KeyError: There is none of that name.
+        ToolError: Something is missing or is not what it must be.
+        KeyError: There is no such source.
     """
-    module, kind = SOURCES[name].location.split(".")
+    source = SOURCES[name]
+    _require_kind(path, source)
+    module, kind = source.location.split(".")
     image_set: type[ImageSet] = getattr(import_module(f"celebahq.sources.{module}"), kind)
-    return image_set
+    return image_set(path, options)
+
+
+def _require_kind(path: Path, source: Source) -> None:
+    """Raise `ToolError` for a file where the source is a folder, or the other way round."""
+    if not path.exists():
+        raise ToolError(f"{path}: no such file or folder")
+    if path.is_dir() != source.is_file:
+        return
+    found, wanted = ("a folder", "a file") if source.is_file else ("a file", "a folder")
+    others = ", ".join(other.name for other in SOURCES.values() if other.is_file != source.is_file)
+    raise ToolError(
+        f"{path}: {found}, but {source.name} takes {wanted}: {source.expects}. Sources that take {found}: "
+        f"{others}"
+    )
 
 
 def require_files(paths: Iterable[Path], origin: str) -> None:

@@ -16,6 +16,8 @@ class Source(NamedTuple):
     """Where it comes from, and its size."""
     options: frozenset[str] = frozenset()
     """Names of the `ImportOptions` that it understands."""
+    is_file: bool = False
+    """It is one file; the others are folders."""
 
 
 ALL = (
@@ -85,6 +87,7 @@ ALL = (
         "a file with data{r}x{r} [N, C, r, r], labels in it or beside it as NAME-labels.npy; it is written "
         "anew, with another --codec if wanted",
         "files made for the paper's original code, or by this toolkit",
+        is_file=True,
     ),
     Source(
         "tfrecord",
@@ -97,6 +100,7 @@ ALL = (
         "zip_archive.ZipOfImages",
         "a zip of pictures, all squares of the same power of two, with dataset.json for the labels if any",
         "StyleGAN's dataset_tool.py, or celebahq export --to zip",
+        is_file=True,
     ),
 )
 SOURCES = {source.name: source for source in ALL}

@@ -10,7 +10,7 @@ import numpy as np
 from celebahq.errors import ToolError
 from celebahq.faces import FaceFinder
 from celebahq.files import sha256_file
-from celebahq.images import MAX_PIXELS, SUFFIXES, load_photo
+from celebahq.images import MAX_PIXELS, RAISE_LIMIT, SUFFIXES, load_photo
 from celebahq.sources.duplicates import earlier_twin, perceptual_hash
 from celebahq.sources.records import FaceIndex
 
@@ -89,7 +89,7 @@ def find_faces_in(
         ToolError: The photo cannot be read, or has more pixels than allowed.
     """
     path = folder / name
-    photo = load_photo(path, max_pixels=max_pixels)
+    photo = load_photo(path, max_pixels=max_pixels, remedy=RAISE_LIMIT)
     found = finder.find(photo)
     faces = [face for face in found if face.eye_distance >= min_eye_distance]
     return PhotoFaces(

@@ -19,7 +19,7 @@ class TFRecords(ImageSet):
     source = SOURCES["tfrecord"]
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
-        matches = [re.fullmatch(r"(.*)-r(\d\d)\.tfrecords", file.name) for file in _list(path)]
+        matches = [re.fullmatch(r"(.*)-r(\d\d)\.tfrecords", file.name) for file in sorted(path.iterdir())]
         levels = {int(match[2]): match for match in matches if match}
         if not levels:
             raise ToolError(f"{path}: no file NAME-rNN.tfrecords in it; expected {self.source.expects}")
@@ -62,9 +62,3 @@ class TFRecords(ImageSet):
         if labels.ndim != 2 or len(labels) != len(self) or labels.dtype.kind not in "biuf":
             raise FormatError(f"{path}: {labels.shape} {labels.dtype}, expected [{len(self)}, L] numbers")
         return labels.astype(np.float32)
-
-
-def _list(path: Path) -> list[Path]:
-    if not path.is_dir():
-        raise ToolError(f"{path}: not a folder; expected {SOURCES['tfrecord'].expects}")
-    return sorted(path.iterdir())

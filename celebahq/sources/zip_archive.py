@@ -59,8 +59,6 @@ class ZipOfImages(ImageSet):
         return self._names[index]
 
     def _open(self) -> zipfile.ZipFile:
-        if not self._path.is_file():
-            raise ToolError(f"{self._path}: no such file")
         try:
             return zipfile.ZipFile(self._path)
         except zipfile.BadZipFile as err:

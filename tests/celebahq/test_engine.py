@@ -1,8 +1,6 @@
 """Workers die, cannot start, or meet an item that kills them: the job goes on or says why it cannot."""
 
 import json
-import multiprocessing
-import os
 import signal
 import subprocess
 import sys
@@ -11,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from celebahq import engine
 from celebahq.engine import DaskCluster, ProcessPool, choose_engine, processors
-from celebahq.errors import MissingExtraError
+from celebahq.errors import MissingExtraError, ToolError
 
 TOY = Path(__file__).with_name("toy_job.py")
 
@@ -52,6 +49,7 @@ def test_the_machines_processors_are_the_default():
     engine = choose_engine(None)
     assert isinstance(engine, ProcessPool)
     assert engine.workers == processors() >= 1
+    assert choose_engine(4).facts() == {"workers": 4, "cluster": None}
     assert isinstance(choose_engine(4, "tcp://nowhere:1"), DaskCluster)
 
 
@@ -84,6 +82,7 @@ def test_a_cluster_makes_the_same_bytes(tmp_path):
                 time.sleep(0.1)
             address = json.loads(address_file.read_text())["address"]
             result = run(tmp_path / "cluster.h5", "--cluster", address, "--keep", 20)
+            assert DaskCluster(address).facts() == {"workers": 2, "cluster": address}
         finally:
             second.terminate()
             first.terminate()
@@ -98,24 +97,5 @@ def test_a_cluster_that_does_not_answer_is_named(tmp_path):
     assert result.returncode == 1
     assert "--cluster tcp://127.0.0.1:9: no scheduler answers there" in result.stderr
     assert "Traceback" not in result.stderr
-
-
-def test_workers_are_started_with_one_thread_each_and_the_command_keeps_its_own(monkeypatch):
-    """NumPy's BLAS reads these when it is loaded, which a worker does before its first line of ours runs."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    seen = []
-
-    class Process:
-        def __init__(self, **kwargs):
-            pass
-
-        def start(self):
-            seen.append({name: os.environ.get(name) for name in engine.ONE_THREAD})
-
-    context = type("Context", (), {"Process": Process, "Pipe": multiprocessing.Pipe})
-    monkeypatch.setattr(engine.multiprocessing, "get_context", lambda method: context)
-    engine._Worker(b"").pipe.close()
-    assert seen == [engine.ONE_THREAD]
-    assert os.environ["OMP_NUM_THREADS"] == "7"
-    assert "OPENBLAS_NUM_THREADS" not in os.environ
+    with pytest.raises(ToolError, match="no scheduler answers there"):
+        DaskCluster("tcp://127.0.0.1:9").facts()

@@ -75,3 +75,34 @@ def test_a_file_of_another_kind_is_one_line(tmp_path):
         assert result.exit_code == 1
         assert result.stderr.startswith(f"Error: {tmp_path / 'a.h5'}: not a readable HDF5 file")
         assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "out", "complaint"),
+    [
+        ("extract", "a.h5", "is a file"),
+        ("sheet", "folder", "is a directory"),
+        ("sheet", "sheet.txt", "does not end in .png"),
+        ("sheet", "sheet", "does not end in .png"),
+    ],
+)
+def test_outputs_that_cannot_be_are_wrong_usage(path, tmp_path, command, out, complaint):
+    (tmp_path / "folder").mkdir()
+    result = run(command, path, "-o", tmp_path / out)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.h5", "folder"]
+
+
+@pytest.mark.parametrize("command", [("extract",), ("export", "--to", "zip")])
+def test_a_file_in_the_place_of_a_folder_is_named(path, command):
+    result = run(command[0], path, *command[1:], "-o", path / "below")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith(f"Error: {path}")
+    assert "not a folder, so that nothing can be written in it" in result.stderr
+
+
+def test_what_the_system_refuses_is_said_without_its_number(path, tmp_path):
+    result = run("export", path, "--to", "zip", "-o", tmp_path / ("x" * 300))
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == f"Error: {tmp_path / ('x' * 300)}: File name too long"

@@ -167,7 +167,17 @@ def test_a_dry_run_writes_nothing(writers, tmp_path):
     result = run("import", "zip", tmp_path / "a.zip", "-o", tmp_path / "a.h5", "--dry-run", "--max-images", 4)
     configuration = json.loads(result.stdout)
     assert (configuration["images"], configuration["resolution"], configuration["channels"]) == (4, 16, 1)
+    assert configuration["cluster"] is None
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_a_dry_run_asks_the_cluster(writers, tmp_path):
+    pytest.importorskip("distributed")
+    writers["zip"](tmp_path / "a.zip")
+    nobody = ["--cluster", "tcp://127.0.0.1:9"]
+    result = run("import", "zip", tmp_path / "a.zip", "-o", tmp_path / "a.h5", "--dry-run", *nobody)
+    assert result.exit_code == 1
+    assert "--cluster tcp://127.0.0.1:9: no scheduler answers there" in result.stderr
 
 
 def test_an_existing_output_is_kept(in_process, writers, tmp_path):

@@ -238,8 +238,10 @@ def test_an_existing_file_is_not_replaced(rehearsal, tree, tmp_path):
 
 
 def test_a_dry_run_checks_and_begins_nothing(rehearsal, tree, tmp_path):
-    result = run(rehearsal, tree, tmp_path / "out.h5", "--dry-run")
+    result = run(rehearsal, tree, tmp_path / "new" / "out.h5", "--dry-run", "--workers", "2")
     assert result.exit_code == 0
-    assert json.loads(result.stdout)["images"] == IMAGES
+    configuration = json.loads(result.stdout)
+    assert (configuration["images"], configuration["workers"]) == (IMAGES, 2)
+    assert configuration["out"] == str(tmp_path / "new" / "out.h5")
     assert "their photos, landmarks and deltas are there" in result.stderr
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ from celebahq.console import (
     FILE,
     FOLDER,
     NEW_PATH,
+    NEW_PNG,
     device_option,
     emit_json,
     json_option,
@@ -43,7 +44,7 @@ def generate(snapshot: Path, num: int, out: Path, seed: int, device: str) -> Non
 
 @click.command()
 @click.argument("snapshot", type=ANY_PATH)
-@click.option("--out", type=NEW_PATH, required=True, metavar="FILE.png")
+@click.option("--out", type=NEW_PNG, required=True, metavar="FILE.png")
 @click.option("--columns", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--rows", type=click.IntRange(min=1), default=4, show_default=True)
 @seed_option

@@ -47,5 +47,3 @@ def test_a_record_of_another_size_is_skipped(path):
 def test_other_paths(tmp_path):
     with pytest.raises(ToolError, match=r"no file NAME-rNN\.tfrecords"):
         TFRecords(tmp_path, ImportOptions())
-    with pytest.raises(ToolError, match="not a folder"):
-        TFRecords(tmp_path / "none", ImportOptions())

@@ -1,0 +1,131 @@
+"""One worker process of a job: what it is given, how it is started, how it lives and ends."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+from celebahq.errors import ToolError, describe_error
+from celebahq.locks import require_owner, working_on
+from celebahq.shards import Entry, Rank, Shard, Task, write_shard
+
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that a worker needs, picklable: the task, the folder of the logs, and whose run it is."""
+
+    task: Task
+    folder: Path
+    owner: str
+
+    def finish(self, shard: Shard, floor: Rank | None, report: Callable[[Entry], None]) -> None:
+        """Do what is left of a shard; refuses when a later run has taken the job over."""
+        with working_on(self.folder / "workers.lock", shard.number):
+            require_owner(self.folder / "lock", self.owner)
+            write_shard(self.task, shard, self.folder, floor, report)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a worker cannot go on at all."""
+
+    message: str
+    expected: bool  # a reason for people, not a traceback
+
+    def error(self) -> Exception:
+        """The exception for the process that waits."""
+        return ToolError(self.message) if self.expected else RuntimeError(self.message)
+
+
+class Worker:
+    """A process, the pipe to it, and the shard that it is at."""
+
+    def __init__(self, payload: bytes) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.shard: Shard | None = None
+        self.ready = False
+        self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, payload), daemon=True)
+        with _interrupts_blocked(), _one_thread_each():
+            self.process.start()
+        theirs.close()  # so that the worker's end shows as end of file
+
+    def end(self) -> None:
+        """Kill it."""
+        self.process.kill()  # it may be killed at any time; asking politely would only take longer
+        self.process.join()
+        self.pipe.close()
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """A process started in here never sees Ctrl-C: its parent does, and ends it."""
+    resource_tracker.ensure_running()  # its own start would lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """As `use_one_thread`, for a process started in here: NumPy reads the variables when it is loaded."""
+    before = {name: os.environ[name] for name in ONE_THREAD if name in os.environ}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name in ONE_THREAD:
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _serve(pipe: Connection, payload: bytes) -> None:
+    """A worker's life: load the models, say so, do shards until the parent ends."""
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    try:
+        use_one_thread()
+        work: Work = pickle.loads(payload)
+        work.task.start()
+        while True:
+            pipe.send(None)
+            shard, floor = pipe.recv()
+            work.finish(shard, floor, pipe.send)
+    except (ConnectionError, EOFError):  # the parent is gone
+        os._exit(1)
+    except (ToolError, OSError) as err:
+        pipe.send(Failure(describe_error(err), expected=True))
+    except Exception:
+        pipe.send(Failure(traceback.format_exc(), expected=False))
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def use_one_thread() -> None:
+    """Processes are what runs in parallel: threads within each would only get in each other's way."""
+    os.environ.update(ONE_THREAD)
+    import cv2
+
+    cv2.setNumThreads(1)
+    if "torch" in sys.modules:  # too late for the variables
+        sys.modules["torch"].set_num_threads(1)
