@@ -1,7 +1,7 @@
 """The first stage of a build: which faces there are, from CelebA's annotations or found in a folder."""
 
-import hashlib
-import os
+import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -16,13 +16,13 @@ from celebahq.job import Job
 from celebahq.report import Skip
 from celebahq.shards import Finished, Task
 from celebahq.sources.celeba import index_celeba, missing_photos
+from celebahq.sources.listing import files_sha256, find_photos
 from celebahq.sources.photos import (
     MIN_EYE_DISTANCE,
     Duplicate,
     PhotoFaces,
     find_duplicates,
     find_faces_in,
-    find_photos,
     index_photos,
 )
 from celebahq.sources.records import FaceIndex
@@ -124,6 +124,9 @@ def _index_photos(source: PhotoSource, folder: Path, engine: Engine) -> Indexed:
         if record.entry.reason is not None
     ]
     faceless = [Skip(photo.name, "find faces", photo.why_none) for photo in found if not photo.faces]
+    if len(faceless) == len(found):
+        shutil.rmtree(folder)  # what is there is of no use, and would only bind the next run to its options
+        raise ToolError(f"{source.folder}: no face to use in {_reasons([*unreadable, *faceless])}")
     duplicates = find_duplicates(found)
     faces = index_photos(source.folder, found, [] if source.keep_duplicates else duplicates)
     counts = {
@@ -140,6 +143,12 @@ def _index_photos(source: PhotoSource, folder: Path, engine: Engine) -> Indexed:
     else:
         left_out += [Skip(each.name, "find duplicates", _describe(each)) for each in duplicates]
     return Indexed(faces, counts, left_out, notices)
+
+
+def _reasons(skips: list[Skip]) -> str:
+    """Why photos gave nothing: the most frequent reasons, and how many photos have each."""
+    most = Counter(skip.reason for skip in skips).most_common(3)
+    return f"{len(skips):,} photos: " + "; ".join(f"{reason} ({count:,})" for reason, count in most)
 
 
 def _describe(duplicate: Duplicate) -> str:
@@ -164,10 +173,8 @@ class FaceSearch(Task):
 
     def fingerprint(self) -> dict[str, Any]:
         """Parameters, names and sizes of the photos."""
-        listing = hashlib.sha256()
-        for name in self.names:
-            listing.update(os.fsencode(name) + f" {(self.source.folder / name).stat().st_size}\n".encode())
-        return {**self.source.facts(), "max_pixels": self.source.max_pixels, "photos": listing.hexdigest()}
+        photos = files_sha256(self.source.folder, self.names)
+        return {**self.source.facts(), "max_pixels": self.source.max_pixels, "photos": photos}
 
     def start(self) -> None:
         """Load the detector."""

@@ -34,7 +34,7 @@ class ToolGroup(click.Group):
         except BrokenPipeError:
             raise  # click ends quietly
         except KeyboardInterrupt:
-            status("interrupted; what was finished is kept, the same command continues")
+            status("interrupted; nothing is half-written, and the same command goes on or begins again")
             sys.exit(EXIT_INTERRUPTED)
         except (ToolError, OSError) as err:
             raise click.ClickException(describe_error(err)) from err

@@ -1,6 +1,7 @@
 """One photo file, of whatever kind, as an RGB array."""
 
 import os
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,11 +72,21 @@ def load_photo(
         FormatError: Empty, truncated, damaged, or not one of these formats.
         ToolError: The file cannot be opened, or has more pixels than allowed.
     """
-    path = Path(path)
+    with open_photo(Path(path)) as file:
+        return decode_photo(file, str(path), orient=orient, max_pixels=max_pixels, remedy=remedy)
+
+
+def open_photo(path: Path) -> BinaryIO:
+    """Open a file to be decoded.
+
+    Raises:
+        ToolError: It cannot be opened, or is no file: reading a pipe would wait for ever.
+    """
     try:
-        with path.open("rb") as file:
-            return decode_photo(file, str(path), orient=orient, max_pixels=max_pixels, remedy=remedy)
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as err:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ToolError(f"{path}: {'a directory' if path.is_dir() else 'a pipe or device'}, not a file")
+        return path.open("rb")
+    except OSError as err:
         raise ToolError(f"{path}: {err.strerror}") from err
 
 

@@ -101,8 +101,8 @@ def run_job(
         job.run(engine or InProcess())
         report = job.report()
         if not report.kept:
-            for log in folder.glob("shard-*"):
-                log.unlink()  # nothing in them to go on from: the same command tries all again
+            for path in (folder / "job.json", *folder.glob("shard-*")):
+                path.unlink()  # nothing to go on from: the next command tries all again, with any parameters
             reasons = "; ".join(sorted(set(report.skipped.values()))[:3])
             raise ToolError(f"{out}: not written, for none of {report.total:,} items was finished: {reasons}")
         if not out.exists():
@@ -257,7 +257,7 @@ class Job:
         before = json.loads(path.read_text(encoding="utf-8"))
         changed = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
         if changed:
-            differences = ", ".join(f"{n} was {before.get(n)}, now {now.get(n)}" for n in changed)
+            differences = ", ".join(_difference(name, before.get(name), now.get(name)) for name in changed)
             raise ToolError(
                 f"{self.folder}: holds a job begun with other parameters ({differences}); give the "
                 "same ones to continue it, choose another output, or delete the folder to begin anew"
@@ -275,6 +275,11 @@ class Job:
             if found == path:
                 self._complete.add(shard.number)
                 self._compact(shard)
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    both = f"{name} was {before}, now {now}"
+    return both if len(both) <= 80 else f"other {name}"  # checksums tell people nothing
 
 
 def _merge(job: Job, report: JobReport, out: Path, writer_options: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ from scipy.stats import spearmanr
 
 from celebahq.images import load_photo
 from celebahq.quality import block_artifacts, build_score, spectral_quality
-from celebahq.sources.photos import find_photos
+from celebahq.sources.listing import find_photos
 
 Photo = NDArray[np.uint8]
 Damage = Callable[[Photo, float, np.random.Generator], Photo]

@@ -1,6 +1,7 @@
 """Images out of a pyramid file: as PNG files, and as one sheet."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from math import ceil, sqrt
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def extract_images(
     resolution: int | None = None,
     on_image: Callable[[], None] = lambda: None,
 ) -> list[Path]:
-    """Write images as `NNNNNNNN.png`, the number being the place in the file.
+    """Write images as `NNNNNNNN.png`, the number being the place in the file; all of them or none.
 
     Raises:
         ToolError: One of the files exists, or there is no such image or level; nothing is written then.
@@ -41,8 +42,14 @@ def extract_images(
         with atomic_path(paths[position]) as partial:
             partial.write_bytes(encode_png(image))
 
-    for _ in ordered_map(write, range(len(paths))):
-        on_image()
+    try:
+        with closing(ordered_map(write, range(len(paths)))) as written:
+            for _ in written:
+                on_image()
+    except BaseException:
+        for path in paths:  # none of them was there before
+            path.unlink(missing_ok=True)
+        raise
     return paths
 
 

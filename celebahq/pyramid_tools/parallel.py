@@ -1,7 +1,7 @@
 """A map over threads that keeps the order and a bounded number of results."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,11 +11,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result, None, None]:
     """Results of `function` in the order of `items`, computed by as many threads as there are processors.
 
     For work that leaves Python's lock: compression, OpenCV, NumPy. At most two results per thread wait to
-    be taken.
+    be taken. To close the generator is to wait for what is being computed, and to drop the rest.
     """
     threads = processors()
     waiting: deque[Future[Result]] = deque()

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from celebahq.errors import ToolError
-from celebahq.images import decode_photo
-from celebahq.sources.image_set import Example, ImageSet, ImportOptions, listing_sha256, require_count
+from celebahq.images import decode_photo, open_photo
+from celebahq.sources.image_set import Example, ImageSet, ImportOptions, require_count
 from celebahq.sources.importable import SOURCES
+from celebahq.sources.listing import files_sha256
 
 FOLDERS = ("img_align_celeba_png", "img_align_celeba", "Img/img_align_celeba", ".")
 COUNT = 202_599
@@ -45,13 +46,12 @@ class AlignedCelebA(ImageSet):
 
     def facts(self) -> dict[str, Any]:
         """The list of files and their sizes."""
-        lines = [f"{name} {(self._folder / name).stat().st_size}" for name in self._names]
-        return {"files_sha256": listing_sha256(lines)}
+        return {"files_sha256": files_sha256(self._folder, self._names)}
 
     def read(self, index: int) -> Example:
         """One picture's middle."""
         name = self._names[index]
-        with (self._folder / name).open("rb") as file:
+        with open_photo(self._folder / name) as file:
             photo = decode_photo(file, name, orient=False)
         if photo.shape != (HEIGHT, WIDTH, 3):
             height, width, _ = photo.shape

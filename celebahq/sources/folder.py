@@ -7,8 +7,10 @@ import numpy as np
 
 from celebahq.console import status
 from celebahq.errors import ToolError
-from celebahq.sources.image_set import Example, ImageSet, ImportOptions, listing_sha256
+from celebahq.images import open_photo
+from celebahq.sources.image_set import Example, ImageSet, ImportOptions
 from celebahq.sources.importable import SOURCES
+from celebahq.sources.listing import files_sha256, find_photos, listing_sha256
 from celebahq.sources.pictures import LABELS_FILE, class_rows, decode_as, kind_of_first, parse_labels
 
 
@@ -18,11 +20,9 @@ class FolderOfImages(ImageSet):
     source = SOURCES["folder"]
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
-        from celebahq.sources.photos import find_photos
-
         self._folder = path
         self._names = find_photos(path)
-        self._kind = kind_of_first(self._names, lambda name: (path / name).read_bytes(), str(path))
+        self._kind = kind_of_first(self._names, lambda name: _read_bytes(path / name), str(path))
         self.resolution, self.channels = self._kind
         self._labels = self._folder_labels() if options.folder_labels else self._file_labels()
 
@@ -31,14 +31,14 @@ class FolderOfImages(ImageSet):
 
     def facts(self) -> dict[str, Any]:
         """The list of files and their sizes, and the labels."""
-        lines = [f"{name} {(self._folder / name).stat().st_size}" for name in self._names]
         rows = [] if self._labels is None else [row.tobytes().hex() for row in self._labels]
-        return {"files_sha256": listing_sha256(lines), "labels_sha256": listing_sha256(rows)}
+        files = files_sha256(self._folder, self._names)
+        return {"files_sha256": files, "labels_sha256": listing_sha256(rows)}
 
     def read(self, index: int) -> Example:
         """One picture."""
         name = self._names[index]
-        with (self._folder / name).open("rb") as file:
+        with open_photo(self._folder / name) as file:
             image = decode_as(self._kind, file, name)
         return Example(image, None if self._labels is None else self._labels[index])
 
@@ -62,3 +62,8 @@ class FolderOfImages(ImageSet):
         classes = {folder: number for number, folder in enumerate(sorted(set(folders)))}
         status(f"{self._folder}: classes {', '.join(f'{n} = {name}' for name, n in classes.items())}")
         return class_rows([classes[folder] for folder in folders])
+
+
+def _read_bytes(path: Path) -> bytes:
+    with open_photo(path) as file:
+        return file.read()

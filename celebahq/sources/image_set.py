@@ -3,7 +3,6 @@
 A source is a module with a class derived from `ImageSet`, and an entry in `celebahq.sources.importable`.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -144,11 +143,3 @@ def one_hot(label: int, classes: int) -> np.ndarray:
 def checksums(paths: Iterable[Path]) -> dict[str, str]:
     """Name -> SHA-256 of each file."""
     return {path.name: sha256_file(path) for path in paths}
-
-
-def listing_sha256(lines: Iterable[str]) -> str:
-    """SHA-256 of a list of names."""
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
-    return digest.hexdigest()

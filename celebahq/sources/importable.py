@@ -64,7 +64,7 @@ ALL = (
         "mnist.MnistRgb",
         "the training files of mnist; three random digits become red, green and blue, 1,000,000 times unless "
         "--max-images says fewer",
-        "as mnist",
+        "four files (12 MB) from http://yann.lecun.com/exdb/mnist/",
         frozenset({"partial"}),
     ),
     Source(

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from celebahq.errors import ToolError
 from celebahq.faces import FaceFinder
 from celebahq.files import sha256_file
-from celebahq.images import MAX_PIXELS, RAISE_LIMIT, SUFFIXES, load_photo
+from celebahq.images import MAX_PIXELS, RAISE_LIMIT, load_photo
 from celebahq.sources.duplicates import earlier_twin, perceptual_hash
 from celebahq.sources.records import FaceIndex
 
@@ -51,28 +50,6 @@ class Duplicate:
     kept: str
     exact: bool
     """The same file's bytes; else the same picture saved in another way."""
-
-
-def find_photos(folder: Path) -> list[str]:
-    """Paths below `folder` of all files named like photos, in sub-folders too, ordered as bytes.
-
-    Raises:
-        ToolError: There are none, or a name is not text.
-    """
-    names = [
-        (Path(parent) / file).relative_to(folder).as_posix()
-        for parent, _, files in os.walk(folder)
-        for file in files
-        if file.lower().endswith(SUFFIXES)
-    ]
-    for name in names:
-        if not name.isprintable():
-            raise ToolError(
-                f"{folder}: rename {name!r}; names must be printable text, for the file lists them"
-            )
-    if not names:
-        raise ToolError(f"{folder}: no photos in it; looked for {', '.join(SUFFIXES)}")
-    return sorted(names, key=os.fsencode)
 
 
 def find_faces_in(
@@ -119,20 +96,14 @@ def find_duplicates(photos: Iterable[PhotoFaces]) -> list[Duplicate]:
 def index_photos(
     folder: Path, photos: Iterable[PhotoFaces], duplicates: Iterable[Duplicate] = ()
 ) -> FaceIndex:
-    """One record per face, in the photos' order, without the photos in `duplicates`.
-
-    Raises:
-        ToolError: No face is left.
-    """
+    """One record per face, in the photos' order, without the photos in `duplicates`."""
     repeated = {duplicate.name for duplicate in duplicates}
     faces = [
         (photo.name, landmarks) for photo in photos if photo.name not in repeated for landmarks in photo.faces
     ]
-    if not faces:
-        raise ToolError(f"{folder}: no face in any photo that is large enough; see --min-eye-distance")
     return FaceIndex(
         folder,
         tuple(name for name, _ in faces),
-        np.array([landmarks for _, landmarks in faces], np.float64),
+        np.array([landmarks for _, landmarks in faces], np.float64).reshape(-1, 5, 2),
         orient=True,
     )

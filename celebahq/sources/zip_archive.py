@@ -7,8 +7,9 @@ from typing import Any
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.images import SUFFIXES
-from celebahq.sources.image_set import Example, ImageSet, ImportOptions, listing_sha256
+from celebahq.sources.image_set import Example, ImageSet, ImportOptions
 from celebahq.sources.importable import SOURCES
+from celebahq.sources.listing import listing_sha256
 from celebahq.sources.pictures import LABELS_FILE, decode_as, kind_of_first, parse_labels
 
 MAX_MEMBER_BYTES = 1 << 30

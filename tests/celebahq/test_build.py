@@ -291,6 +291,31 @@ def test_a_huge_face_is_reduced_before_the_second_network(face, tmp_path):
     assert restored.picture.shape == (4 * height, 4 * width, 3)
 
 
+def test_photos_without_a_face_bind_the_next_build_to_nothing(photos, tmp_path):
+    (tmp_path / "photos").mkdir()
+    shutil.copy(photos / "sky.png", tmp_path / "photos")
+    shutil.copy(photos / "b.png", tmp_path / "photos")
+    (tmp_path / "photos" / "gone.jpg").symlink_to("nowhere.jpg")
+    arguments = [
+        "--photos",
+        tmp_path / "photos",
+        "--out",
+        tmp_path / "x.h5",
+        "--resolution",
+        256,
+        *NO_NETWORKS,
+    ]
+    result = build(*arguments, "--workers", 1, "--min-eye-distance", 500)
+    assert result.returncode == 1
+    said = result.stderr.splitlines()[-1]
+    assert said.startswith(f"Error: {tmp_path / 'photos'}: no face to use in 3 photos: ")
+    for reason in ("No such file or directory", "no frontal face found", "too small (--min-eye-distance)"):
+        assert reason in said
+    result = build(*arguments, "--workers", 1)
+    assert result.returncode == 3, result.stderr
+    assert "skipped gone.jpg: No such file or directory" in result.stderr
+
+
 def test_an_item_without_a_crop_is_skipped_with_the_reason(photos, tmp_path):
     faces = FaceIndex(photos, ("a.jpg",), np.full((1, 5, 2), 9.0), orient=True)
     options = options_for(tmp_path, jpeg_model="none", sr_model="none")

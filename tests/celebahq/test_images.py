@@ -1,6 +1,7 @@
 """Every kind of file that turns up in photo folders is read as RGB or refused with its reason."""
 
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -187,8 +188,11 @@ def test_empty_files_and_other_files_are_refused(tmp_path):
         load_photo(path)
     with pytest.raises(ToolError, match="No such file"):
         load_photo(tmp_path / "absent.jpg")
-    with pytest.raises(ToolError, match="directory"):
+    with pytest.raises(ToolError, match="a directory, not a file"):
         load_photo(tmp_path)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ToolError, match="a pipe or device, not a file"):
+        load_photo(tmp_path / "pipe.jpg")
 
 
 @pytest.mark.parametrize("side", [20_000, 400_000])

@@ -48,6 +48,21 @@ def test_nothing_is_replaced(images, tmp_path):
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
+def test_interrupted_it_leaves_no_picture(images, tmp_path):
+    reader = open_pyramid(tmp_path / "a.h5", images)
+    seen = []
+
+    def interrupt_at_the_third():
+        seen.append(len(list((tmp_path / "out").iterdir())))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_images(reader, tmp_path / "out", indices=range(10), on_image=interrupt_at_the_third)
+    assert seen[0] > 0
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_what_the_file_has_not_is_said(images, tmp_path):
     reader = open_pyramid(tmp_path / "a.h5", images)
     with pytest.raises(ToolError, match="has the images 0-9, but not 10"):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from celebahq import ToolError
 from celebahq.faces import FaceFinder
-from celebahq.sources.photos import PhotoFaces, find_duplicates, find_faces_in, find_photos, index_photos
+from celebahq.sources.photos import PhotoFaces, find_duplicates, find_faces_in, index_photos
 
 ASTRONAUT = Image.fromarray(skimage.data.astronaut())
 
@@ -23,22 +23,6 @@ def finder():
 def photo_faces(name, *, sha256="a", perceptual_hash="00" * 32, pixels=100, faces=1):
     face = [[10.0, 10.0], [50.0, 10.0], [30.0, 30.0], [15.0, 50.0], [45.0, 50.0]]
     return PhotoFaces(name, sha256, perceptual_hash, pixels, [face] * faces, 0)
-
-
-def test_photos_are_found_in_sub_folders_in_byte_order(tmp_path):
-    for name in ("b.jpg", "B.PNG", "a/c.jpeg", "a/notes.txt", "ü.webp", "Z/z.tif"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert find_photos(tmp_path) == ["B.PNG", "Z/z.tif", "a/c.jpeg", "b.jpg", "ü.webp"]
-
-
-def test_a_folder_without_photos_and_unprintable_names_are_refused(tmp_path):
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(ToolError, match=r"no photos in it; looked for \.jpg"):
-        find_photos(tmp_path)
-    (tmp_path / "line\nbreak.jpg").touch()
-    with pytest.raises(ToolError, match=r"rename 'line\\nbreak.jpg'"):
-        find_photos(tmp_path)
 
 
 def test_faces_are_found_in_the_upright_photo(tmp_path, finder):
@@ -101,5 +85,4 @@ def test_the_index_has_one_record_per_face_without_the_repeats(tmp_path):
     assert all(record.orient for record in index)
     np.testing.assert_array_equal(index[0].landmarks, photos[0].faces[0])
     assert len(index_photos(tmp_path, photos)) == 6  # with the repeats, when they are wanted
-    with pytest.raises(ToolError, match="--min-eye-distance"):
-        index_photos(tmp_path, photos[3:])
+    assert len(index_photos(tmp_path, photos[3:])) == 0
