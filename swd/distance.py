@@ -17,7 +17,7 @@ SCALE = 1000.0
 
 
 # Of the directions, those that influences are taken from: more of them hardly change the standard error.
-_INFLUENCE_DIRECTIONS = 128
+_INFLUENCE_DIRECTIONS = 32
 
 
 @dataclass(frozen=True)

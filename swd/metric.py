@@ -7,7 +7,7 @@ from torch import Tensor, distributed
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from .descriptors import describe, normalize_descriptors
+from .descriptors import NHOOD_SIZE, describe, normalize_descriptors
 from .distance import Distance, Estimate, measure_level, summarize
 from .laplacian import MIN_RESOLUTION, level_resolutions
 from .randomness import FAKES, REALS, random_directions
@@ -114,25 +114,25 @@ class SlicedWassersteinDistance(Metric):
         Raises:
             ValueError: A set is empty, or the sets' images differ in size.
         """
-        reals, fakes = self._sorted("real"), self._sorted("fake")
-        if reals.shape[1] != fakes.shape[1] or reals.shape[3] != fakes.shape[3]:
+        shapes = [self._shape("real"), self._shape("fake")]
+        (levels, channels), other = shapes
+        if shapes[0] != shapes[1]:
             raise ValueError(
-                f"images: the sets have {reals.shape[1]} and {fakes.shape[1]} levels, {reals.shape[3]} and "
-                f"{fakes.shape[3]} channels; they must agree"
+                f"images: the sets have {levels} and {other[0]} levels, {channels} and {other[1]} channels; "
+                "they must agree"
             )
         directions = random_directions(
-            reals[0, 0, 0].numel(), repeats=self.repeats, count=self.directions_per_repeat, seed=self.seed
+            channels * NHOOD_SIZE**2,
+            repeats=self.repeats,
+            count=self.directions_per_repeat,
+            seed=self.seed,
         ).to(self.device)
-        levels = []
-        for level in range(reals.shape[1]):
-            real, fake = (
-                normalize_descriptors(rows[:, level].to(self.device).flatten(0, 1)) for rows in (reals, fakes)
-            )
-            levels.append(
-                measure_level(real, fake, directions, patches=self.patches, channels=reals.shape[3])
-            )
-        resolutions = level_resolutions(MIN_RESOLUTION << (reals.shape[1] - 1))
-        return _as_tensors(summarize(levels, resolutions), self.device)
+        found = []
+        for level in range(levels):
+            patches = self._level("real", level), self._level("fake", level)
+            reals, fakes = (normalize_descriptors(rows, out=rows) for rows in patches)
+            found.append(measure_level(reals, fakes, directions, patches=self.patches, channels=channels))
+        return _as_tensors(summarize(found, level_resolutions(MIN_RESOLUTION << (levels - 1))), self.device)
 
     def _place(self) -> tuple[int, int]:
         """Rank and number of processes."""
@@ -140,13 +140,27 @@ class SlicedWassersteinDistance(Metric):
             return 0, 1
         return distributed.get_rank(self.process_group), distributed.get_world_size(self.process_group)
 
-    def _sorted(self, name: str) -> Tensor:
-        """A set's descriptors `[N, L, P, C, 7, 7]` by image index, so that batches do not matter."""
-        parts, indices = getattr(self, f"{name}_descriptors"), getattr(self, f"{name}_indices")
+    def _parts(self, name: str) -> list[Tensor]:
+        """A set's descriptors `[n, L, P, C, 7, 7]`, in parts as they came."""
+        parts: list[Tensor] | Tensor = getattr(self, f"{name}_descriptors")
         if len(parts) == 0:
             raise ValueError(f"no {name} images: call update(images, real={name == 'real'}) before")
-        descriptors = dim_zero_cat(parts)
-        return descriptors[dim_zero_cat(indices).argsort(stable=True)]
+        return [parts] if isinstance(parts, Tensor) else parts  # a tensor, once gathered from all processes
+
+    def _shape(self, name: str) -> tuple[int, int]:
+        """Number of levels and of channels of a set."""
+        _, levels, _, channels, *_ = self._parts(name)[0].shape
+        return levels, channels
+
+    def _level(self, name: str, level: int) -> Tensor:
+        """A level's descriptors `[N * P, C, 7, 7]` by image index, so that batches do not matter."""
+        parts = self._parts(name)
+        indices = dim_zero_cat(getattr(self, f"{name}_indices"))
+        places = indices.argsort(stable=True).argsort().to(self.device)
+        rows = torch.empty(len(indices), *parts[0].shape[2:], device=self.device)
+        for part, place in zip(parts, torch.split(places, [len(part) for part in parts]), strict=True):
+            rows.index_copy_(0, place, part[:, level].to(self.device))
+        return rows.flatten(0, 1)
 
 
 def _as_tensors(distance: Distance, device: torch.device) -> dict[str, Tensor]:

@@ -32,7 +32,8 @@ class ExtractedLevels(Levels):
 
     def load(self, level: int) -> Tensor:
         """See `Levels`."""
-        return normalize_descriptors(self.load_patches(level))
+        patches = self.load_patches(level)
+        return normalize_descriptors(patches, out=patches)
 
     def load_patches(self, level: int) -> Tensor:
         """Before normalisation, `[M, C, 7, 7]`."""
@@ -87,10 +88,10 @@ def prepare_reals(images: ImageSet, protocol: Protocol, resources: Resources) ->
             chosen = torch.tensor([index in members for index in used], device=patches.device)
             return patches[chosen].flatten(0, 1)
 
-        first_half, second_half = normalize_descriptors(of(first)), of(second)
+        sides = [of(first), of(second)]
         if other_levels is not None:
-            second_half = torch.cat([second_half, other_levels.load_patches(level)])
-        return first_half, normalize_descriptors(second_half)
+            sides[1] = torch.cat([sides[1], other_levels.load_patches(level)])
+        return normalize_descriptors(sides[0], out=sides[0]), normalize_descriptors(sides[1], out=sides[1])
 
     return Reals(
         images.name,

@@ -13,10 +13,14 @@ R = TypeVar("R")
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """Map in threads; results come in order, and no more than a few wait.
+    """Map in threads, or in the caller's for one worker; results come in order, and no more than a few wait.
 
     Meanwhile torch itself uses one thread: its own would only compete with these.
     """
+    if workers == 1:
+        with _one_torch_thread():
+            yield from map(function, items)
+        return
     waiting: deque[Future[R]] = deque()
     with _one_torch_thread(), ThreadPoolExecutor(workers) as pool:
         for item in items:

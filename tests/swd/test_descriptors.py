@@ -62,10 +62,36 @@ def test_normalisation_leaves_its_input_alone():
     assert torch.equal(desc, before)
 
 
+def test_normalisation_can_overwrite_its_input():
+    desc = torch.rand(3000, 3, 7, 7)
+    expected = normalize_descriptors(desc)
+    result = normalize_descriptors(desc, out=desc)
+    assert result.data_ptr() == desc.data_ptr()
+    assert torch.equal(result, expected)
+
+
 def test_patches_lie_where_the_centers_say():
     level = torch.arange(2 * 20 * 30.0).reshape(1, 2, 20, 30)
     patch = gather_patches(level, torch.tensor([[[5, 10]]]))[0]
     assert torch.equal(patch, level[0, :, 2:9, 7:14])
+
+
+@pytest.mark.parametrize(
+    "view", [lambda x: x[1:, :, 2:], lambda x: x.permute(0, 1, 3, 2), lambda x: x[:, 1:2]]
+)
+def test_patches_of_a_view_equal_those_of_a_copy(view):
+    level = view(torch.rand(3, 3, 20, 20))
+    height, width = level.shape[2:]
+    centers = torch.tensor([[3, 3], [height - 4, width - 4], [5, 9]]).expand(len(level), 3, 2)
+    expected = torch.stack(
+        [image[:, y - 3 : y + 4, x - 3 : x + 4] for image in level for y, x in centers[0].tolist()]
+    )
+    assert torch.equal(gather_patches(level, centers), expected)
+
+
+def test_no_images_give_no_patches():
+    patches = gather_patches(torch.zeros(0, 3, 16, 16), torch.zeros(0, 4, 2, dtype=torch.int64))
+    assert patches.shape == (0, 3, 7, 7)
 
 
 @pytest.mark.parametrize("center", [(2, 8), (8, 2), (13, 8), (8, 13)])

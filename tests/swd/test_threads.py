@@ -40,3 +40,7 @@ def test_torch_uses_one_thread_meanwhile():
     assert inside[0][0] == 1
     assert inside[0][1] != threading.get_ident()
     assert torch.get_num_threads() == before
+
+
+def test_one_worker_is_the_callers_thread():
+    assert list(in_threads(lambda _: threading.get_ident(), [0], 1)) == [threading.get_ident()]
