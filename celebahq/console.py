@@ -102,23 +102,30 @@ def json_option(command: F) -> F:
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 ANY_PATH = click.Path(exists=True, path_type=Path)
-NEW_PATH = click.Path(path_type=Path)
-NEW_FILE = click.Path(dir_okay=False, path_type=Path)
-NEW_FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
-class _NewPng(click.Path):
-    """A picture to be; its name says what it is."""
+class _NewPath(click.Path):
+    """Something that the command will make."""
+
+    def __init__(self, *, file_okay: bool = True, dir_okay: bool = True, ending: str = "") -> None:
+        """Args: `ending` is what the name must end in."""
+        super().__init__(file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
+        self.ending = ending
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse other endings, which programs would take for other formats."""
+        """Refuse the empty name, and one that says another format than is written."""
+        if not os.fspath(value):
+            self.fail("the name is empty", param, ctx)
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if path.suffix.lower() != ".png":
-            self.fail(f"'{path}' does not end in .png; no other format is written", param, ctx)
+        if not path.name.lower().endswith(self.ending):
+            self.fail(f"'{path}' does not end in {self.ending}; no other format is written", param, ctx)
         return path
 
 
-NEW_PNG = _NewPng(dir_okay=False, path_type=Path)
+NEW_PATH = _NewPath()
+NEW_FILE = _NewPath(dir_okay=False)
+NEW_FOLDER = _NewPath(file_okay=False)
+NEW_PNG = _NewPath(dir_okay=False, ending=".png")
 
 
 class Progress:
@@ -159,7 +166,7 @@ class Progress:
         now = time.monotonic()
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, rate=self._rate_text(now))
-        elif now - self._last_line >= PLAIN_INTERVAL_SEC:
+        elif now - self._last_line >= PLAIN_INTERVAL_SEC and self.done < self.total:
             self._last_line = now
             status(self._line(now))
 

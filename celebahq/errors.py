@@ -25,6 +25,6 @@ class MissingExtraError(ToolError):
 
 def describe_error(err: ToolError | OSError) -> str:
     """One line for people: what it is about, and what is wrong with it."""
-    if isinstance(err, OSError) and err.filename is not None and err.strerror:
-        return f"{err.filename}: {err.strerror}"
+    if isinstance(err, OSError) and err.strerror:
+        return err.strerror if err.filename is None else f"{err.filename}: {err.strerror}"
     return str(err)

@@ -1,5 +1,6 @@
 """Files that appear complete or not at all, their checksums, and append-only JSON lines."""
 
+import errno
 import hashlib
 import json
 import os
@@ -18,8 +19,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     partial = path.with_name(path.name + ".partial")
     make_folder(path.parent)
     try:
-        yield partial
-        sync_file(partial)
+        with _disk_full_named(path):
+            yield partial
+            sync_file(partial)
         os.replace(partial, path)
         sync_directory(path.parent)
     except BaseException:
@@ -34,12 +36,24 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
     make_folder(partial)
     try:
-        yield partial
+        with _disk_full_named(path):
+            yield partial
         os.sync()  # of all its files, before the name says that they are there
         os.replace(partial, path)
         sync_directory(path.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _disk_full_named(path: Path) -> Iterator[None]:
+    """The system does not say what could not be written for want of space."""
+    try:
+        yield
+    except OSError as err:
+        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ToolError(f"{path}: not written, for the disk is full") from err
         raise
 
 

@@ -1,0 +1,134 @@
+"""What every command shares: how failures are told, progress, device names."""
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from celebahq import console
+from celebahq.console import (
+    NEW_FILE,
+    NEW_PNG,
+    Progress,
+    ToolGroup,
+    emit_json,
+    exit_if_skipped,
+    format_duration,
+    resolve_device,
+    status,
+)
+from celebahq.errors import ToolError
+
+
+def run(body, *arguments):
+    """A command that does `body`, as a person runs it."""
+
+    @click.group(cls=ToolGroup)
+    def main():
+        pass
+
+    @main.command()
+    @click.option("--file", type=NEW_FILE)
+    @click.option("--png", type=NEW_PNG)
+    def work(**options):
+        body()
+
+    return CliRunner().invoke(main, ["work", *arguments])
+
+
+def raising(err):
+    def body():
+        raise err
+
+    return body
+
+
+@pytest.mark.parametrize(
+    ("err", "line"),
+    [
+        (ToolError("a.h5: too small"), "Error: a.h5: too small"),
+        (FileNotFoundError(2, "No such file or directory", "a.h5"), "Error: a.h5: No such file or directory"),
+        (OSError(28, "No space left on device"), "Error: No space left on device"),
+        (OSError("unable to read"), "Error: unable to read"),
+    ],
+)
+def test_an_expected_failure_is_one_line_and_status_1(err, line):
+    result = run(raising(err))
+    assert result.exit_code == 1
+    assert result.stderr == line + "\n"
+    assert result.stdout == ""
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    assert isinstance(run(raising(ZeroDivisionError())).exception, ZeroDivisionError)
+
+
+def test_ctrl_c_is_status_130():
+    result = run(raising(KeyboardInterrupt()))
+    assert result.exit_code == 130
+    assert result.stderr.startswith("interrupted; nothing is half-written")
+
+
+def test_skipped_items_are_status_3_and_stdout_is_the_result():
+    def body():
+        status("working")
+        emit_json({"a": 1})
+        exit_if_skipped(2)
+
+    result = run(body)
+    assert result.exit_code == 3
+    assert result.stdout == '{\n  "a": 1\n}\n'
+    assert result.stderr == "working\n"
+    assert run(lambda: exit_if_skipped(0)).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--file", ""], "the name is empty"),
+        (["--png", ""], "the name is empty"),
+        (["--file", "."], "is a directory"),
+        (["--png", "a.jpg"], "'a.jpg' does not end in .png"),
+    ],
+)
+def test_names_that_cannot_be_are_wrong_usage(arguments, complaint):
+    result = run(lambda: None, *arguments)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+
+
+def test_a_pngs_ending_may_be_in_capitals():
+    assert run(lambda: None, "--png", "A.PNG").exit_code == 0
+
+
+def test_progress_counts_what_this_run_did(monkeypatch, capsys):
+    now = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with Progress("write", 1000, done=400) as progress:
+        now[0] += 5
+        progress.advance(50)  # too soon for a line
+        now[0] += 5
+        progress.advance(50, skipped=3)
+        now[0] += 10
+        progress.advance(500)
+    assert capsys.readouterr().err.splitlines() == [
+        "write: 500/1,000 images, 10 images/s, ETA 50s, 3 skipped",
+        "write: 1,000/1,000 images, 30 images/s, 3 skipped",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0s"), (59.6, "1m 00s"), (185, "3m 05s"), (7620, "2h 07m"), (356_400, "4d 03h")],
+)
+def test_durations(seconds, text):
+    assert format_duration(seconds) == text
+
+
+def test_devices(capsys):
+    assert resolve_device("cpu").type == "cpu"
+    assert resolve_device("auto").type in ("cpu", "cuda")
+    assert capsys.readouterr().err.startswith("device: ")
+    with pytest.raises(ToolError, match="--device warp: not a device; use auto, cpu"):
+        resolve_device("warp")
+    with pytest.raises(ToolError, match=r"--device cuda:99: PyTorch finds \d+ CUDA devices"):
+        resolve_device("cuda:99")
