@@ -93,7 +93,7 @@ def compare(
         real=str(real),
         fakes=[fake.name for fake in fake_sets],
         protocol=protocol,
-        distances=_distances(source, fake_sets, protocol, resources) if "swd" in metrics else None,
+        distances=measure_distances(source, fake_sets, protocol, resources) if "swd" in metrics else None,
         similarities=_similarities(source, fake_sets, protocol, resources) if "msssim" in metrics else None,
         fidelities=_fidelities(source, fake_sets, protocol, resources, inception) if inception else None,
     )
@@ -131,9 +131,21 @@ def make_cache(
     return protocol
 
 
-def _distances(
+def measure_distances(
     source: ImageSet | Reals, fakes: Sequence[ImageSet], protocol: Protocol, resources: Resources
 ) -> Distances:
+    """Sliced Wasserstein distances of sets of fakes to the reals, and of the reals to themselves.
+
+    Args:
+        source: The real images, or what a cache holds of them.
+        fakes: The sets to compare with them.
+        protocol: On which all of them agree.
+        resources: Device, threads and processes.
+
+    Raises:
+        FormatError: An image is damaged.
+        ToolError: There is not enough room for temporary files.
+    """
     reals = source if isinstance(source, Reals) else prepare_reals(source, protocol, resources)
 
     def distance(fake: ImageSet) -> Distance:

@@ -3,10 +3,14 @@
 On the CPU, both sides of each ratio run in turn on one core (the plain one never uses more) and the shortest
 of several times counts; then the same work of `swd` on `--threads` cores. With `--device cuda`, the distance
 stage of the full protocol (7 levels of 2^21 descriptors, 512 directions) and the pyramid with its patches are
-timed on the device.
+timed on the device. With `--memory`, the full protocol runs on the CPU as in `swd compare`, on synthetic
+images of 1024 px that are made on the fly, and the most memory that the process held is printed; the
+descriptors wait in temporary files, 1.6 MB per image.
 
 Example:
     python tools/bench_swd.py --threads 2
+    python tools/bench_swd.py --memory --threads 1
+    python tools/bench_swd.py --memory 1024
     python tools/bench_swd.py --device cuda
 """
 
@@ -17,7 +21,10 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the plain side's; before NumPy is lo
 import argparse
 import json
 import platform
+import resource
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -27,10 +34,14 @@ import scipy
 import torch
 
 from swd import SlicedWassersteinDistance
+from swd.comparison import measure_distances
 from swd.descriptors import describe
 from swd.extraction import in_batches
 from swd.laplacian import level_resolutions
+from swd.protocol import MAX_IMAGES, Protocol
 from swd.randomness import FAKES, REALS, patch_centers, random_directions
+from swd.resources import Resources
+from swd.sources import ImageSet
 from swd.threads import in_threads
 from swd.wasserstein import direction_distances
 
@@ -147,6 +158,43 @@ def bench_whole(arguments: argparse.Namespace, random: np.random.Generator) -> d
     )
 
 
+class NoiseImages(ImageSet):
+    """Images of noise that exist only while they are read."""
+
+    def __init__(self, name: str, count: int) -> None:
+        super().__init__(name)
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def shapes(self, indices: Sequence[int]) -> "Counter[tuple[int, int, int]]":
+        """See `ImageSet`."""
+        return Counter({(3, 1024, 1024): len(indices)})
+
+    def read(self, indices: Sequence[int], resolution: int) -> np.ndarray:
+        """See `ImageSet`."""
+        shape = 3, resolution, resolution
+        made = [np.random.default_rng(index).bytes(3 * resolution**2) for index in indices]
+        return np.stack([np.frombuffer(image, np.uint8).reshape(shape) for image in made])
+
+
+def bench_memory(arguments: argparse.Namespace) -> list[dict[str, object]]:
+    """The full protocol on so many images of 1024 px per set, with both comparisons of reals with reals."""
+    images = arguments.memory
+    torch.set_num_threads(arguments.threads)
+    resources = Resources(torch.device("cpu"), arguments.threads)
+    start = time.perf_counter()
+    measure_distances(
+        NoiseImages("reals", images), [NoiseImages("fakes", images)], Protocol(images, 1024), resources
+    )
+    elapsed_sec = time.perf_counter() - start
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    print(f"full protocol, 2 x {images:,} images of 1024 px: {peak_gb:.2f} GB at most, {elapsed_sec:.0f} s")
+    return [{"name": "memory", "images": images, "peak_gb": peak_gb, "sec": elapsed_sec}]
+
+
 def bench_cuda(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """The full protocol's distance stage, and 1024 px images to descriptors, on the GPU."""
     device = torch.device(arguments.device)
@@ -194,6 +242,14 @@ def main() -> None:
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=2, help="for the second time of swd on the CPU")
+    parser.add_argument(
+        "--memory",
+        nargs="?",
+        type=int,
+        const=MAX_IMAGES,
+        metavar="IMAGES",
+        help=f"measure peak memory on so many images per set, {MAX_IMAGES:,} unless told",
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows", type=int, default=1 << 18, help="descriptors of the distance stage")
     parser.add_argument("--images", type=int, default=128, help="per set, for the whole")
@@ -203,6 +259,8 @@ def main() -> None:
     print(f"{versions}OpenCV {cv2.__version__}, torch {torch.__version__}, {os.cpu_count()} processors")
     if arguments.device.startswith("cuda"):
         found = bench_cuda(arguments)
+    elif arguments.memory:
+        found = bench_memory(arguments)
     else:
         random = np.random.default_rng(0)
         benches = (bench_pyramid, bench_distance, bench_whole)
