@@ -12,7 +12,7 @@ from celebahq.errors import ToolError
 from celebahq.files import atomic_folder, atomic_path, refuse_existing
 from celebahq.formats.pyramid_reader import PyramidReader
 from celebahq.formats.tfrecords import encode_record
-from celebahq.pyramid_tools.extraction import choose_level, encode_png
+from celebahq.pyramid_tools.extraction import check_indices, choose_level, encode_png
 from celebahq.pyramid_tools.parallel import ordered_map
 
 LABELS_FILE = "dataset.json"
@@ -29,9 +29,10 @@ def export_folder(
     """Write one level as PNG files `00000/img00000000.png`, a thousand to a folder, and `dataset.json`.
 
     Raises:
-        ToolError: The folder exists, or there is no such level.
+        ToolError: The folder exists, or there is no such level or no image.
     """
     refuse_existing(folder)
+    check_indices(reader, range(len(reader)))
     with atomic_folder(folder) as partial:
         for name, data in _pictures(reader, resolution):
             path = partial / name
@@ -53,9 +54,10 @@ def export_zip(
     The same pyramid gives the same bytes.
 
     Raises:
-        ToolError: The file exists, or there is no such level.
+        ToolError: The file exists, or there is no such level or no image.
     """
     refuse_existing(path)
+    check_indices(reader, range(len(reader)))
     with atomic_path(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         for name, data in _pictures(reader, resolution):
             archive.writestr(zipfile.ZipInfo(name), data)  # dated 1980, as zip knows no "no date"
@@ -72,9 +74,10 @@ def export_tfrecord(
     `NAME-rxx.labels` (a NumPy array `[N, L]` float32).
 
     Raises:
-        ToolError: The folder exists, or the images are smaller than 4x4.
+        ToolError: The folder exists, or there are no images, or they are smaller than 4x4.
     """
     refuse_existing(folder)
+    check_indices(reader, range(len(reader)))
     levels = [r for r in reader.levels if r >= MIN_TFRECORD_RESOLUTION]
     if not levels:
         raise ToolError(

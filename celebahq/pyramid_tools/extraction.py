@@ -14,6 +14,7 @@ from celebahq.formats.pyramid_reader import PyramidReader
 from celebahq.pyramid_tools.parallel import ordered_map
 
 SHEET_RESOLUTION = 128
+MAX_SHEET_PIXELS = 1 << 28  # what most viewers open, and 2 GB of memory here
 
 
 def extract_images(
@@ -54,7 +55,9 @@ def extract_images(
 
 
 def check_indices(reader: PyramidReader, indices: Sequence[int]) -> None:
-    """Raise `ToolError` if the file has no image of such a number."""
+    """Raise `ToolError` if the file has no image of such a number, or none at all."""
+    if not len(reader):
+        raise ToolError(f"{reader.path}: has no images")
     if max(indices) >= len(reader):
         raise ToolError(f"{reader.path}: has the images 0-{len(reader) - 1}, but not {max(indices)}")
 
@@ -114,7 +117,7 @@ def write_sheet(
         The number of images shown.
 
     Raises:
-        ToolError: The picture exists, or there are no such images or level.
+        ToolError: The picture exists or would be too large, or there are no such images or level.
     """
     refuse_existing(path, overwrite=overwrite)
     if indices is None:
@@ -122,6 +125,11 @@ def write_sheet(
         indices = [i * len(reader) // shown for i in range(shown)]
     check_indices(reader, indices)
     level = choose_level(reader, resolution or min(reader.resolution, SHEET_RESOLUTION))
+    if len(indices) * level**2 > MAX_SHEET_PIXELS:
+        raise ToolError(
+            f"{path}: {len(indices):,} images of {level}x{level} are more than {MAX_SHEET_PIXELS:,} pixels; "
+            "show fewer, or at a lower --resolution"
+        )
     sheet = contact_sheet(reader.read(indices, level), columns or ceil(sqrt(len(indices))))
     with atomic_path(path) as partial:
         partial.write_bytes(encode_png(sheet))

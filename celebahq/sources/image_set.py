@@ -98,7 +98,10 @@ def open_images(name: str, path: Path, options: ImportOptions) -> ImageSet:
     _require_kind(path, source)
     module, kind = source.location.split(".")
     image_set: type[ImageSet] = getattr(import_module(f"celebahq.sources.{module}"), kind)
-    return image_set(path, options)
+    images = image_set(path, options)
+    if not len(images):
+        raise ToolError(f"{path}: no images")
+    return images
 
 
 def _require_kind(path: Path, source: Source) -> None:
@@ -129,8 +132,6 @@ def require_count(path: Path, found: int, published: int, options: ImportOptions
             f"{path}: {found:,} images, but the published set has {published:,}; get it again, or pass "
             "--partial to take what is there"
         )
-    if not found:
-        raise ToolError(f"{path}: no images")
 
 
 def one_hot(label: int, classes: int) -> np.ndarray:

@@ -106,3 +106,34 @@ def test_what_the_system_refuses_is_said_without_its_number(path, tmp_path):
     result = run("export", path, "--to", "zip", "-o", tmp_path / ("x" * 300))
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == f"Error: {tmp_path / ('x' * 300)}: File name too long"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sheet", "{path}", "-o", "{out}.png"),
+        ("extract", "{path}", "-o", "{out}"),
+        ("export", "{path}", "--to", "zip", "-o", "{out}"),
+        ("export", "{path}", "--to", "folder", "-o", "{out}"),
+        ("export", "{path}", "--to", "tfrecord", "-o", "{out}"),
+        ("import", "hdf5", "{path}", "-o", "{out}.h5"),
+    ],
+)
+def test_a_file_without_images_is_told(tmp_path, arguments):
+    path = tmp_path / "empty.h5"
+    with h5py.File(path, "w") as file:
+        for side in (4, 2, 1):
+            file[f"data{side}x{side}"] = np.zeros((0, 3, side, side), np.uint8)
+        file["labels"] = np.zeros((0, 10), np.float32)
+    result = run(*(argument.format(path=path, out=tmp_path / "out") for argument in arguments))
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] in (f"Error: {path}: has no images", f"Error: {path}: no images")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_sheet_that_no_one_could_open_is_refused(path, tmp_path, monkeypatch):
+    monkeypatch.setattr("celebahq.pyramid_tools.extraction.MAX_SHEET_PIXELS", 10 * 32 * 32 - 1)
+    result = run("sheet", path, "-o", tmp_path / "sheet.png", "--resolution", 32)
+    assert result.exit_code == 1
+    assert "10 images of 32x32 are more than 10,239 pixels; show fewer, or at a lower" in result.stderr
+    assert run("sheet", path, "-o", tmp_path / "sheet.png", "--resolution", 16).exit_code == 0
