@@ -1,4 +1,8 @@
-"""The adversarial part of training `sr4x`: discriminator, relativistic losses, feature distance."""
+"""What `sr4x` is trained for beside small errors: to look like a photo.
+
+Four terms: features as the target's (EfficientNet-lite0), a discriminator that cannot tell it from photos,
+as much local contrast as the target, and no pattern that repeats with the grid of the enlargement.
+"""
 
 from typing import Any
 
@@ -10,8 +14,14 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 PIXEL_WEIGHT = 0.1
 FEATURE_WEIGHT = 2.0
-ADVERSARIAL_WEIGHT = 0.03
+ADVERSARIAL_WEIGHT = 0.01
+TEXTURE_WEIGHT = 0.1
+MESH_WEIGHT = 4.5
+DISCRIMINATOR_RATE_FACTOR = 0.5
 SHUFFLE_PX = 4
+TEXTURE_WINDOW_PX = 12
+MESH_WINDOW_CELLS = 5
+LUMA = (0.299, 0.587, 0.114)
 
 
 class Discriminator(nn.Sequential):
@@ -38,11 +48,37 @@ def shifted(images: Tensor, step: int) -> Tensor:
     return images[..., y : y + height, x : x + width]
 
 
+def texture_distance(outputs: Tensor, targets: Tensor) -> Tensor:
+    """How far local contrast is from the target's, for `[N, 3, H, W]` in 0..1: mean |log ratio|.
+
+    Contrast is the squared difference of neighbouring Y values, averaged over windows of 12 px. Unlike an
+    error of pixels it does not prefer a smooth surface where the exact texture cannot be known.
+    """
+
+    def contrast(images: Tensor) -> Tensor:
+        y = torch.einsum("nchw,c->nhw", images, torch.tensor(LUMA, device=images.device))
+        down = (y[:, 1:, :-1] - y[:, :-1, :-1]).square()
+        right = (y[:, :-1, 1:] - y[:, :-1, :-1]).square()
+        return (functional.avg_pool2d(down + right, TEXTURE_WINDOW_PX, TEXTURE_WINDOW_PX // 2) + 1e-4).log()
+
+    return (contrast(outputs) - contrast(targets)).abs().mean()
+
+
+def mesh(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The part of the error that repeats from one 4 px cell of the pixel-shuffle to the next.
+
+    `[N, 3, H, W]` in 0..1. The error at each of the 16 places in a cell, averaged over 5x5 cells: errors of
+    texture cancel there, a pattern that the network draws on any ground does not.
+    """
+    places = functional.pixel_unshuffle(outputs - targets, SHUFFLE_PX)  # [N,48,H/4,W/4]
+    return functional.avg_pool2d(places, MESH_WINDOW_CELLS, MESH_WINDOW_CELLS // 2).abs().mean()
+
+
 class AdversarialLoss:
     """Relativistic average losses (Jolicoeur-Martineau 2018) and EfficientNet-lite0's feature distance."""
 
     def __init__(self, device: torch.device, rate: float) -> None:
-        self.device, self.rate = device, rate
+        self.device, self.rate = device, rate * DISCRIMINATOR_RATE_FACTOR
         self.discriminator = Discriminator().to(device=device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(
             self.discriminator.parameters(), lr=self.rate, betas=(0.5, 0.99), fused=True
@@ -77,7 +113,11 @@ class AdversarialLoss:
         loss = functional.softplus(real - fake.mean()).mean() + functional.softplus(real.mean() - fake).mean()
         with torch.autocast(self.device.type, torch.bfloat16):
             distance = self.distance(fakes, reals)
-        return {"features": FEATURE_WEIGHT * distance, "adversarial": ADVERSARIAL_WEIGHT * loss}
+        return {
+            "features": FEATURE_WEIGHT * distance,
+            "adversarial": ADVERSARIAL_WEIGHT * loss,
+            "texture": TEXTURE_WEIGHT * texture_distance(fakes, reals),
+        }
 
     def state(self) -> dict[str, Any]:
         """Discriminator and its optimizer."""

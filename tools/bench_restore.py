@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from adversarial import mesh
 from efficientnet import FeatureDistance, weights_path
 from numpy.typing import NDArray
 from PIL import Image
@@ -146,15 +147,17 @@ def enlargement_rows(restorer: Restorer, data: Path, distance: FeatureDistance |
     """All rows of a 4x network."""
     rows: dict[str, float] = {}
     for name in ("Set5", "Set14"):
-        scores, distances, energies = [], [], []
+        scores, distances, energies, meshes = [], [], [], []
         for small, large in pairs(data / name):
             result = restorer(small)
             scores.append(psnr(luma(result)[4:-4, 4:-4], luma(large)[4:-4, 4:-4]))
             energies.append(np.log10(gradient_energy(result) / gradient_energy(large)))
+            meshes.append(255 * float(mesh(as_batch(result), as_batch(large))))
             if distance is not None:
                 distances.append(float(distance(as_batch(result), as_batch(large))))
         rows[f"{name} 4x: {restorer.name}"] = float(np.mean(scores))
         rows[f"{name} 4x gradient energy: {restorer.name}"] = float(np.mean(energies))
+        rows[f"{name} 4x mesh, grey levels: {restorer.name}"] = float(np.mean(meshes))
         text = f"{name} 4x {restorer.name}: {rows[f'{name} 4x: {restorer.name}']:.2f} dB"
         text += f", gradient energy 10^{np.mean(energies):+.3f} of the original's"
         if distances:

@@ -75,9 +75,10 @@ class Block(nn.Module):
 class FeatureDistance(nn.Module):
     """Distance of two pictures in the features of EfficientNet-lite: 0 for equal, about 1 for unrelated ones.
 
-    Features after the last block at strides 4, 8 and 16; of each the mean absolute difference over the
-    mean absolute value of the reference's; the three ratios are averaged. Stride 2 is left out: its features
-    are nearly the pixels, and like those they count a plausible texture as an error.
+    As LPIPS (Zhang et al. 2018, equation 1) without learned weights: features of unit length in every place,
+    squared differences summed over channels, averaged over places, here after the last block at strides 4,
+    8 and 16; the three are averaged. Stride 2 is left out: its features are nearly the pixels, and like those
+    they count a plausible texture as an error.
     """
 
     def __init__(self, variant: int = 0) -> None:
@@ -118,5 +119,10 @@ class FeatureDistance(nn.Module):
         with torch.no_grad():
             wanted = self.features(reference)
         pairs = zip(self.features(image), wanted, strict=True)
-        ratios = [functional.l1_loss(mine, other) / other.abs().mean() for mine, other in pairs]
-        return torch.stack(ratios).mean()
+        errors = [(unit_length(mine) - unit_length(other)).square().sum(1).mean() for mine, other in pairs]
+        return torch.stack(errors).mean()
+
+
+def unit_length(features: Tensor) -> Tensor:
+    """`[N, C, H, W]` with the C channels of every place scaled to length 1."""
+    return features / (features.square().sum(1, keepdim=True) + 1e-6).sqrt()

@@ -26,7 +26,7 @@ import click
 import cv2
 import numpy as np
 import torch
-from adversarial import PIXEL_WEIGHT, AdversarialLoss, shifted
+from adversarial import MESH_WEIGHT, PIXEL_WEIGHT, AdversarialLoss, mesh, shifted
 from PIL import Image
 from torch import Tensor
 
@@ -65,7 +65,7 @@ class Recipe:
 RECIPES = {
     "jpeg": Recipe(batch=8, patch=64, rate=3e-4, clip_norm=0.1, eps=(1e-2, 1e-3)),
     "sr4x-psnr": Recipe(batch=8, patch=32, rate=1e-3, clip_norm=1.0, eps=(1e-6, 1e-6)),
-    "sr4x": Recipe(batch=4, patch=25, rate=3e-4, clip_norm=1.0, eps=(1e-6, 1e-6), adversarial=True),
+    "sr4x": Recipe(batch=4, patch=25, rate=4e-4, clip_norm=1.0, eps=(1e-6, 1e-6), adversarial=True),
 }
 
 
@@ -170,6 +170,7 @@ class Training:
             reals, fakes = shifted(targets, self.step), shifted(outputs, self.step)
             logits = self.adversarial.train_discriminator(reals, fakes.detach(), factor)
             terms = self.adversarial.generator_terms(reals, fakes, logits)
+            terms["mesh"] = MESH_WEIGHT * mesh(outputs, targets)
             losses |= terms
             loss = PIXEL_WEIGHT * loss + sum(terms.values())
         loss.backward()

@@ -15,7 +15,8 @@ Photo = NDArray[np.uint8]
 CLEAN_SHARE = 0.10
 GREY_SHARE = 0.15
 RESCALED_SHARE = 0.15
-DOUBLE_SHARE = 0.25
+DOUBLE_SHARE = 0.30
+SECOND_LOWEST, SECOND_HIGHEST = 60, 98  # who saves a picture again seldom makes it small
 CHROMA_420_SHARE = 0.7
 LOWEST_QUALITY, HIGHEST_QUALITY = 5, 100
 LOW_QUALITY_LEAN = 1.3  # quality = 5 + 95 u^1.3: somewhat more of the strongly compressed
@@ -58,11 +59,12 @@ def jpeg_pair(image: Photo, patch: int, rng: np.random.Generator) -> tuple[Photo
 
     degraded = clean
     if rng.random() >= CLEAN_SHARE:
-        degraded = compress(degraded, rng)
+        degraded = compress(degraded, draw_quality(rng), rng)
         if rng.random() < DOUBLE_SHARE:
             y, x = rng.integers(0, GRID_MARGIN // 2, size=2)
             clean = clean[y:, x:]
-            degraded = compress(np.ascontiguousarray(degraded[y:, x:]), rng)
+            again = int(rng.integers(SECOND_LOWEST, SECOND_HIGHEST + 1))
+            degraded = compress(np.ascontiguousarray(degraded[y:, x:]), again, rng)
     if rescaled:
         clean, degraded = rescale(clean, scale), rescale(degraded, scale)
 
@@ -74,9 +76,9 @@ def jpeg_pair(image: Photo, patch: int, rng: np.random.Generator) -> tuple[Photo
     return pair
 
 
-def compress(image: Photo, rng: np.random.Generator) -> Photo:
-    """One JPEG generation of random quality and chroma sampling."""
-    return jpeg(image, draw_quality(rng), chroma_420=bool(rng.random() < CHROMA_420_SHARE))
+def compress(image: Photo, quality: int, rng: np.random.Generator) -> Photo:
+    """One JPEG generation of random chroma sampling."""
+    return jpeg(image, quality, chroma_420=bool(rng.random() < CHROMA_420_SHARE))
 
 
 def rescale(image: Photo, scale: float) -> Photo:
