@@ -6,20 +6,17 @@ from typing import Literal
 import click
 
 from celebahq.commands.options import (
-    cluster_option,
-    codec_option,
     conclude,
+    job_options,
     refuse_given,
     require_sr4x,
     restorer_options,
-    workers_option,
 )
 from celebahq.console import (
     FOLDER,
     NEW_FILE,
     device_option,
     emit_json,
-    json_option,
     resolve_device,
 )
 
@@ -77,12 +74,8 @@ from celebahq.console import (
     metavar="N",
     help="Skip larger photos before they are decoded.",
 )
-@codec_option
-@cluster_option
-@click.option("--dry-run", is_flag=True, help="Check, print the configuration as JSON, and stop.")
-@workers_option
+@job_options
 @device_option
-@json_option
 @click.pass_context
 def build(
     ctx: click.Context,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from celebahq.commands.options import cluster_option, codec_option, conclude, refuse_given, workers_option
-from celebahq.console import ANY_PATH, NEW_FILE, emit_json, json_option
+from celebahq.commands.options import conclude, job_options, refuse_given
+from celebahq.console import ANY_PATH, NEW_FILE, emit_json
 
 
 class _ImportCommand(click.Command):
@@ -41,11 +41,7 @@ class _ImportCommand(click.Command):
 )
 @click.option("--folder-labels", is_flag=True, help="The first sub-folder of a picture is its class.")
 @click.option("--partial", is_flag=True, help="Accept another number of images than was published.")
-@codec_option
-@cluster_option
-@click.option("--dry-run", is_flag=True, help="Check, print the configuration as JSON, and stop.")
-@workers_option
-@json_option
+@job_options
 @click.pass_context
 def import_(
     ctx: click.Context,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from celebahq.console import emit_json, exit_if_skipped, status
+from celebahq.console import emit_json, exit_if_skipped, json_option, status
 
 if TYPE_CHECKING:
     from celebahq.report import BuildReport
@@ -15,34 +15,29 @@ F = TypeVar("F", bound=Callable[..., Any])
 HIGHEST_INDEX = 9_999_999
 
 
-def workers_option(command: F) -> F:
-    """`--workers`: processes to use, the machine's processors unless told."""
-    return click.option(
-        "--workers",
-        type=click.IntRange(min=1),
-        default=None,
-        metavar="N",
-        help="Processes  [default: all].",
-    )(command)
+def job_options(command: F) -> F:
+    """What `build`, `import` and `reconstruct` share.
 
-
-def cluster_option(command: F) -> F:
-    """`--cluster`: other machines work on the job instead of this one's processors."""
-    return click.option(
-        "--cluster", metavar="ADDRESS", help="Scheduler of a dask cluster that sees the same folders."
-    )(command)
-
-
-def codec_option(command: F) -> F:
-    """`--codec` of the file to be; the names are `celebahq.formats.codecs.CODECS`."""
-    names = ["gzip", "none", "lzf", "blosc2", "bitshuffle"]
-    return click.option(
-        "--codec",
-        type=click.Choice(names),
-        default="gzip",
-        show_default=True,
-        help="Compression; the last two need the extra 'codecs'.",
-    )(command)
+    `--codec` (the names are `celebahq.formats.codecs.CODECS`), `--cluster`, `--dry-run`, `--workers` (the
+    machine's processors unless told) and `--json`.
+    """
+    for option in (
+        json_option,
+        click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes  [default: all]."),
+        click.option("--dry-run", is_flag=True, help="Check, print the configuration as JSON, and stop."),
+        click.option(
+            "--cluster", metavar="ADDRESS", help="Scheduler of a dask cluster that sees the same folders."
+        ),
+        click.option(
+            "--codec",
+            type=click.Choice(["gzip", "none", "lzf", "blosc2", "bitshuffle"]),
+            default="gzip",
+            show_default=True,
+            help="Compression; the last two need the extra 'codecs'.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def restorer_options(command: F) -> F:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from celebahq.commands.options import cluster_option, codec_option, parse_indices, workers_option
-from celebahq.console import FOLDER, NEW_FILE, emit_json, exit_if_skipped, json_option, status
+from celebahq.commands.options import job_options, parse_indices
+from celebahq.console import FOLDER, NEW_FILE, emit_json, exit_if_skipped, status
 
 
 @click.command()
@@ -15,11 +15,7 @@ from celebahq.console import FOLDER, NEW_FILE, emit_json, exit_if_skipped, json_
 @click.option("--indices", callback=parse_indices, metavar="RANGES", help="Only these, e.g. 0-99,205.")
 @click.option("--strict", is_flag=True, help="Stop at the first image that fails a check.")
 @click.option("--skip-self-test", is_flag=True, help="Accept other input than the published files.")
-@codec_option
-@cluster_option
-@click.option("--dry-run", is_flag=True, help="Check the input, print the configuration as JSON, and stop.")
-@workers_option
-@json_option
+@job_options
 def reconstruct(
     celeba_dir: Path,
     delta_dir: Path,

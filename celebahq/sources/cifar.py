@@ -10,9 +10,8 @@ import numpy as np
 from celebahq.errors import FormatError
 from celebahq.sources.image_set import (
     Example,
-    ImageSet,
     ImportOptions,
-    checksums,
+    LoadedFiles,
     one_hot,
     require_count,
     require_files,
@@ -20,9 +19,10 @@ from celebahq.sources.image_set import (
 from celebahq.sources.importable import SOURCES
 
 
-class _Cifar(ImageSet):
+class _Cifar(LoadedFiles):
     """Rows of 3072 bytes: 32x32 red, then green, then blue."""
 
+    loaded = ("_images",)
     folder: ClassVar[str]
     batches: ClassVar[dict[str, list[str]]]
     label_key: ClassVar[str]
@@ -39,14 +39,6 @@ class _Cifar(ImageSet):
 
     def __len__(self) -> int:
         return len(self._labels)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Workers read the batches again, which takes less than sending them."""
-        return {**self.__dict__, "_images": None}
-
-    def facts(self) -> dict[str, Any]:
-        """The batches' checksums."""
-        return {"sha256": checksums(self._files)}
 
     def load(self) -> None:
         """Read the batches."""

@@ -3,16 +3,15 @@
 import gzip
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from celebahq.errors import FormatError
 from celebahq.sources.image_set import (
     Example,
-    ImageSet,
     ImportOptions,
-    checksums,
+    LoadedFiles,
     one_hot,
     require_count,
     require_files,
@@ -30,10 +29,11 @@ RGB_COUNT = 1_000_000
 RGB_SEED = 123
 
 
-class Mnist(ImageSet):
+class Mnist(LoadedFiles):
     """Grey digits, padded with black to 32x32."""
 
     source = SOURCES["mnist"]
+    loaded: ClassVar[tuple[str, ...]] = ("_digits",)
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
         self.resolution, self.channels = SIDE + 2 * BORDER, 1
@@ -44,14 +44,6 @@ class Mnist(ImageSet):
 
     def __len__(self) -> int:
         return len(self._digits)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Workers read the files again."""
-        return {**self.__dict__, "_digits": None}
-
-    def facts(self) -> dict[str, Any]:
-        """The files' checksums."""
-        return {"sha256": checksums(self._files)}
 
     def load(self) -> None:
         """Read and pad the digits."""
@@ -80,6 +72,7 @@ class MnistRgb(Mnist):
     """
 
     source = SOURCES["mnist-rgb"]
+    loaded = ("_digits", "_triples")
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
         super().__init__(path, options)
@@ -98,10 +91,6 @@ class MnistRgb(Mnist):
         # The same draws as one call per image, which is how the data set is defined.
         random = np.random.RandomState(RGB_SEED)
         self._triples = random.randint(len(self._digits), size=(RGB_COUNT, 3))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Workers draw again."""
-        return {**super().__getstate__(), "_triples": None}
 
     def read(self, index: int) -> Example:
         """One triple, with the classes of its digits as a fact."""

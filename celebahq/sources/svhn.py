@@ -1,16 +1,14 @@
 """Street View House Numbers, cropped digits."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from celebahq.errors import FormatError
 from celebahq.sources.image_set import (
     Example,
-    ImageSet,
     ImportOptions,
-    checksums,
+    LoadedFiles,
     one_hot,
     require_count,
     require_files,
@@ -20,28 +18,22 @@ from celebahq.sources.importable import SOURCES
 PUBLISHED = {"train": 73_257, "test": 26_032}
 
 
-class Svhn(ImageSet):
+class Svhn(LoadedFiles):
     """32x32 colour digits; the digit 0, which the files call 10, is class 0."""
 
     source = SOURCES["svhn"]
+    loaded = ("_images",)
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
         self.resolution, self.channels = 32, 3
         self._file = path / f"{options.split}_32x32.mat"
-        require_files([self._file], f"{self.source.expects}: {self.source.origin}")
+        self._files = [self._file]
+        require_files(self._files, f"{self.source.expects}: {self.source.origin}")
         self.load()
         require_count(self._file, len(self), PUBLISHED[options.split], options)
 
     def __len__(self) -> int:
         return len(self._labels)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Workers read the file again."""
-        return {**self.__dict__, "_images": None}
-
-    def facts(self) -> dict[str, Any]:
-        """The file's checksum."""
-        return {"sha256": checksums([self._file])}
 
     def load(self) -> None:
         """Read the file."""
