@@ -141,7 +141,7 @@ def test_a_full_disk_leaves_nothing(images, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(PyramidWriter, "_finish", no_space)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ToolError, match=r"a\.h5: not written, for the disk is full"):
         write(tmp_path / "a.h5", images)
     assert list(tmp_path.iterdir()) == []
 
