@@ -93,7 +93,7 @@ def _survey(image_set: ImageSet, count: int, set_id: int, seed: int) -> Survey:
     """Look at the first `count` images in the set's random order.
 
     Raises:
-        ToolError: Some are not square, or some grey and some in colour.
+        ToolError: Some are not square, or too small, or some grey and some in colour.
     """
     order = image_order(len(image_set), seed=seed, set_id=set_id)
     colours, sizes = Counter[int](), Counter[int]()
@@ -105,6 +105,10 @@ def _survey(image_set: ImageSet, count: int, set_id: int, seed: int) -> Survey:
             )
         colours[channels] += number
         sizes[height] += number
+    if min(sizes) < MIN_RESOLUTION:
+        raise ToolError(
+            f"{image_set.name}: images of {min(sizes)} px; the metric needs at least {MIN_RESOLUTION} px"
+        )
     if len(colours) > 1:
         raise ToolError(
             f"{image_set.name}: {colours[1]:,} grey images among {colours[3]:,} in colour; convert one kind"

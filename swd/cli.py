@@ -10,7 +10,8 @@ import click
 
 from celebahq.console import (
     ANY_PATH,
-    NEW_PATH,
+    NEW_FILE,
+    NEW_PNG,
     ToolGroup,
     device_option,
     emit_json,
@@ -79,7 +80,7 @@ def output_options(command: F) -> F:
         help="Any of swd, msssim, fid, is; the last two need the extra `fidelity`.",
     )
     as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print the result as CSV.")
-    plot = click.option("--plot", type=NEW_PATH, metavar="FILE.png", help="Draw the distances.")
+    plot = click.option("--plot", type=NEW_PNG, metavar="FILE.png", help="Draw the distances.")
     return metrics(json_option(as_csv(plot(command))))
 
 
@@ -135,7 +136,7 @@ def track(real: Path, fakes: tuple[Path, ...], as_json: bool, **options: Any) ->
 
 @main.command()
 @click.argument("real", type=ANY_PATH)
-@click.option("-o", "--out", type=NEW_PATH, required=True, metavar="FILE.swd.safetensors", help="To write.")
+@click.option("-o", "--out", type=NEW_FILE, required=True, metavar="FILE.swd.safetensors", help="To write.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @protocol_options
 @machine_options
@@ -170,6 +171,7 @@ def _run(
     **protocol: Any,
 ) -> None:
     """Compare, and give the result in the forms asked for."""
+    from celebahq.files import refuse_existing
     from swd import report as forms
     from swd.comparison import compare as compare_sets
 
@@ -177,18 +179,20 @@ def _run(
         raise click.UsageError("--json and --csv exclude each other")
     if plot and "swd" not in metrics:
         raise click.UsageError("--plot draws distances: add swd to --metrics")
+    if plot:
+        refuse_existing(plot)
     with _resources(device, workers) as resources:
         report = compare_sets(real, fakes, metrics=metrics, resources=resources, **protocol)
         if not resources.ranks.leads:
             return
-    if plot:
-        draw(report, plot)
     if to_json:
         emit_json(to_json(report))
     elif as_csv:
         click.echo(forms.as_csv(report), nl=False)
     else:
         click.echo(forms.as_table(report))
+    if plot:
+        draw(report, plot)
 
 
 @contextmanager

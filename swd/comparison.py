@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from celebahq.errors import ToolError
-from celebahq.files import refuse_existing
+from celebahq.files import make_folder, refuse_existing
 
 from .agreement import agree
-from .cache import cache_bytes, is_cache, load_cache, save_cache
+from .cache import SUFFIX, cache_bytes, is_cache, load_cache, save_cache
 from .distance import Distance, measure
 from .diversity import Similarity, diversity
 from .extraction import extract
@@ -20,6 +20,7 @@ from .randomness import FAKES, REALS
 from .reals import ExtractedLevels, Reals, prepare_reals
 from .resources import Resources
 from .sources import ImageSet, open_images
+from .store import require_room, reserve_room
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,13 @@ def make_cache(
         ToolError: The images do not allow it, or `out` exists.
         FormatError: A file is damaged.
     """
+    if not is_cache(out):
+        raise ToolError(f"{out}: the name of a cache ends in {SUFFIX}, by which it is known")
     refuse_existing(out, overwrite=overwrite)
     source = open_images(real)
     protocol, remarks = agree(source, images=images, resolution=resolution, seed=seed)
+    make_folder(out.parent)
+    require_room(out.parent, cache_bytes(protocol), "choose another place, or use fewer --images")
     remarks.append(
         f"{out}: {cache_bytes(protocol) / 1e9:.2g} GB, {cache_bytes(protocol, levels=1) / 1e9:.2g} GB "
         f"for each of {len(protocol.resolutions)} levels"
@@ -147,6 +152,9 @@ def measure_distances(
         ToolError: There is not enough room for temporary files.
     """
     reals = source if isinstance(source, Reals) else prepare_reals(source, protocol, resources)
+    room = reserve_room(protocol, [protocol.images], resources.ranks.world_size)
+    if room:
+        resources.say(room)
 
     def distance(fake: ImageSet) -> Distance:
         chosen = protocol.choose(len(fake), FAKES)

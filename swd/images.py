@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from celebahq.errors import FormatError
 
@@ -76,8 +76,14 @@ def _opened(file: BinaryIO, name: str) -> Iterator[Image.Image]:
         *(OSError, SyntaxError, ValueError, EOFError, RuntimeError, MemoryError, OverflowError),
         *(struct.error, zlib.error, zipfile.BadZipFile, Image.DecompressionBombError),
     ) as err:
-        reason = " ".join(str(err).split()) or type(err).__name__
-        raise FormatError(f"{name}: cannot be read ({reason}); remove or replace it") from err
+        raise FormatError(f"{name}: cannot be read ({_reason(err)}); remove or replace it") from err
+
+
+def _reason(err: Exception) -> str:
+    """What a failure says, on one line."""
+    if isinstance(err, UnidentifiedImageError):
+        return "no image of a known format"  # Pillow would name a Python object
+    return " ".join(str(err).split()) or type(err).__name__
 
 
 def fit(image: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:

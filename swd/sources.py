@@ -69,6 +69,11 @@ def open_images(path: Path) -> ImageSet:
         images = ArrayImages(path)
     elif suffix in (".h5", ".hdf5"):
         images = PyramidImages(path)
+    elif suffix == ".safetensors":
+        raise ToolError(
+            f"{path}: no images; a cache can only stand for the reals, "
+            "and `trainer evaluate` measures snapshots"
+        )
     else:
         raise ToolError(f"{path}: not a set of images; use an .h5 pyramid, a folder, .zip, .npz or .npy")
     if len(images) == 0:
@@ -214,7 +219,10 @@ class FolderImages(FileImages):
 
     def open(self, name: str) -> BinaryIO:
         """One file's contents."""
-        return (self._path / name).open("rb")
+        path = self._path / name
+        if not path.is_file():
+            raise FormatError(f"{path}: no file, but a dead link or a pipe; remove it")
+        return path.open("rb")
 
 
 class ZipImages(FileImages):

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -40,13 +41,17 @@ def reserve_room(protocol: Protocol, images: Sequence[int], processes: int) -> s
     sizes = [descriptor_bytes(protocol, count) for count in images]
     needed = sum(size for size in sizes if size > MEMORY_BYTES * processes)
     folder = tempfile.gettempdir()
+    require_room(folder, needed, "let TMPDIR name a folder with more room, or use fewer --images")
+    return f"descriptors: {needed / 1e9:.1f} GB in temporary files in {folder}" if needed else None
+
+
+def require_room(folder: Path | str, needed: int, remedy: str) -> None:
+    """Raise `ToolError` if there is less room in a folder than the bytes that descriptors take."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ToolError(
-            f"{folder}: {free / 1e9:.1f} GB free, but the descriptors take {needed / 1e9:.1f} GB; "
-            "let TMPDIR name a folder with more room, or use fewer --images"
+            f"{folder}: {free / 1e9:.1f} GB free, but the descriptors take {needed / 1e9:.1f} GB; {remedy}"
         )
-    return f"descriptors: {needed / 1e9:.1f} GB in temporary files in {folder}" if needed else None
 
 
 class DescriptorStore:

@@ -44,7 +44,7 @@ def test_at_most_16384_images(tmp_path):
         ((5, 40), (5, 40), {}, "40 px: the pyramid needs a power of two.*--resolution 32"),
         ((5, 32), (4, 32), {"images": 5}, "b.npy: 4 images, but --images asks for 5"),
         ((5, 32), (5, 32), {"resolution": 64}, "a.npy: 5 images of 32 px, but --resolution asks for 64"),
-        ((5, 8), (5, 8), {}, "8 px: the pyramid needs"),
+        ((5, 32), (5, 8), {}, "b.npy: images of 8 px; the metric needs at least 16 px"),
     ],
 )
 def test_sets_that_cannot_be_compared(array, reals, fakes, options, message):

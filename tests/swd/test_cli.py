@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -110,6 +111,34 @@ def test_cache_is_written_once_and_gives_the_same_figures(small, result, tmp_pat
     assert values["reference"] == result["reference"]
 
 
+def test_a_cache_needs_its_ending_and_room(small, tmp_path, monkeypatch):
+    other = run("cache", small[0], "-o", tmp_path / "reals.h5")
+    assert other.exit_code == 1
+    assert "the name of a cache ends in .safetensors" in other.stderr
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    full = run("cache", small[0], "-o", tmp_path / "new" / "reals.safetensors", "--device", "cpu")
+    assert full.exit_code == 1
+    assert "choose another place, or use fewer --images" in full.stderr
+
+
+def test_an_existing_picture_is_kept_and_said_before_the_work(small, tmp_path):
+    path = tmp_path / "swd.png"
+    path.write_text("mine")
+    refused = run("compare", *small, "--plot", path)
+    assert refused.exit_code == 1
+    assert "exists already" in refused.stderr
+    assert "images/s" not in refused.stderr
+    assert path.read_text() == "mine"
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_figures(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", Mock(side_effect=OSError("disk full")))
+    failed = run("compare", *small, "--plot", tmp_path / "swd.png", "--json", "--device", "cpu")
+    assert failed.exit_code == 1
+    assert json.loads(failed.stdout)["swd"]["average"]["value"] > 0
+    assert "disk full" in failed.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -130,7 +159,13 @@ def test_what_cannot_be_done_is_one_line_and_status_1(small, arguments, message)
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--metrics", "psnr"], ["--json", "--csv"], ["--metrics", "msssim", "--plot", "x.png"], ["--nope"]],
+    [
+        ["--metrics", "psnr"],
+        ["--json", "--csv"],
+        ["--metrics", "msssim", "--plot", "x.png"],
+        ["--plot", "x.txt"],
+        ["--nope"],
+    ],
 )
 def test_wrong_usage_is_status_2(small, arguments):
     assert run("compare", *small, *arguments).exit_code == 2

@@ -68,6 +68,15 @@ def test_too_little_room_for_temporary_files_is_said_before_the_work(reals, fake
         compare(reals.folder, [fakes.folder])
 
 
+def test_room_is_needed_for_the_fakes_of_a_cache(reals, fakes, tmp_path, monkeypatch):
+    path = tmp_path / "reals.safetensors"
+    make_cache(reals.folder, path, images=20, resources=Resources(torch.device("cpu")))
+    monkeypatch.setattr("swd.store.MEMORY_BYTES", 0)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    with pytest.raises(ToolError, match="TMPDIR"):
+        compare(path, [fakes.folder])
+
+
 def test_the_seed_changes_the_figures_within_their_error(reals, fakes, report):
     other = compare(reals.folder, [fakes.folder], images=20, seed=1)
     here, there = report.distances.fakes[0].average, other.distances.fakes[0].average

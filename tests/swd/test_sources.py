@@ -1,3 +1,4 @@
+import os
 import zipfile
 
 import numpy as np
@@ -94,7 +95,9 @@ def text(path):
         (truncated, "cannot be read"),
         (transparent, "partly transparent"),
         (deep, "8 bits per channel"),
-        (text, "cannot be read"),
+        (text, r"cannot be read \(no image of a known format\)"),
+        (lambda path: path.symlink_to("nowhere"), "dead link"),
+        (os.mkfifo, "pipe"),
     ],
 )
 def test_a_bad_image_is_named_with_the_reason(tmp_path, write, reason):
@@ -124,6 +127,7 @@ def test_a_damaged_zip_entry_is_named(tmp_path):
         ("x.npz", b"no array", "not a readable NumPy file"),
         ("x.h5", b"no hdf5", "not a readable HDF5 file"),
         ("x.txt", b"", "not a set of images"),
+        ("x.safetensors", b"", "can only stand for the reals"),
         (".", b"", "no image files in it"),
     ],
 )
