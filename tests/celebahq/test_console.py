@@ -132,3 +132,10 @@ def test_devices(capsys):
         resolve_device("warp")
     with pytest.raises(ToolError, match=r"--device cuda:99: PyTorch finds \d+ CUDA devices"):
         resolve_device("cuda:99")
+
+
+def test_a_stage_named_after_a_path_with_brackets_has_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with Progress("fakes[/x]", 2) as progress:
+        progress.advance(2)
+    assert "fakes[/x]" in capsys.readouterr().err
