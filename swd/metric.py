@@ -87,12 +87,12 @@ class SlicedWassersteinDistance(Metric):
         if indices is not None and indices.shape != images.shape[:1]:
             raise ValueError(f"indices: expected [{len(images)}], got shape {tuple(indices.shape)}")
         name = "real" if real else "fake"
-        seen = int(getattr(self, f"{name}_seen"))
+        parts, seen = getattr(self, f"{name}_descriptors"), int(getattr(self, f"{name}_seen"))
         rank, world_size = self._place()
         share = len(range(rank, self.num_images, world_size))
         images = images[: max(0, share - seen)]
-        if len(images) == 0:
-            return
+        if len(images) == 0 and parts:
+            return  # but an empty part stands for a process without images: gathering waits for all
         if indices is None:
             indices = torch.arange(seen, seen + len(images)) * world_size + rank
         indices = indices[: len(images)].to(images.device)
@@ -100,7 +100,7 @@ class SlicedWassersteinDistance(Metric):
             images, indices, set_id=REALS if real else FAKES, patches=self.patches, seed=self.seed
         )
         stacked = torch.stack([torch.unflatten(level, 0, (len(images), self.patches)) for level in levels], 1)
-        getattr(self, f"{name}_descriptors").append(stacked.to(self.store_on))  # [N, L, P, C, 7, 7]
+        parts.append(stacked.to(self.store_on))  # [N, L, P, C, 7, 7]
         getattr(self, f"{name}_indices").append(indices.to(self.store_on))
         setattr(self, f"{name}_seen", getattr(self, f"{name}_seen") + len(images))
 
