@@ -4,9 +4,11 @@ The three files that the package ships come from these commands, in this order (
 photographs, searched with its subfolders; the cards say how far each run came):
 
 \b
-    python tools/train_restorer.py jpeg      --images TRAIN --minutes 86 --out jpeg.safetensors
+    python tools/train_restorer.py jpeg      --images TRAIN --minutes 86 --out first.safetensors
+    python tools/train_restorer.py jpeg      --images TRAIN --minutes 80 --out jpeg.safetensors \\
+        --init first.safetensors --rate 1.2e-4 --patch 96 --batch 6
     python tools/train_restorer.py sr4x-psnr --images TRAIN --minutes 46 --out sr4x-psnr.safetensors
-    python tools/train_restorer.py sr4x      --images TRAIN --minutes 29 --out sr4x.safetensors \\
+    python tools/train_restorer.py sr4x      --images TRAIN --minutes 82 --out sr4x.safetensors \\
         --init sr4x-psnr.safetensors
 
 The learning rate follows the time (or the steps) that there is: short warm-up, then a cosine to zero at
