@@ -16,8 +16,8 @@ SCALE = 1000.0
 """Distances are reported times this."""
 
 
-# Of the directions, those that influences are taken from: more of them hardly change the standard error.
-_INFLUENCE_DIRECTIONS = 32
+# Of the directions, those that influences are taken from, in two halves.
+_INFLUENCE_DIRECTIONS = 64
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,12 @@ class LevelDistances:
     along: Tensor
     """`[P]` float64, the distance along each direction."""
     on_a: Tensor
-    """`[N]` float64, the influence of each image of the first set on the mean distance."""
+    """`[2, N]` float64, the influence of each image of the first set on the mean distance along some
+    directions, and along as many others."""
     on_b: Tensor
-    """`[K]` float64, of the second."""
+    """`[2, K]` float64, of the second."""
+    half: int
+    """How many directions each row is of."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Estimate:
 
     value: float
     se_directions: float
-    """Due to the random directions."""
+    """Due to the random directions; NaN for a single one."""
     se_images: float | None
     """Due to the choice of images and patches; None for a single image."""
 
@@ -109,15 +112,19 @@ def measure_level(
     ranks = ranks or Ranks()
     count = directions.shape[1]
     few = min(count, _INFLUENCE_DIRECTIONS)
+    half = (few + 1) // 2
     mine = ranks.deal(count)
-    first, rest = [i for i in mine if i < few], [i for i in mine if i >= few]
-    found = measure_influence(a, b, directions[:, first], patches=patches, channels=channels)
-    along = torch.zeros(count, dtype=torch.float64)
-    along[first] = found.along.cpu()
-    along[rest] = direction_distances(a, b, directions[:, rest]).cpu()
-    return LevelDistances(
-        ranks.sum(along), ranks.sum(found.on_a.cpu()) / few, ranks.sum(found.on_b.cpu()) / few
+    halves = [[i for i in mine if i in part] for part in (range(half), range(few - half, few))]
+    rest = [i for i in mine if i >= few]
+    found = measure_influence(
+        a, b, [directions[:, part] for part in halves], patches=patches, channels=channels
     )
+    along = torch.zeros(count, dtype=torch.float64)
+    for part, distances in zip(halves, found.along, strict=True):
+        along[part] = distances.cpu()
+    along[rest] = direction_distances(a, b, directions[:, rest]).cpu()
+    on_a, on_b = (ranks.sum(influence.cpu()) / half for influence in (found.on_a, found.on_b))
+    return LevelDistances(ranks.sum(along), on_a, on_b, half)
 
 
 def summarize(
@@ -128,10 +135,11 @@ def summarize(
         torch.stack([level.along for level in levels]).mean(0),
         torch.stack([level.on_a for level in levels]).mean(0),
         torch.stack([level.on_b for level in levels]).mean(0),
+        levels[0].half,
     )
     estimates = [_estimate(level, same_images) for level in levels]
     return Distance(
-        len(average.on_a), dict(zip(resolutions, estimates, strict=True)), _estimate(average, same_images)
+        average.on_a.shape[1], dict(zip(resolutions, estimates, strict=True)), _estimate(average, same_images)
     )
 
 
@@ -141,10 +149,24 @@ def _estimate(found: LevelDistances, same_images: bool) -> Estimate:
     The directions are independent draws: sd / sqrt(P). So are the images of each set: the variances of the
     influences' means add up; an image in both sets counts once, with the sum of its influences.
     """
-    parts = [found.on_a + found.on_b] if same_images else [found.on_a, found.on_b]
-    variance = sum(float(part.var()) / len(part) for part in parts) if min(map(len, parts)) > 1 else None
+    sides = [found.on_a + found.on_b] if same_images else [found.on_a, found.on_b]
+    count = len(found.along)
+    spread = float(found.along.std()) if count > 1 else math.nan
+    several = min(side.shape[1] for side in sides) > 1
+    variance = sum(_variance(side, found.half / count) / side.shape[1] for side in sides) if several else None
     return Estimate(
         value=SCALE * float(found.along.mean()),
-        se_directions=SCALE * float(found.along.std()) / math.sqrt(len(found.along)),
+        se_directions=SCALE * spread / math.sqrt(count),
         se_images=None if variance is None else SCALE * math.sqrt(variance),
     )
+
+
+def _variance(halves: Tensor, share: float) -> float:
+    """Variance over images `[2, N]` of influences along all directions, of which a row's are a share.
+
+    What the rows have in common is the images'; the rest is due to the few directions, and the smaller the
+    more there are.
+    """
+    (first, common), (_, second) = torch.cov(halves).tolist()
+    own = (first + second) / 2 - common
+    return max(0.0, float(common + share * own))

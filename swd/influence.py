@@ -26,36 +26,45 @@ _FEW_PATCHES = 8
 
 @dataclass(frozen=True)
 class Influence:
-    """Distances along directions, and every image's influence on their sum."""
+    """Distances along directions, given in parts, and every image's influence on their sum over a part."""
 
-    along: Tensor
-    """`[P]` float64."""
+    along: list[Tensor]
+    """Per part `[p]` float64."""
     on_a: Tensor
-    """`[N]` float64, of the images of the first set."""
+    """`[parts, N]` float64, of the images of the first set."""
     on_b: Tensor
-    """`[K]` float64, of those of the second."""
+    """`[parts, K]` float64, of those of the second."""
 
 
 @torch.no_grad()
-def measure_influence(a: Tensor, b: Tensor, directions: Tensor, *, patches: int, channels: int) -> Influence:
+def measure_influence(
+    a: Tensor, b: Tensor, directions: Sequence[Tensor], *, patches: int, channels: int
+) -> Influence:
     """Distances along directions, and the images' influences on them.
 
     Args:
         a: `[N * patches, C * 49]` float32, normalised, an image's patches adjacent.
         b: `[K * patches, C * 49]`.
-        directions: `[C * 49, P]`.
+        directions: In parts `[C * 49, p]`.
         patches: Per image.
         channels: C.
     """
     matching = match_quantiles(len(a), len(b))
     sides = _Side(a, patches, channels), _Side(b, patches, channels)
-    along = []
-    for chunk, x, y in project(a, b, directions):
-        found = list(in_threads(partial(_examine, sides, matching), in_blocks(x, y), torch.get_num_threads()))
-        for number, side in enumerate(sides):
-            side.add([counts[number] for _, *counts in found], chunk)
-        along += [distances for distances, *_ in found]
-    return Influence(torch.cat(along), sides[0].influence(), -sides[1].influence())
+    along: list[Tensor] = []
+    influences = [
+        torch.zeros(len(directions), len(side), dtype=torch.float64, device=a.device) for side in sides
+    ]
+    for number, part in enumerate(directions):
+        distances = []
+        for chunk, x, y in project(a, b, part):
+            blocks = in_blocks(x, y)
+            found = list(in_threads(partial(_examine, sides, matching), blocks, torch.get_num_threads()))
+            distances += [of_block for of_block, *_ in found]
+            for index, side in enumerate(sides):
+                influences[index][number] += side.influence([counts[index] for _, *counts in found], chunk)
+        along.append(torch.cat(distances))
+    return Influence(along, influences[0], -influences[1])
 
 
 def _examine(
@@ -98,7 +107,7 @@ class _Counts:
 
 
 class _Side:
-    """One set's influences, summed over directions."""
+    """What the influences in one set need of its descriptors."""
 
     def __init__(self, descriptors: Tensor, patches: int, channels: int) -> None:
         """Args: as for `measure_influence`."""
@@ -110,9 +119,9 @@ class _Side:
         # The squares of a few images at a time stay in a processor's cache.
         squares = torch.cat([some.square().mean((1, 3)) for some in torch.split(images, 16)])
         self._variance = squares.double() - 1
-        self._phi = torch.zeros(len(images), dtype=torch.float64, device=descriptors.device)
-        self._shift = torch.zeros(channels, dtype=torch.float64, device=descriptors.device)
-        self._stretch = torch.zeros_like(self._shift)
+
+    def __len__(self) -> int:
+        return self._shape[0]
 
     def count(self, potential: _Potential, projections: Tensor) -> _Counts:
         """Look up the set's projections `[p, M]`."""
@@ -122,17 +131,13 @@ class _Side:
         few = bins.view(-1, images, patches)[:, :, :_FEW_PATCHES].flatten(1)
         return _Counts(phi.mean(2).double().sum(0), potential.slope.gather(1, few))
 
-    def add(self, counts: Sequence[_Counts], directions: Tensor) -> None:
-        """Add what `directions` `[C * 49, P]`, some at a time, say about the set."""
+    def influence(self, counts: Sequence[_Counts], directions: Tensor) -> Tensor:
+        """`[N]` float64, summed over `directions` `[C * 49, P]`, which `counts` tell of some at a time."""
         channels, pixels = self._shape[2:]
-        self._phi += torch.stack([part.phi for part in counts]).sum(0)
-        # What the distances do when a channel's mean, or its standard deviation, changes.
         slopes = torch.cat([part.slopes for part in counts])  # [P, N * few]
         along = directions.T.reshape(-1, channels, pixels)
-        self._shift += (slopes.mean(1)[:, None] * along.sum(2)).sum(0)
-        self._stretch += ((slopes @ self._few).view_as(along) * along).sum((0, 2)) / slopes.shape[1]
-
-    def influence(self) -> Tensor:
-        """`[N]` float64."""
-        normalization: Tensor = self._mean @ self._shift + self._variance @ self._stretch / 2
-        return self._phi - normalization
+        # What the distances do when a channel's mean, or its standard deviation, changes.
+        shift = (slopes.mean(1)[:, None] * along.sum(2)).sum(0)
+        stretch = ((slopes @ self._few).view_as(along) * along).sum((0, 2)) / slopes.shape[1]
+        normalization = self._mean @ shift.double() + self._variance @ stretch.double() / 2
+        return torch.stack([part.phi for part in counts]).sum(0) - normalization

@@ -30,13 +30,13 @@ def normalized(patches):
 def test_influence_is_what_doubling_an_image_does(patches):
     a, b = patches
     directions = random_directions(147, repeats=1, count=64)
-    found = measure_influence(normalized(a), normalized(b), directions, patches=PATCHES, channels=CHANNELS)
+    found = measure_influence(normalized(a), normalized(b), [directions], patches=PATCHES, channels=CHANNELS)
 
     def distance(a, b):
         return float(direction_distances(normalized(a), normalized(b), directions).sum())
 
     images = range(0, IMAGES, 10)
-    for side, influence in ((0, found.on_a), (1, found.on_b)):
+    for side, influence in ((0, found.on_a[0]), (1, found.on_b[0])):
         changes = []
         for image in images:
             sets = [a, b]
@@ -51,33 +51,31 @@ def test_influence_is_what_doubling_an_image_does(patches):
 def test_distances_are_those_without_influences(patches):
     a, b = map(normalized, patches)
     directions = random_directions(147, repeats=1, count=20)
-    found = measure_influence(a, b, directions, patches=PATCHES, channels=CHANNELS)
-    assert torch.equal(found.along, direction_distances(a, b, directions))
+    found = measure_influence(a, b, [directions], patches=PATCHES, channels=CHANNELS)
+    assert torch.equal(found.along[0], direction_distances(a, b, directions))
 
 
 def test_influences_add_over_directions(patches):
     a, b = map(normalized, patches)
     directions = random_directions(147, repeats=1, count=20)
-    parts = [
-        measure_influence(a, b, part, patches=PATCHES, channels=CHANNELS)
-        for part in (directions, directions[:, :7], directions[:, 7:])
-    ]
-    torch.testing.assert_close(parts[0].on_a, parts[1].on_a + parts[2].on_a, rtol=1e-5, atol=1e-6)
+    parts = [directions, directions[:, :7], directions[:, 7:]]
+    whole, first, second = measure_influence(a, b, parts, patches=PATCHES, channels=CHANNELS).on_a
+    torch.testing.assert_close(whole, first + second, rtol=1e-5, atol=1e-6)
 
 
 def test_unequal_numbers_of_images(patches):
     a, b = patches
     directions = random_directions(147, repeats=1, count=8)
     found = measure_influence(
-        normalized(a[:50]), normalized(b), directions, patches=PATCHES, channels=CHANNELS
+        normalized(a[:50]), normalized(b), [directions], patches=PATCHES, channels=CHANNELS
     )
-    assert len(found.on_a) == 50
-    assert len(found.on_b) == IMAGES
+    assert found.on_a.shape == (1, 50)
+    assert found.on_b.shape == (1, IMAGES)
 
 
 def test_equal_sets_have_no_influence(patches):
     a = normalized(patches[0])
     directions = random_directions(147, repeats=1, count=8)
-    found = measure_influence(a, a.clone(), directions, patches=PATCHES, channels=CHANNELS)
-    assert (found.along == 0).all()
+    found = measure_influence(a, a.clone(), [directions], patches=PATCHES, channels=CHANNELS)
+    assert (found.along[0] == 0).all()
     assert (found.on_a == 0).all()
