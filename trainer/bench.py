@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from celebahq.errors import ToolError
 from trainer.batches import choose_chunks
 from trainer.config import TrainingConfig
 from trainer.data import RealImages, TrainingData
@@ -84,9 +85,15 @@ def bench(
         steps: Timed steps per resolution, after one that is not counted. The fastest counts, as anything
             else that the machine does can only slow a step down.
         minibatch_gpu: The most images of a pass; unless given, as many as fit.
+
+    Raises:
+        ToolError: The run never has one of the resolutions.
     """
     prepare_backends(config)
     costs = step_costs(config)
+    for resolution in resolutions or ():
+        if resolution not in costs:
+            raise ToolError(f"--resolution {resolution}: {config.name} has {', '.join(map(str, costs))}")
     chunks = choose_chunks(
         config,
         1,

@@ -4,7 +4,6 @@ Everything is safetensors: named tensors, and JSON in the header. Nothing is eve
 """
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,13 +89,6 @@ def state_path(run: Path, nimg: int) -> Path:
 def snapshot_path(run: Path, nimg: int) -> Path:
     """Where the averaged generator after `nimg` real images lies."""
     return run / SNAPSHOTS / f"snapshot-{nimg:011d}.safetensors"
-
-
-def nimg_of(path: Path) -> int:
-    """The image count in a state's or snapshot's file name."""
-    match = re.fullmatch(r"(?:state|snapshot)-(\d+)\.safetensors", path.name)
-    assert match, path
-    return int(match[1])
 
 
 def states(run: Path) -> list[Path]:

@@ -35,12 +35,13 @@ def evaluate_run(
         data: Its pyramid file.
         device: Where images are made and compared.
         images: Per set; unless told, as many as there are real ones, at most 16,384.
-        resolution: Unless told, that of the grown network.
+        resolution: A power of two from 16 to that of the grown network, which it is unless told.
         seed: Of the generated images and of the metric.
         metrics: `swd`, `msssim` or both.
 
     Raises:
-        ToolError: The run has no snapshots, or its disk no room for the generated images.
+        ToolError: The run has no snapshots, its networks never have that resolution, or its disk has no room
+            for the generated images.
     """
     files = snapshots(run)
     if not files:
@@ -74,17 +75,20 @@ def evaluate(
     Generated images lie in `folder` meanwhile. Networks that have not grown that far are judged by their
     images enlarged, as the original's networks return them.
     """
-    size = resolution or load_snapshot(files[0]).config.generator.resolution
+    full = load_snapshot(files[0]).config.generator.resolution
+    size = resolution or full
+    if resolution and not (16 <= resolution <= full and resolution & (resolution - 1) == 0):
+        raise ToolError(f"--resolution {resolution}: must be a power of two from 16 to the network's {full}")
     with PyramidReader(data) as reals:
         count = min(len(reals), images or 16_384)
-        needed = count * reals.channels * size**2 * len(files)
+        needed = count * reals.channels * full**2 * len(files)
     if needed > shutil.disk_usage(folder).free:
         raise ToolError(f"{folder}: generated images take up to {needed / 1e9:.1f} GB there; use --images")
     fakes: dict[str, Path] = {}
     for file in files:
         snapshot = load_snapshot(file, device)
         path = folder / f"{snapshot.nimg / 1000:09.1f}-kimg.h5"
-        _write_images(snapshot, path, count, size, seed)
+        _write_images(snapshot, path, count, max(size, snapshot.resolution), seed)
         fakes[f"{snapshot.nimg / 1000:.1f} kimg"] = path
     report = compare(
         data,

@@ -1,7 +1,5 @@
 """Generated images into a folder, a zip file or an HDF5 pyramid."""
 
-import os
-import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from celebahq.console import Progress
-from celebahq.errors import ToolError
-from celebahq.files import atomic_path
+from celebahq.files import atomic_folder, atomic_path, refuse_existing
 from celebahq.pyramid import PyramidWriter
 from trainer.snapshot import Snapshot, block_size
 
@@ -33,8 +30,7 @@ def generate_to(snapshot: Snapshot, out: Path, *, num: int, seed: int) -> None:
     Raises:
         ToolError: `out` exists already.
     """
-    if out.exists():
-        raise ToolError(f"{out}: exists already; choose another name")
+    refuse_existing(out)
     size = block_size(snapshot.resolution)
     with _open_sink(snapshot, out, seed) as write, Progress("generate", num) as progress:
         for first in range(0, num, size):
@@ -54,14 +50,10 @@ def _open_sink(snapshot: Snapshot, out: Path, seed: int) -> Iterator[Sink]:
         with atomic_path(out) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
             yield lambda first, images: _write_pngs(first, images, archive.writestr)
     else:
-        # A folder appears under its name when it is complete, as a file does.
-        partial = out.with_name(out.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        yield lambda first, images: _write_pngs(
-            first, images, lambda name, data: (partial / name).write_bytes(data)
-        )
-        os.replace(partial, out)
+        with atomic_folder(out) as partial:
+            yield lambda first, images: _write_pngs(
+                first, images, lambda name, data: (partial / name).write_bytes(data)
+            )
 
 
 def _write_pngs(first: int, images: Pixels, write: Callable[[str, bytes], object]) -> None:

@@ -14,7 +14,7 @@ Bits = npt.NDArray[np.uint64]
 
 
 class Stream(IntEnum):
-    """What the numbers are for; equal indices of two streams are unrelated."""
+    """What the numbers are for; equal indices of two streams are unrelated. Another number, other images."""
 
     DATA_ORDER = 1
     MIRROR = 2
@@ -25,10 +25,7 @@ class Stream(IntEnum):
     MIX_FACTORS = 7
     GENERATE = 8
     GENERATE_LABELS = 9
-    BATCH_NORM = 10
     NOISE = 11
-    DATA_INIT = 12
-    GRID = 13
     VIDEO = 14
 
 

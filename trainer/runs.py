@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from celebahq.errors import ToolError
-from celebahq.files import write_json
+from celebahq.files import make_folder, write_json
 from celebahq.pyramid import PyramidReader
 from trainer.config import TrainingConfig
 from trainer.settings import load_config, save_config
@@ -31,7 +31,7 @@ class Run:
 
 def create_run(outdir: Path, config: TrainingConfig, data: Path) -> Run:
     """Make the next free `OUTDIR/NNNNN-NAME` and write what the run is made of."""
-    outdir.mkdir(parents=True, exist_ok=True)
+    make_folder(outdir)
     numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r"(\d{5})-", path.name))]
     folder = outdir / f"{max(numbers, default=-1) + 1:05d}-{config.name}"
     folder.mkdir()

@@ -32,6 +32,18 @@ class VideoLayout:
     duration_sec: float
     fps: float
 
+    def side(self, resolution: int) -> int:
+        """Side of the pictures of a network that makes images of `resolution`.
+
+        Raises:
+            ToolError: Its pixels cannot be repeated to the size that was asked for.
+        """
+        if self.size is None:
+            return resolution
+        if self.size % resolution:
+            raise ToolError(f"--size {self.size}: must be a multiple of the network's {resolution} pixels")
+        return self.size
+
 
 def interpolation_latents(
     seed: int, frames: int, images: int, latent_size: int, sigma_frames: float
@@ -69,11 +81,12 @@ def write_interpolation(
         seed, frames, count, snapshot.config.generator.latent_size, smoothing_sec * layout.fps
     )
     labels = snapshot.labels(seed, range(count))
+    side = layout.side(snapshot.resolution)
 
     def draw(frame: Tensor) -> Frame:
         with torch.no_grad():
             images = snapshot.generator(frame.to(device), labels, snapshot.lod)
-        return image_grid(enlarge(to_uint8(images), layout.size or snapshot.resolution), layout.columns)
+        return image_grid(enlarge(to_uint8(images), side), layout.columns)
 
     write_video(out, map(draw, torch.from_numpy(latents)), total=frames, fps=layout.fps)
 
@@ -87,8 +100,8 @@ def write_progress(run: Path, out: Path, layout: VideoLayout, *, seed: int, devi
         for file in files:
             snapshot = load_snapshot(file, device)
             images = snapshot.generate(seed, range(layout.columns * layout.rows))
-            size = layout.size or snapshot.config.generator.resolution
-            yield from repeat(image_grid(enlarge(images, size), layout.columns), repeats)
+            side = layout.side(snapshot.config.generator.resolution)
+            yield from repeat(image_grid(enlarge(images, side), layout.columns), repeats)
 
     write_video(out, frames(), total=repeats * len(files), fps=layout.fps)
 

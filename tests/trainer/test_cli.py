@@ -86,13 +86,17 @@ def test_exported_weights_load_into_a_generator(run, tmp_path):
 
 
 def test_videos(run, tmp_path):
-    pytest.importorskip("imageio_ffmpeg")
     options = ["--columns", 2, "--rows", 1, "--size", 32, "--duration", 0.5, "--fps", 8, "--device", "cpu"]
     call("video", run, "--out", tmp_path / "walk.mp4", *options)
     call("video", "--progress", run, "--out", tmp_path / "progress.mp4", *options)
     for name in ("walk.mp4", "progress.mp4"):
         assert (tmp_path / name).read_bytes()[4:8] == b"ftyp"
-    assert "either SNAPSHOT or --progress" in call("video", "--out", tmp_path / "none.mp4", status=2)
+    none = tmp_path / "none.mp4"
+    assert "either SNAPSHOT or --progress" in call("video", "--out", none, status=2)
+    for source in ([run], ["--progress", run]):
+        message = call("video", *source, "--out", none, "--size", 100, "--device", "cpu", status=1)
+        assert "--size 100: must be a multiple of the network's" in message
+    assert not none.exists()
 
 
 def test_video_without_its_extra_says_how_to_install_it(run, tmp_path, monkeypatch):
@@ -116,6 +120,12 @@ def test_evaluate_reports_every_snapshot(run, tmp_path):
     with Image.open(tmp_path / "plot.png") as plot:
         assert plot.size[0] > 100
     assert not list(run.glob("evaluation-*"))
+
+
+@pytest.mark.parametrize("resolution", [8, 24, 64])
+def test_evaluate_refuses_resolutions_that_the_network_never_has(run, resolution):
+    message = call("evaluate", run, "--resolution", resolution, "--device", "cpu", status=1)
+    assert f"--resolution {resolution}: must be a power of two from 16 to the network's 16" in message
 
 
 def test_bench_adds_up(tmp_path):
@@ -158,6 +168,11 @@ def test_dry_run_prints_the_configuration_and_starts_nothing(tmp_path):
         ),
         (["resume", "."], 1, "not a run folder"),
         (["bench", "--preset", "smoke"], 2, "either --data FILE.h5 or --synthetic"),
+        (
+            ["bench", "--preset", "smoke", "--synthetic", "--resolution", 48, "--device", "cpu"],
+            1,
+            "--resolution 48: smoke has 4, 8, 16, 32",
+        ),
     ],
 )
 def test_mistakes_are_answered_in_one_line(arguments, status, message):

@@ -24,7 +24,7 @@ POSITIVE = click.FloatRange(0, min_open=True)
 @click.command()
 @click.argument("snapshot", type=ANY_PATH)
 @click.option("--num", type=click.IntRange(min=1), required=True, metavar="N", help="How many images.")
-@click.option("--out", type=NEW_PATH, required=True, metavar="DIR|FILE.h5|FILE.zip")
+@click.option("--out", "-o", type=NEW_PATH, required=True, metavar="DIR|FILE.h5|FILE.zip")
 @seed_option
 @device_option
 def generate(snapshot: Path, num: int, out: Path, seed: int, device: str) -> None:
@@ -34,7 +34,8 @@ def generate(snapshot: Path, num: int, out: Path, seed: int, device: str) -> Non
     are asked for.
 
     \b
-    trainer generate runs/00000-faces-64 --num 50000 --out fakes.h5 --seed 1
+    Example:
+      trainer generate runs/00000-faces-64 --num 50000 --out fakes.h5 --seed 1
     """
     from trainer.generate import generate_to
     from trainer.snapshot import load_snapshot
@@ -44,7 +45,7 @@ def generate(snapshot: Path, num: int, out: Path, seed: int, device: str) -> Non
 
 @click.command()
 @click.argument("snapshot", type=ANY_PATH)
-@click.option("--out", type=NEW_PNG, required=True, metavar="FILE.png")
+@click.option("--out", "-o", type=NEW_PNG, required=True, metavar="FILE.png")
 @click.option("--columns", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--rows", type=click.IntRange(min=1), default=4, show_default=True)
 @seed_option
@@ -53,7 +54,8 @@ def grid(snapshot: Path, out: Path, columns: int, rows: int, seed: int, device: 
     """Draw a grid of generated images.
 
     \b
-    trainer grid runs/00000-faces-64 --out grid.png --seed 1
+    Example:
+      trainer grid runs/00000-faces-64 --out grid.png --seed 1
     """
     from celebahq.files import refuse_existing
     from trainer.grids import image_grid, save_png
@@ -67,11 +69,14 @@ def grid(snapshot: Path, out: Path, columns: int, rows: int, seed: int, device: 
 @click.command()
 @click.argument("snapshot", type=ANY_PATH, required=False)
 @click.option("--progress", "run", type=FOLDER, metavar="RUN", help="Instead, the progress of a run.")
-@click.option("--out", type=NEW_PATH, required=True, metavar="FILE.mp4")
+@click.option("--out", "-o", type=NEW_PATH, required=True, metavar="FILE.mp4")
 @click.option("--columns", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--rows", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option(
-    "--size", type=click.IntRange(min=4), metavar="PX", help="Side of an image  [default: its own]."
+    "--size",
+    type=click.IntRange(min=4),
+    metavar="PX",
+    help="Side of an image, a multiple of its own  [default: its own].",
 )
 @click.option("--duration", type=POSITIVE, default=60.0, metavar="SEC", show_default=True)
 @click.option("--fps", type=POSITIVE, default=30.0, show_default=True)
@@ -101,8 +106,9 @@ def video(
     """Make a video: a walk through latent space, or how a run learned.
 
     \b
-    trainer video runs/00000-faces-64 --out walk.mp4
-    trainer video --progress runs/00000-faces-64 --out progress.mp4 --duration 10
+    Examples:
+      trainer video runs/00000-faces-64 --out walk.mp4
+      trainer video --progress runs/00000-faces-64 --out progress.mp4 --duration 10
     """
     from celebahq.files import refuse_existing
     from trainer.video import VideoLayout, write_interpolation, write_progress
@@ -131,7 +137,7 @@ def video(
     default="swd,msssim",
     show_default=True,
 )
-@click.option("--plot", type=NEW_PATH, metavar="FILE.png", help="Draw the paper's figure 4.")
+@click.option("--plot", type=NEW_PNG, metavar="FILE.png", help="Draw the paper's figure 4.")
 @seed_option
 @device_option
 @json_option
@@ -151,7 +157,8 @@ def evaluate(
     The report is also kept as RUN/evaluation.json.
 
     \b
-    trainer evaluate runs/00000-faces-64 --images 2000 --plot progress.png
+    Example:
+      trainer evaluate runs/00000-faces-64 --images 2000 --plot progress.png
     """
     from celebahq.files import write_json
     from swd.plot import plot_track
@@ -194,7 +201,8 @@ def modes(
     The classifier comes from tools/train_mnist_classifier.py.
 
     \b
-    trainer modes runs/00000-mnist-rgb-1k --classifier digits.safetensors
+    Example:
+      trainer modes runs/00000-mnist-rgb-1k --classifier digits.safetensors
     """
     from dataclasses import asdict
 
@@ -218,7 +226,7 @@ def modes(
 
 @click.command()
 @click.argument("snapshot", type=ANY_PATH)
-@click.option("--out", type=NEW_PATH, required=True, metavar="FILE.safetensors|FILE.pt")
+@click.option("--out", "-o", type=NEW_PATH, required=True, metavar="FILE.safetensors|FILE.pt")
 def export(snapshot: Path, out: Path) -> None:
     """Export the averaged generator for other programs.
 
@@ -226,7 +234,8 @@ def export(snapshot: Path, out: Path) -> None:
     [N, latent_size] to images at the snapshot's resolution, -1 to 1.
 
     \b
-    trainer export runs/00000-faces-64 --out generator.pt
+    Example:
+      trainer export runs/00000-faces-64 --out generator.pt
     """
     from trainer.export import export_generator
     from trainer.snapshot import load_snapshot
@@ -236,14 +245,15 @@ def export(snapshot: Path, out: Path) -> None:
 
 @click.command("import")
 @click.argument("pickle", type=FILE)
-@click.option("-o", "--out", type=NEW_PATH, required=True, metavar="FILE.safetensors")
+@click.option("--out", "-o", type=NEW_PATH, required=True, metavar="FILE.safetensors")
 def import_(pickle: Path, out: Path) -> None:
     """Turn a network pickle of the authors' TensorFlow program into a snapshot.
 
     TensorFlow is not needed, and nothing in the file is executed.
 
     \b
-    trainer import karras2018iclr-celebahq-1024x1024.pkl -o celebahq.safetensors
+    Example:
+      trainer import karras2018iclr-celebahq-1024x1024.pkl -o celebahq.safetensors
     """
     from celebahq.files import refuse_existing
     from trainer.legacy_import import import_snapshot

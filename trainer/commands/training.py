@@ -71,8 +71,9 @@ def run(
     """Train a progressive GAN into a new folder OUTDIR/00000-NAME.
 
     \b
-    trainer run --data faces.h5 --preset faces-64 --outdir runs
-    torchrun --nproc-per-node 8 -m trainer run --data celebahq.h5 --preset celebahq-1024
+    Examples:
+      trainer run --data faces.h5 --preset faces-64 --outdir runs
+      torchrun --nproc-per-node 8 -m trainer run --data celebahq.h5 --preset celebahq-1024
     """
     from trainer.distributed import launched_world_size
     from trainer.report import schedule_table
@@ -107,7 +108,8 @@ def resume(run: Path, data: Path | None, device: str, on_nan: Literal["stop", "s
     It ends as it would have ended without the interruption: bit for bit on the same CPU.
 
     \b
-    trainer resume runs/00000-faces-64
+    Example:
+      trainer resume runs/00000-faces-64
     """
     from trainer.session import resume_run
 
@@ -121,7 +123,8 @@ def presets(as_json: bool) -> None:
     """List the published configurations.
 
     \b
-    trainer presets --json
+    Example:
+      trainer presets --json
     """
     from dataclasses import asdict
 
@@ -161,7 +164,8 @@ def bench(
     """Measure training speed and memory at each resolution, and where the time goes.
 
     \b
-    trainer bench --preset celebahq-1024 --synthetic --set runtime.precision=bf16
+    Example:
+      trainer bench --preset celebahq-1024 --synthetic --set runtime.precision=bf16
     """
     from dataclasses import asdict
 
