@@ -22,7 +22,7 @@ import numpy as np
 from celebahq.console import Progress, status
 from celebahq.engine import Engine, InProcess
 from celebahq.errors import ToolError
-from celebahq.files import make_folder, write_json
+from celebahq.files import make_folder, refuse_existing, write_json
 from celebahq.formats.codecs import dataset_options
 from celebahq.locks import owning, wait_for_workers
 from celebahq.shards import (
@@ -120,8 +120,8 @@ def require_new_output(out: Path) -> None:
     Raises:
         ToolError: It exists.
     """
-    if out.exists() and not (work_folder(out) / MERGING).exists():
-        raise ToolError(f"{out}: exists already; choose another name, or remove it")
+    if not (work_folder(out) / MERGING).exists():
+        refuse_existing(out)
 
 
 def work_folder(out: Path) -> Path:

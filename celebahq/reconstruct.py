@@ -197,7 +197,7 @@ class ReconstructTask(Task):
         photo = self.photo_folder / image.orig_file
         try:
             pixels = restore_published(image, photo, self.landmarks[index], self.options.delta_dir)
-        except Exception as err:
+        except Exception as err:  # with `strict`, whatever an image brings out ends the job
             reason = str(err).removeprefix(f"{photo}: ")
             if self.options.strict:
                 raise StopJob(f"{image.orig_file} (image {image.idx}): {reason}") from err

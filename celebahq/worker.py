@@ -110,7 +110,7 @@ def _serve(pipe: Connection, payload: bytes) -> None:
         os._exit(1)
     except (ToolError, OSError) as err:
         pipe.send(Failure(describe_error(err), expected=True))
-    except Exception:
+    except Exception:  # our bug: the parent shows the traceback
         pipe.send(Failure(traceback.format_exc(), expected=False))
 
 

@@ -24,7 +24,7 @@ from celebahq.console import (
 @click.command()
 @click.option("--celeba-dir", type=FOLDER, metavar="DIR", help="CelebA: img_celeba/ and Anno/ below it.")
 @click.option("--photos", type=FOLDER, metavar="DIR", help="Any photos, in sub-folders too.")
-@click.option("--out", required=True, type=NEW_FILE, metavar="FILE.h5", help="The data set to make.")
+@click.option("--out", "-o", required=True, type=NEW_FILE, metavar="FILE.h5", help="The data set to make.")
 @click.option(
     "--resolution",
     type=click.Choice(["256", "512", "1024", "2048"]),

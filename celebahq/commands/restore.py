@@ -20,7 +20,7 @@ from celebahq.console import (
 
 @click.command()
 @click.argument("photos", metavar="IMAGE...", nargs=-1, required=True, type=ANY_PATH)
-@click.option("--out", required=True, type=NEW_FOLDER, metavar="DIR", help="Folder of the results.")
+@click.option("--out", "-o", required=True, type=NEW_FOLDER, metavar="DIR", help="Folder of the results.")
 @restorer_options
 @click.option("--compare", is_flag=True, help="Also write NAME.compare.png: before and after, side by side.")
 @click.option("--overwrite", is_flag=True, help="Replace results that are there; else they are kept.")
