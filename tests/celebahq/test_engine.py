@@ -63,7 +63,6 @@ def test_a_cluster_without_its_package_names_the_extra(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_cluster_makes_the_same_bytes(tmp_path):
-    pytest.importorskip("distributed")
     dask = Path(sys.executable).with_name("dask")
     log = (tmp_path / "log").open("w")
     address_file = tmp_path / "scheduler.json"
@@ -92,7 +91,6 @@ def test_a_cluster_makes_the_same_bytes(tmp_path):
 
 
 def test_a_cluster_that_does_not_answer_is_named(tmp_path):
-    pytest.importorskip("distributed")
     result = run(tmp_path / "toy.h5", "--cluster", "tcp://127.0.0.1:9")
     assert result.returncode == 1
     assert "--cluster tcp://127.0.0.1:9: no scheduler answers there" in result.stderr

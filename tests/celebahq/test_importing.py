@@ -172,7 +172,6 @@ def test_a_dry_run_writes_nothing(writers, tmp_path):
 
 
 def test_a_dry_run_asks_the_cluster(writers, tmp_path):
-    pytest.importorskip("distributed")
     writers["zip"](tmp_path / "a.zip")
     nobody = ["--cluster", "tcp://127.0.0.1:9"]
     result = run("import", "zip", tmp_path / "a.zip", "-o", tmp_path / "a.h5", "--dry-run", *nobody)

@@ -82,11 +82,10 @@ def test_half_of_the_images_are_mirrored_and_labels_follow_their_images(pyramid)
     assert labels.argmax(dim=1).tolist() == indices.tolist()
 
 
-def test_fading_holds_the_golden_values(shared):
-    golden = np.load(shared / "golden/trainer/real_fade.npz")
-    images = torch.from_numpy(golden["images_u8"])
-    names = [name for name in golden.files if name.startswith("float_lod")]
+def test_fading_holds_the_golden_values(golden):
+    values = golden("real_fade", torch.float32)
+    names = [name for name in values if name.startswith("float_lod")]
     assert names
     for name in names:
-        faded = real_fade(to_network_range(images), float(name.removeprefix("float_lod")))
-        np.testing.assert_allclose(faded.numpy(), golden[name], rtol=1e-5, atol=1e-5)
+        faded = real_fade(to_network_range(values["images_u8"]), float(name.removeprefix("float_lod")))
+        torch.testing.assert_close(faded, values[name], rtol=1e-5, atol=1e-5)

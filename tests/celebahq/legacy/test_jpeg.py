@@ -3,6 +3,7 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import jpeglib
 import numpy as np
 import pytest
 import skimage.data
@@ -11,8 +12,6 @@ from PIL import Image
 from celebahq.errors import FormatError, MissingExtraError, ToolError
 from celebahq.legacy import jpeg
 from celebahq.legacy.jpeg import decode_jpeg
-
-jpeglib = pytest.importorskip("jpeglib")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from celebahq.restore.infer import NAMES, WEIGHTS, Restorer, load_restorer, span
 from celebahq.restore.networks import Network, SrResNet
 
 CPU = torch.device("cpu")
-SHIPPED = [name for name in NAMES if (WEIGHTS / f"{name}.safetensors").exists()]
 
 
 def restorer(network: Network, tile_px: int = 4096, dtype: torch.dtype = torch.float32) -> Restorer:
@@ -128,7 +127,6 @@ def test_alpha_is_for_sr4x_alone():
         load_restorer("jpeg", alpha=0.5)
 
 
-@pytest.mark.skipif("sr4x" not in SHIPPED, reason="this version ships no adversarial weights")
 def test_alpha_blends_the_weights():
     full, smooth = load_network(WEIGHTS / "sr4x.safetensors"), load_network(WEIGHTS / "sr4x-psnr.safetensors")
     blend = load_restorer("sr4x", alpha=0.25)
@@ -138,7 +136,7 @@ def test_alpha_blends_the_weights():
         torch.testing.assert_close(mine, 0.25 * a + 0.75 * b)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_card_states_the_checksum_of_its_weights(name: str):
     path = WEIGHTS / f"{name}.safetensors"
     assert path.stat().st_size <= 8_000_000
@@ -146,7 +144,7 @@ def test_every_card_states_the_checksum_of_its_weights(name: str):
     assert load_restorer(name).sha256 == sha256_file(path)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_network_gives_the_same_twice(name: str, photo: Photo):
     run = load_restorer(name)
     np.testing.assert_array_equal(run(photo[:96, :80]), run(photo[:96, :80]))
@@ -156,7 +154,6 @@ def psnr(a: Photo, b: Photo) -> float:
     return float(10 * np.log10(255**2 / np.mean((a.astype(np.float64) - b) ** 2)))
 
 
-@pytest.mark.skipif("jpeg" not in SHIPPED, reason="this version ships no deblocking weights")
 def test_the_deblocker_improves_jpeg_on_and_off_its_grid_and_spares_clean_pictures(shared: Path):
     from PIL import Image
 
