@@ -120,6 +120,10 @@ def test_evaluate_reports_every_snapshot(run, tmp_path):
     with Image.open(tmp_path / "plot.png") as plot:
         assert plot.size[0] > 100
     assert not list(run.glob("evaluation-*"))
+    message = call("evaluate", run, *options, "--plot", tmp_path / "plot.png", status=1)
+    assert "plot.png: exists already" in message
+    message = call("evaluate", run, "--metrics", "msssim", "--plot", tmp_path / "other.png", status=2)
+    assert "--plot draws distances" in message
 
 
 @pytest.mark.parametrize("resolution", [8, 24, 64])

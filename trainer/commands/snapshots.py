@@ -160,13 +160,17 @@ def evaluate(
     Example:
       trainer evaluate runs/00000-faces-64 --images 2000 --plot progress.png
     """
-    from celebahq.files import write_json
+    from celebahq.files import refuse_existing, write_json
     from swd.plot import plot_track
     from swd.report import as_json as report_as_json
     from swd.report import as_table
     from trainer.evaluate import evaluate_run
     from trainer.runs import open_run
 
+    if plot is not None:
+        if "swd" not in metrics:
+            raise click.UsageError("--plot draws distances: add swd to --metrics")
+        refuse_existing(plot)
     report = evaluate_run(
         run,
         open_run(run, data).data,
