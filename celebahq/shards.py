@@ -67,7 +67,7 @@ class StopJob(ToolError):
 class Task(ABC):
     """What a job does to each item; picklable, the same result wherever and whenever it runs."""
 
-    name: str  # one word for people: the stage
+    name: str  # what people call the stage
 
     @abstractmethod
     def __len__(self) -> int:
@@ -258,21 +258,18 @@ def read_records(path: Path) -> Iterator[Record]:
             yield Record(_entry(found.fields), found.fields["meta"], found.fields["label"], blobs)
 
 
-def compact_shard(path: Path, dropped: set[int]) -> int:
-    """Rewrite a complete log without the blobs of `dropped` items; bytes of blobs that remain."""
+def compact_shard(path: Path, dropped: set[int]) -> None:
+    """Rewrite a complete log without the blobs of `dropped` items."""
     smaller = path.with_name(path.name + ".smaller")
-    kept_bytes = 0
     with smaller.open("wb") as file:
         for record in read_records(path):
             if record.entry.item in dropped:
                 record = record._replace(blobs=[])
-            kept_bytes += sum(map(len, record.blobs))
             file.write(encode_record(record))
         file.flush()
         os.fsync(file.fileno())
     os.replace(smaller, path)
     sync_directory(path.parent)
-    return kept_bytes
 
 
 class _Header(NamedTuple):

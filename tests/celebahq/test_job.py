@@ -70,7 +70,7 @@ def test_random_kills_lose_nothing_and_repeat_nothing(tmp_path, uninterrupted, o
     rng = random.Random(len(options))
     for victim in rng.sample(["parent", "parent", "parent", "worker", "worker", "worker"], 6):
         before, calls_before = recorded(out), calls.read_text()
-        options_now = ("--workers", 2, "--delay", 0.15, "--calls", calls, *options)
+        options_now = ("--workers", 2, "--delay", 0.25, "--calls", calls, *options)
         with subprocess.Popen(command(out, *options_now), stderr=subprocess.DEVNULL) as process:
             wait_until(lambda before=calls_before: calls.read_text() != before)
             time.sleep(rng.uniform(0, 0.5))
