@@ -15,8 +15,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .threads import in_threads
-from .wasserstein import Matching, in_blocks, match_quantiles, project, sort_rows, sorted_distances
+from .threads import run_in_threads
+from .wasserstein import Matching, match_quantiles, project, row_blocks, sort_rows, sorted_distances
 
 # phi is tabulated, with bins far narrower than the distances of interest.
 _BINS = 512
@@ -51,31 +51,37 @@ def measure_influence(
     """
     matching = match_quantiles(len(a), len(b))
     sides = _Side(a, patches, channels), _Side(b, patches, channels)
-    along: list[Tensor] = []
-    influences = [
+    along = [torch.empty(part.shape[1], dtype=torch.float64, device=a.device) for part in directions]
+    on_a, on_b = (
         torch.zeros(len(directions), len(side), dtype=torch.float64, device=a.device) for side in sides
-    ]
+    )
     for number, part in enumerate(directions):
-        distances = []
-        for chunk, x, y in project(a, b, part):
-            blocks = in_blocks(x, y)
-            found = list(in_threads(partial(_examine, sides, matching), blocks, torch.get_num_threads()))
-            distances += [of_block for of_block, *_ in found]
-            for index, side in enumerate(sides):
-                influences[index][number] += side.influence([counts[index] for _, *counts in found], chunk)
-        along.append(torch.cat(distances))
-    return Influence(along, influences[0], -influences[1])
+        for which, x, y in project(a, b, part):
+            # Tables first: small results between large temporary ones would leave holes in memory.
+            tables = [side.empty_table(len(x)) for side in sides]
+            work = partial(_examine, x, y, sides, tables, along[number][which], matching)
+            run_in_threads(work, row_blocks(x), torch.get_num_threads())
+            on_a[number] += sides[0].influence(tables[0], part[:, which])
+            on_b[number] -= sides[1].influence(tables[1], part[:, which])
+    return Influence(along, on_a, on_b)
 
 
 def _examine(
-    sides: tuple["_Side", "_Side"], matching: Matching | None, rows: tuple[Tensor, Tensor]
-) -> tuple[Tensor, "_Counts", "_Counts"]:
-    """Distances between some rows of projections, and what these say about each set."""
-    x, y = rows
-    x_sorted, y_sorted = sort_rows(x.clone()), sort_rows(y.clone())
+    x: Tensor,
+    y: Tensor,
+    sides: Sequence["_Side"],
+    tables: Sequence["_Table"],
+    along: Tensor,
+    matching: Matching | None,
+    rows: slice,
+) -> None:
+    """Fill in some rows of both sets' tables, and the distances."""
+    projections = x[rows], y[rows]
+    x_sorted, y_sorted = (sort_rows(values.clone()) for values in projections)
     potential = _Potential(x_sorted, y_sorted)
-    counts = [side.count(potential, values) for side, values in zip(sides, rows, strict=True)]
-    return sorted_distances(x_sorted, y_sorted, matching), counts[0], counts[1]
+    for side, table, values in zip(sides, tables, projections, strict=True):
+        side.look_up(potential, values, table, rows)
+    along[rows] = sorted_distances(x_sorted, y_sorted, matching)
 
 
 class _Potential:
@@ -97,11 +103,11 @@ class _Potential:
 
 
 @dataclass(frozen=True)
-class _Counts:
+class _Table:
     """What some directions say about one set."""
 
     phi: Tensor
-    """`[N]` float64, each image's mean phi, summed over the directions."""
+    """`[p, N]`, each image's mean phi."""
     slopes: Tensor
     """`[p, N * few]`, phi's slope at a few patches of each image."""
 
@@ -123,21 +129,25 @@ class _Side:
     def __len__(self) -> int:
         return self._shape[0]
 
-    def count(self, potential: _Potential, projections: Tensor) -> _Counts:
-        """Look up the set's projections `[p, M]`."""
+    def empty_table(self, directions: int) -> _Table:
+        """To be filled in."""
+        sizes = len(self), len(self._few)
+        return _Table(*(torch.empty(directions, size, device=self._few.device) for size in sizes))
+
+    def look_up(self, potential: _Potential, projections: Tensor, table: _Table, rows: slice) -> None:
+        """Fill in some rows of a table from the set's projections `[p, M]`."""
         images, patches = self._shape[:2]
         bins = potential.bins(projections)
-        phi = potential.value.gather(1, bins).view(-1, images, patches)
+        table.phi[rows] = potential.value.gather(1, bins).view(-1, images, patches).mean(2)
         few = bins.view(-1, images, patches)[:, :, :_FEW_PATCHES].flatten(1)
-        return _Counts(phi.mean(2).double().sum(0), potential.slope.gather(1, few))
+        table.slopes[rows] = potential.slope.gather(1, few)
 
-    def influence(self, counts: Sequence[_Counts], directions: Tensor) -> Tensor:
-        """`[N]` float64, summed over `directions` `[C * 49, P]`, which `counts` tell of some at a time."""
+    def influence(self, table: _Table, directions: Tensor) -> Tensor:
+        """`[N]` float64, summed over `directions` `[C * 49, p]`."""
         channels, pixels = self._shape[2:]
-        slopes = torch.cat([part.slopes for part in counts])  # [P, N * few]
         along = directions.T.reshape(-1, channels, pixels)
         # What the distances do when a channel's mean, or its standard deviation, changes.
-        shift = (slopes.mean(1)[:, None] * along.sum(2)).sum(0)
-        stretch = ((slopes @ self._few).view_as(along) * along).sum((0, 2)) / slopes.shape[1]
+        shift = (table.slopes.mean(1)[:, None] * along.sum(2)).sum(0)
+        stretch = ((table.slopes @ self._few).view_as(along) * along).sum((0, 2)) / len(self._few)
         normalization = self._mean @ shift.double() + self._variance @ stretch.double() / 2
-        return torch.stack([part.phi for part in counts]).sum(0) - normalization
+        return table.phi.sum(0, dtype=torch.float64) - normalization

@@ -31,6 +31,12 @@ def in_threads(function: Callable[[T], R], items: Iterable[T], workers: int) -> 
             yield waiting.popleft().result()
 
 
+def run_in_threads(function: Callable[[T], None], items: Iterable[T], workers: int) -> None:
+    """Call in threads, as `in_threads`, what gives no result."""
+    for _ in in_threads(function, items, workers):
+        pass
+
+
 @contextmanager
 def _one_torch_thread() -> Iterator[None]:
     threads = torch.get_num_threads()

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .threads import in_threads
+from .threads import run_in_threads
 
 # Projected values that a thread sorts and compares in one go: what a processor's own cache holds.
 _BLOCK = 1 << 18
@@ -44,25 +44,26 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
 def direction_distances(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
     """The distance along each direction, `[P]` float64; arguments as for `sliced_wasserstein`."""
     _check_sets(a, b, directions)
-    compare = partial(_sort_and_compare, match_quantiles(len(a), len(b)))
-    distances: list[Tensor] = []
-    for _, x, y in project(a, b, directions):
-        distances += in_threads(compare, in_blocks(x, y), torch.get_num_threads())
-    return torch.cat(distances)
+    matching = match_quantiles(len(a), len(b))
+    along = torch.empty(directions.shape[1], dtype=torch.float64, device=a.device)
+    for which, x, y in project(a, b, directions):
+        run_in_threads(
+            partial(_compare, x, y, along[which], matching), row_blocks(x), torch.get_num_threads()
+        )
+    return along
 
 
-def _sort_and_compare(matching: "Matching | None", rows: tuple[Tensor, Tensor]) -> Tensor:
-    """Distance between rows of projections `[p, M]` and `[p, K]`, which are overwritten."""
-    x, y = map(sort_rows, rows)
-    return sorted_distances(x, y, matching)
+def _compare(x: Tensor, y: Tensor, along: Tensor, matching: "Matching | None", rows: slice) -> None:
+    """Put the distances between some rows of projections `[p, M]` and `[p, K]` into `along` `[p]`."""
+    along[rows] = sorted_distances(sort_rows(x[rows]), sort_rows(y[rows]), matching)
 
 
-def project(a: Tensor, b: Tensor, directions: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def project(a: Tensor, b: Tensor, directions: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Project two sets onto some directions at a time, as many as memory allows.
 
     Yields:
-        The directions `[D, p]`, the projections `[p, M]` and `[p, K]`, each direction's contiguous; the next
-        ones overwrite them.
+        Which p of the directions, the projections `[p, M]` and `[p, K]`, each direction's contiguous; the
+        next ones overwrite them.
 
     Raises:
         ValueError: The shapes do not fit, or a set is empty.
@@ -70,15 +71,18 @@ def project(a: Tensor, b: Tensor, directions: Tensor) -> Iterator[tuple[Tensor, 
     _check_sets(a, b, directions)
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     a, b, directions = a.to(dtype), b.to(dtype), directions.to(a.device, dtype)
-    size = min(_chunk_size(max(len(a), len(b)), a.device), directions.shape[1])
+    count = directions.shape[1]
+    size = min(_chunk_size(max(len(a), len(b)), a.device), count)
     # Fresh memory for every chunk would cost about as much as the products.
     x, y = (torch.empty(size, len(rows), dtype=dtype, device=a.device) for rows in (a, b))
-    for chunk in torch.split(directions, size, dim=1):
-        count = chunk.shape[1]
+    for start in range(0, count, max(1, size)):
+        which = slice(start, min(start + size, count))
+        chunk = directions[:, which]
+        into_x, into_y = x[: chunk.shape[1]], y[: chunk.shape[1]]
         with _full_float32(a.device):
-            torch.mm(chunk.T, a.T, out=x[:count])
-            torch.mm(chunk.T, b.T, out=y[:count])
-        yield chunk, x[:count], y[:count]
+            torch.mm(chunk.T, a.T, out=into_x)
+            torch.mm(chunk.T, b.T, out=into_y)
+        yield which, into_x, into_y
 
 
 def _check_sets(a: Tensor, b: Tensor, directions: Tensor) -> None:
@@ -113,10 +117,10 @@ def _full_float32(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(allowed)
 
 
-def in_blocks(x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Corresponding rows of `[p, M]` and `[p, K]`: on a CPU a few at a time, else all."""
-    rows = max(1, _BLOCK // x.shape[1]) if x.device.type == "cpu" else len(x)
-    return zip(torch.split(x, rows), torch.split(y, rows), strict=True)
+def row_blocks(values: Tensor) -> Iterator[slice]:
+    """Rows of `[p, M]` to handle in one go: on a CPU a few, else all."""
+    step = max(1, _BLOCK // values.shape[1]) if values.device.type == "cpu" else max(1, len(values))
+    return (slice(start, start + step) for start in range(0, len(values), step))
 
 
 def sort_rows(values: Tensor) -> Tensor:
