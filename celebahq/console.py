@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -60,7 +61,7 @@ def resolve_device(name: str) -> "torch.device":
     """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device that is really there.
 
     Raises:
-        ToolError: A GPU was asked for and there is none: never a silent CPU.
+        ToolError: Another kind of device, or a GPU where there is none: never a silent CPU.
     """
     import torch
 
@@ -68,10 +69,9 @@ def resolve_device(name: str) -> "torch.device":
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         status(f"device: {device}")
         return device
-    try:
-        device = torch.device(name)
-    except RuntimeError as err:
-        raise ToolError(f"--device {name}: not a device; use auto, cpu, cuda or cuda:N") from err
+    if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
+        raise ToolError(f"--device {name}: not a device; use auto, cpu, cuda or cuda:N")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
         raise ToolError(f"--device {name}: PyTorch finds {found} CUDA devices; use --device cpu or auto")

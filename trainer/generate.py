@@ -3,7 +3,6 @@
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from celebahq.console import Progress
 from celebahq.files import atomic_folder, atomic_path, refuse_existing
 from celebahq.pyramid import PyramidWriter
+from trainer.grids import encode_png
 from trainer.snapshot import Snapshot, block_size
 
 Pixels = npt.NDArray[np.uint8]
@@ -58,14 +58,4 @@ def _open_sink(snapshot: Snapshot, out: Path, seed: int) -> Iterator[Sink]:
 
 def _write_pngs(first: int, images: Pixels, write: Callable[[str, bytes], object]) -> None:
     for offset, image in enumerate(images):
-        write(f"{first + offset:08d}.png", encode_png(image))
-
-
-def encode_png(image: Pixels) -> bytes:
-    """One `[C, H, W]` uint8 image (C = 1 or 3) as PNG."""
-    from PIL import Image
-
-    pixels = image[0] if image.shape[0] == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
-    buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()
+        write(f"{first + offset:08d}.png", encode_png(np.ascontiguousarray(image.transpose(1, 2, 0))))

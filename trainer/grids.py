@@ -1,5 +1,6 @@
 """Images as people look at them: uint8, arranged in a grid, saved as PNG."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +48,16 @@ def image_grid(images: Tensor, columns: int) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(grid.cpu().numpy())
 
 
-def save_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
-    """Write `[H, W, C]` uint8 (C = 1 or 3) as PNG, atomically."""
+def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """`[H, W, C]` uint8 (C = 1 or 3) as PNG."""
     from PIL import Image
 
+    buffer = BytesIO()
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def save_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
+    """Write `[H, W, C]` uint8 (C = 1 or 3) as PNG, atomically."""
     with atomic_path(path) as partial:
-        Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(partial, format="PNG")
+        partial.write_bytes(encode_png(pixels))
