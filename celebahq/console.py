@@ -126,6 +126,8 @@ NEW_PATH = _NewPath()
 NEW_FILE = _NewPath(dir_okay=False)
 NEW_FOLDER = _NewPath(file_okay=False)
 NEW_PNG = _NewPath(dir_okay=False, ending=".png")
+NEW_MP4 = _NewPath(dir_okay=False, ending=".mp4")
+NEW_SAFETENSORS = _NewPath(dir_okay=False, ending=".safetensors")
 
 
 class Progress:

@@ -1,23 +1,11 @@
 """The padding at reduced scale agrees with the same formulas at full size."""
 
-import importlib.util
-from pathlib import Path
-
+import bench_geometry as bench
 import numpy as np
 import pytest
 import skimage.data
 
 from celebahq.padding import edge_pads, pad_and_blend
-
-TOOL = Path(__file__).parents[2] / "tools" / "bench_geometry.py"
-
-
-@pytest.fixture(scope="module")
-def bench():
-    spec = importlib.util.spec_from_file_location("bench_geometry", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(
@@ -30,7 +18,7 @@ def bench():
         ((300, 20), 60, 0),
     ],
 )
-def test_padding_is_within_two_grey_levels_of_the_full_size_computation(bench, centre, side, angle):
+def test_padding_is_within_two_grey_levels_of_the_full_size_computation(centre, side, angle):
     photo = skimage.data.astronaut()
     quad = bench.square(centre, side, angle)
     border = max(round(0.1 * side), 3)
@@ -43,7 +31,7 @@ def test_padding_is_within_two_grey_levels_of_the_full_size_computation(bench, c
     assert difference.mean() < 0.1  # tenths of the pixels in the faded part round the other way
 
 
-def test_a_crop_that_stays_inside_is_left_alone(bench):
+def test_a_crop_that_stays_inside_is_left_alone():
     photo = skimage.data.astronaut()
     quad = bench.square((256, 256), 200, 10)
     padded, same_quad = pad_and_blend(photo, quad, 20)
@@ -51,7 +39,7 @@ def test_a_crop_that_stays_inside_is_left_alone(bench):
     assert same_quad is quad
 
 
-def test_pads_follow_the_overhang_and_all_rise_to_three_tenths(bench):
+def test_pads_follow_the_overhang_and_all_rise_to_three_tenths():
     # Bounding box (-50, 100, 150, 300) in 400 x 400: overhang 50 on the left only; border 20.
     quad = bench.square((50, 200), 200, 0)
     np.testing.assert_array_equal(edge_pads(400, 400, quad, 20), [70, 60, 60, 60])
@@ -60,13 +48,13 @@ def test_pads_follow_the_overhang_and_all_rise_to_three_tenths(bench):
     assert edge_pads(400, 400, bench.square((103, 200), 200, 0), 20) is not None
 
 
-def test_a_single_colour_stays_that_colour(bench):
+def test_a_single_colour_stays_that_colour():
     photo = np.full((90, 120, 3), (200, 3, 255), np.uint8)
     padded, _ = pad_and_blend(photo, bench.square((110, 80), 100, 30), 10)
     assert (padded == photo[0, 0]).all()
 
 
-def test_far_outside_the_photo_it_is_nearly_the_median_colour(bench):
+def test_far_outside_the_photo_it_is_nearly_the_median_colour():
     photo = np.zeros((100, 100, 3), np.uint8)
     photo[:, :30] = 255
     quad = bench.square((150, 50), 200, 0)

@@ -1,8 +1,6 @@
 """The score falls with every kind of damage, noise included; JPEG blocks are seen on the photo's own grid."""
 
-import importlib.util
-from pathlib import Path
-
+import bench_quality as bench
 import numpy as np
 import pytest
 import skimage.data
@@ -10,11 +8,6 @@ from scipy.stats import spearmanr
 
 from celebahq import block_artifacts, build_score, spectral_quality
 from celebahq.quality import FLAT_SPECTRUM, find_specks, noise_and_detail, ring_means, spectral_terms
-
-TOOL = Path(__file__).parents[2] / "tools" / "bench_quality.py"
-SPEC = importlib.util.spec_from_file_location("bench_quality", TOOL)
-bench = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(bench)
 
 PHOTOS = {
     "astronaut": skimage.data.astronaut(),

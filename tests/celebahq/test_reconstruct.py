@@ -3,7 +3,6 @@
 `tools/rehearse_reconstruct.py` does the same at any length.
 """
 
-import importlib.util
 import json
 import random
 import shutil
@@ -11,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import rehearse_reconstruct as rehearsal
 from click.testing import CliRunner
 
 from celebahq import PyramidReader, ToolError
@@ -24,27 +24,18 @@ from celebahq.legacy.published import md5_array
 from celebahq.reconstruct import ReconstructOptions, choose_images
 from celebahq.sources.celeba import LANDMARKS, index_celeba
 
-TOOL = Path(__file__).parents[2] / "tools" / "rehearse_reconstruct.py"
 IMAGES = 4
 
 
 @pytest.fixture(scope="module")
-def rehearsal():
-    spec = importlib.util.spec_from_file_location("rehearse_reconstruct", TOOL)
-    rehearsal = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(rehearsal)
-    return rehearsal
-
-
-@pytest.fixture(scope="module")
-def tree(rehearsal, tmp_path_factory):
+def tree(tmp_path_factory):
     root = tmp_path_factory.mktemp("tree")
     rehearsal.make_rehearsal(root, IMAGES)
     return root
 
 
 @pytest.fixture(scope="module")
-def straight(rehearsal, tree, tmp_path_factory):
+def straight(tree, tmp_path_factory):
     """The result of an undisturbed run, and what it printed."""
     out = tmp_path_factory.mktemp("straight") / "celeba-hq.h5"
     result = subprocess.run(
@@ -55,16 +46,16 @@ def straight(rehearsal, tree, tmp_path_factory):
 
 
 @pytest.fixture
-def damaged(rehearsal, tree, tmp_path):
+def damaged(tree, tmp_path):
     return rehearsal.copy_tree(tree, tmp_path / "damaged")
 
 
-def run(rehearsal, root, out, *options):
+def run(root, out, *options):
     command = rehearsal.reconstruct_command(root, out, "--workers", "1", *options)
     return CliRunner().invoke(main, command[command.index("reconstruct") :])
 
 
-def test_every_image_is_the_published_one(rehearsal, tree, straight):
+def test_every_image_is_the_published_one(tree, straight):
     out, result = straight
     images = rehearsal.images_of(tree)
     assert rehearsal.wrong_images(tree, out) == []
@@ -83,7 +74,7 @@ def test_every_image_is_the_published_one(rehearsal, tree, straight):
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_it_is_the_same_bytes(rehearsal, tree, straight, tmp_path):
+def test_killed_and_resumed_it_is_the_same_bytes(tree, straight, tmp_path):
     out = tmp_path / "celeba-hq.h5"
     command = rehearsal.reconstruct_command(tree, out, "--workers", "2")
     rehearsal.run_with_kills(command, kills=2, rng=random.Random(1), longest_sec=8)
@@ -91,7 +82,7 @@ def test_killed_and_resumed_it_is_the_same_bytes(rehearsal, tree, straight, tmp_
 
 
 @pytest.mark.slow
-def test_what_fails_its_checksums_is_left_out_and_listed(rehearsal, damaged, tmp_path):
+def test_what_fails_its_checksums_is_left_out_and_listed(damaged, tmp_path):
     images = rehearsal.images_of(damaged)
     reasons = {
         "wrong_delta": "the delta does not decrypt",
@@ -101,7 +92,7 @@ def test_what_fails_its_checksums_is_left_out_and_listed(rehearsal, damaged, tmp
     for image, name in zip(images, reasons, strict=False):
         rehearsal.damages()[name](damaged, image)
     out = tmp_path / "out.h5"
-    result = run(rehearsal, damaged, out, "--json")
+    result = run(damaged, out, "--json")
     assert result.exit_code == 3
     for image, reason in zip(images, reasons.values(), strict=False):
         assert f"not written: {image.orig_file} (image {image.idx}): {reason}" in result.stderr
@@ -122,10 +113,10 @@ def test_what_fails_its_checksums_is_left_out_and_listed(rehearsal, damaged, tmp
         ("truncated_jpeg", "none of 1 items was finished: a damaged JPEG"),
     ],
 )
-def test_where_nothing_is_left_nothing_is_written(rehearsal, damaged, tmp_path, name, reason):
+def test_where_nothing_is_left_nothing_is_written(damaged, tmp_path, name, reason):
     image = rehearsal.images_of(damaged)[1]
     rehearsal.damages()[name](damaged, image)
-    result = run(rehearsal, damaged, tmp_path / "out.h5", "--indices", str(image.idx))
+    result = run(damaged, tmp_path / "out.h5", "--indices", str(image.idx))
     assert result.exit_code == 1
     assert reason in result.stderr
     assert not (tmp_path / "out.h5").exists()
@@ -140,33 +131,33 @@ def test_where_nothing_is_left_nothing_is_written(rehearsal, damaged, tmp_path, 
         ("swapped_landmark_lines", f"{LANDMARKS}: line"),
     ],
 )
-def test_what_is_missing_is_said_before_any_work(rehearsal, damaged, tmp_path, name, reason):
+def test_what_is_missing_is_said_before_any_work(damaged, tmp_path, name, reason):
     rehearsal.damages()[name](damaged, rehearsal.images_of(damaged)[0])
-    result = run(rehearsal, damaged, tmp_path / "out.h5")
+    result = run(damaged, tmp_path / "out.h5")
     assert result.exit_code == 1
     assert reason in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["damaged"]
 
 
-def test_strict_stops_and_goes_on_when_the_input_is_mended(rehearsal, tree, damaged, tmp_path):
+def test_strict_stops_and_goes_on_when_the_input_is_mended(tree, damaged, tmp_path):
     first, second, *_ = rehearsal.images_of(tree)
     rehearsal.damages()["wrong_delta"](damaged, second)
     options = "--strict", "--indices", f"{first.idx}-{second.idx}"
-    result = run(rehearsal, damaged, tmp_path / "out.h5", *options)
+    result = run(damaged, tmp_path / "out.h5", *options)
     assert result.exit_code == 1
     last = result.stderr.splitlines()[-1]
     assert last.startswith(f"Error: {second.orig_file} (image {second.idx}): the delta does not decrypt")
     assert not (tmp_path / "out.h5").exists()
 
     shutil.copytree(tree / "deltas", damaged / "deltas", dirs_exist_ok=True)
-    result = run(rehearsal, damaged, tmp_path / "out.h5", *options)
+    result = run(damaged, tmp_path / "out.h5", *options)
     assert result.exit_code == 0, result.stderr
     assert "1 of 2 were done before" in result.stderr
     assert rehearsal.wrong_images(tree, tmp_path / "out.h5") == []
 
 
-def test_the_self_test_asks_for_the_published_files(rehearsal, tree, tmp_path, monkeypatch):
+def test_the_self_test_asks_for_the_published_files(tree, tmp_path, monkeypatch):
     options = ReconstructOptions(tree / "celeba", tree / "deltas", tmp_path / "out.h5")
     images, faces = rehearsal.images_of(tree), index_celeba(tree / "celeba")
     result = CliRunner().invoke(
@@ -205,7 +196,7 @@ def test_the_published_checksums_are_the_facts():
     assert checks.IMAGE_LIST_MD5 == "de6acbbe07e8d150ad79b6ffe7d016b3"
 
 
-def test_indices_choose_among_the_listed(rehearsal, tree):
+def test_indices_choose_among_the_listed(tree):
     images = rehearsal.images_of(tree)
     options = ReconstructOptions(tree, tree, tree, indices=[images[2].idx, images[0].idx])
     assert choose_images(images, options) == [images[0], images[2]]
@@ -222,23 +213,23 @@ def test_ranges_that_are_none(tmp_path, ranges):
     assert "Invalid value for '--indices'" in result.stderr
 
 
-def test_extras_that_are_missing_are_said_at_once(rehearsal, tree, tmp_path, monkeypatch):
+def test_extras_that_are_missing_are_said_at_once(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda package: None if package == "jpeglib" else True)
-    result = run(rehearsal, tree, tmp_path / "out.h5")
+    result = run(tree, tmp_path / "out.h5")
     assert result.exit_code == 1
     assert "'jpeglib', which is not installed: pip install 'celebahq-toolkit[reconstruct]'" in result.stderr
 
 
-def test_an_existing_file_is_not_replaced(rehearsal, tree, tmp_path):
+def test_an_existing_file_is_not_replaced(tree, tmp_path):
     (tmp_path / "out.h5").write_text("mine")
-    result = run(rehearsal, tree, tmp_path / "out.h5")
+    result = run(tree, tmp_path / "out.h5")
     assert result.exit_code == 1
     assert "exists already" in result.stderr
     assert (tmp_path / "out.h5").read_text() == "mine"
 
 
-def test_a_dry_run_checks_and_begins_nothing(rehearsal, tree, tmp_path):
-    result = run(rehearsal, tree, tmp_path / "new" / "out.h5", "--dry-run", "--workers", "2")
+def test_a_dry_run_checks_and_begins_nothing(tree, tmp_path):
+    result = run(tree, tmp_path / "new" / "out.h5", "--dry-run", "--workers", "2")
     assert result.exit_code == 0
     configuration = json.loads(result.stdout)
     assert (configuration["images"], configuration["workers"]) == (IMAGES, 2)

@@ -171,6 +171,8 @@ def test_dry_run_prints_the_configuration_and_starts_nothing(tmp_path):
             "did you mean train.total_kimg",
         ),
         (["resume", "."], 1, "not a run folder"),
+        (["video", ".", "--out", "walk.avi"], 2, "'walk.avi' does not end in .mp4"),
+        (["import", __file__, "--out", "G.pt"], 2, "'G.pt' does not end in .safetensors"),
         (["bench", "--preset", "smoke"], 2, "either --data FILE.h5 or --synthetic"),
         (
             ["bench", "--preset", "smoke", "--synthetic", "--resolution", 48, "--device", "cpu"],

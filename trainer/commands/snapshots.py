@@ -8,8 +8,10 @@ from celebahq.console import (
     ANY_PATH,
     FILE,
     FOLDER,
+    NEW_MP4,
     NEW_PATH,
     NEW_PNG,
+    NEW_SAFETENSORS,
     device_option,
     emit_json,
     json_option,
@@ -69,7 +71,7 @@ def grid(snapshot: Path, out: Path, columns: int, rows: int, seed: int, device: 
 @click.command()
 @click.argument("snapshot", type=ANY_PATH, required=False)
 @click.option("--progress", "run", type=FOLDER, metavar="RUN", help="Instead, the progress of a run.")
-@click.option("--out", "-o", type=NEW_PATH, required=True, metavar="FILE.mp4")
+@click.option("--out", "-o", type=NEW_MP4, required=True, metavar="FILE.mp4")
 @click.option("--columns", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--rows", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option(
@@ -249,7 +251,7 @@ def export(snapshot: Path, out: Path) -> None:
 
 @click.command("import")
 @click.argument("pickle", type=FILE)
-@click.option("--out", "-o", type=NEW_PATH, required=True, metavar="FILE.safetensors")
+@click.option("--out", "-o", type=NEW_SAFETENSORS, required=True, metavar="FILE.safetensors")
 def import_(pickle: Path, out: Path) -> None:
     """Turn a network pickle of the authors' TensorFlow program into a snapshot.
 
