@@ -1,4 +1,4 @@
-"""Configurations from and to dictionaries, JSON and TOML, and typed overrides like `train.total_kimg=100`."""
+"""Configurations from and to dictionaries and JSON, and typed overrides like `train.total_kimg=100`."""
 
 import dataclasses
 import difflib
@@ -73,18 +73,17 @@ def save_config(config: TrainingConfig, path: Path) -> None:
 
 
 def load_config(path: Path) -> TrainingConfig:
-    """Read a configuration written by `save_config`, or a TOML file of the same names.
+    """Read a configuration written by `save_config`.
 
     Raises:
-        ConfigError: The file is not JSON or TOML, or holds unknown or mistyped fields.
+        ConfigError: The file is not JSON, or holds unknown or mistyped fields.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as err:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as err:
         raise ConfigError(f"{path}: not a readable configuration: {err}") from err
     try:
-        return from_dict(TrainingConfig, share_fields(values))
+        return from_dict(TrainingConfig, values)
     except ConfigError as err:
         raise ConfigError(f"{path}: {err}") from err
 

@@ -91,29 +91,18 @@ def test_a_configuration_survives_its_file(config, tmp_path):
     assert load_config(tmp_path / "config.json") == changed
 
 
-def test_toml_files_are_read(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text(
-        "resolution = 32\n[train]\ntotal_kimg = 5\n[schedule]\nminibatch_by_resolution = {8 = 4}\n"
-    )
-    config = load_config(path)
-    assert (config.generator.resolution, config.schedule.minibatch_by_resolution) == (32, {8: 4})
-    assert config.train.total_kimg == 5.0
-
-
 @pytest.mark.parametrize(
-    ("name", "text", "message"),
+    ("text", "message"),
     [
-        ("a.json", "{", "not a readable configuration"),
-        ("a.toml", "x = ", "not a readable configuration"),
-        ("a.json", '{"train": {"seeds": 1}}', "did you mean train.seed?"),
-        ("a.json", '{"train": {"seed": "1"}}', "train.seed = '1': must be an integer"),
+        ("{", "not a readable configuration"),
+        ('{"train": {"seeds": 1}}', "did you mean train.seed?"),
+        ('{"train": {"seed": "1"}}', "train.seed = '1': must be an integer"),
     ],
 )
-def test_a_bad_file_is_named(tmp_path, name, text, message):
-    (tmp_path / name).write_text(text)
-    with pytest.raises(ConfigError, match=rf"{name}: .*{message.replace('?', '[?]')}"):
-        load_config(tmp_path / name)
+def test_a_bad_file_is_named(tmp_path, text, message):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ConfigError, match=rf"a\.json: .*{message.replace('?', '[?]')}"):
+        load_config(tmp_path / "a.json")
 
 
 def test_every_field_is_plain_data(config):
