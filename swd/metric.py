@@ -92,7 +92,7 @@ class SlicedWassersteinDistance(Metric):
         share = len(range(rank, self.num_images, world_size))
         images = images[: max(0, share - seen)]
         if len(images) == 0 and parts:
-            return  # but an empty part stands for a process without images: gathering waits for all
+            return  # a process without any image keeps an empty part, for all of them gather
         if indices is None:
             indices = torch.arange(seen, seen + len(images)) * world_size + rank
         indices = indices[: len(images)].to(images.device)
@@ -114,9 +114,8 @@ class SlicedWassersteinDistance(Metric):
         Raises:
             ValueError: A set is empty, or the sets' images differ in size.
         """
-        shapes = [self._shape("real"), self._shape("fake")]
-        (levels, channels), other = shapes
-        if shapes[0] != shapes[1]:
+        (levels, channels), other = self._shape("real"), self._shape("fake")
+        if (levels, channels) != other:
             raise ValueError(
                 f"images: the sets have {levels} and {other[0]} levels, {channels} and {other[1]} channels; "
                 "they must agree"

@@ -19,6 +19,9 @@ _CHUNK_BYTES = 512 << 20
 # Bytes that sorting one projected value takes on a GPU: in and out, indices, the sort's double buffers.
 _GPU_SORT_BYTES = 48
 
+Matching = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+"""Of two sorted rows, which value faces which, and for what share of the probability."""
+
 
 def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
     """Mean over directions of the 1-D Wasserstein-1 distance between two projected sets.
@@ -53,7 +56,7 @@ def direction_distances(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
     return along
 
 
-def _compare(x: Tensor, y: Tensor, along: Tensor, matching: "Matching | None", rows: slice) -> None:
+def _compare(x: Tensor, y: Tensor, along: Tensor, matching: Matching | None, rows: slice) -> None:
     """Put the distances between some rows of projections `[p, M]` and `[p, K]` into `along` `[p]`."""
     along[rows] = sorted_distances(sort_rows(x[rows]), sort_rows(y[rows]), matching)
 
@@ -132,9 +135,6 @@ def sort_rows(values: Tensor) -> Tensor:
         return values.sort(dim=1).values
     values.numpy().sort(axis=1)
     return values
-
-
-Matching = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
 def match_quantiles(m: int, k: int) -> Matching | None:
