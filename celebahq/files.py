@@ -80,6 +80,23 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Raises:
+        ToolError: It is missing or holds something else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as err:
+        raise ToolError(f"{path}: no such file") from err
+    except ValueError as err:  # of JSON and of UTF-8
+        raise ToolError(f"{path}: damaged, not JSON: {err}") from err
+    if not isinstance(value, dict):
+        raise ToolError(f"{path}: damaged, not a JSON object")
+    return value
+
+
 def append_jsonl(path: Path, record: dict[str, Any]) -> None:
     """Append one JSON object as a line."""
     with path.open("a", encoding="utf-8") as file:

@@ -22,7 +22,7 @@ import numpy as np
 from celebahq.console import Progress, status
 from celebahq.engine import Engine, InProcess
 from celebahq.errors import ToolError
-from celebahq.files import make_folder, refuse_existing, write_json
+from celebahq.files import make_folder, read_json, refuse_existing, write_json
 from celebahq.formats.codecs import dataset_options
 from celebahq.locks import owning, wait_for_workers
 from celebahq.shards import (
@@ -254,7 +254,7 @@ class Job:
         now = json.loads(json.dumps(self._fingerprint))
         if not path.exists():
             write_json(path, now)
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_json(path)
         changed = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
         if changed:
             differences = ", ".join(_difference(name, before.get(name), now.get(name)) for name in changed)

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +12,8 @@ import cv2
 import numpy as np
 
 from celebahq.console import format_duration
-from celebahq.files import write_json, write_text
+from celebahq.errors import ToolError
+from celebahq.files import read_json, write_json, write_text
 
 TILE_PX = 128
 HISTOGRAM_BINS = 40
@@ -98,9 +98,16 @@ def report_paths(out: Path) -> tuple[Path, Path]:
     In a folder that holds the report on another file: `NAME.build-report.json` and `.html`.
     """
     plain = out.with_name("build-report.json")
-    if plain.exists() and json.loads(plain.read_text(encoding="utf-8")).get("file") != out.name:
+    if plain.exists() and not _reports_on(plain, out.name):
         plain = out.with_name(f"{out.stem}.build-report.json")
     return plain, plain.with_suffix(".html")
+
+
+def _reports_on(path: Path, name: str) -> bool:
+    try:
+        return bool(read_json(path).get("file") == name)
+    except ToolError:  # somebody else's file of that name: it stays
+        return False
 
 
 def write_report(report: BuildReport, sections: Mapping[str, Sequence[Tile]]) -> None:

@@ -1,7 +1,6 @@
 """A run's folder: `OUTDIR/00000-NAME` with its configuration, data, states, snapshots and figures."""
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from celebahq.errors import ToolError
-from celebahq.files import make_folder, write_json
+from celebahq.files import make_folder, read_json, write_json
 from celebahq.pyramid import PyramidReader
 from trainer.config import TrainingConfig
 from trainer.settings import load_config, save_config
@@ -52,7 +51,7 @@ def open_run(folder: Path, data: Path | None = None) -> Run:
     """
     if not (folder / CONFIG).is_file():
         raise ToolError(f"{folder}: not a run folder, it has no {CONFIG}")
-    recorded = json.loads((folder / DATA).read_text(encoding="utf-8"))
+    recorded = read_json(folder / DATA)
     path = data or Path(recorded.pop("path"))
     recorded.pop("path", None)
     if not path.is_file():

@@ -2,14 +2,13 @@
 
 import dataclasses
 import difflib
-import json
 import tomllib
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from celebahq.files import write_json
+from celebahq.files import read_json, write_json
 from trainer.config import ConfigError, TrainingConfig
 
 T = TypeVar("T")
@@ -76,12 +75,10 @@ def load_config(path: Path) -> TrainingConfig:
     """Read a configuration written by `save_config`.
 
     Raises:
-        ConfigError: The file is not JSON, or holds unknown or mistyped fields.
+        ToolError: The file is not a JSON object.
+        ConfigError: It holds unknown or mistyped fields.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
-        raise ConfigError(f"{path}: not a readable configuration: {err}") from err
+    values = read_json(path)
     try:
         return from_dict(TrainingConfig, values)
     except ConfigError as err:

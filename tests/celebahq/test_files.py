@@ -12,6 +12,7 @@ from celebahq.files import (
     atomic_path,
     make_folder,
     md5_file,
+    read_json,
     read_jsonl,
     refuse_existing,
     sha256_file,
@@ -97,3 +98,15 @@ def test_checksums_are_the_standards(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")  # the example of both standards, FIPS 180-2 and RFC 1321
     assert sha256_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert md5_file(tmp_path / "a") == "900150983cd24fb0d6963f7d28e17f72"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"), [(b"{", "not JSON"), (b"\xff", "not JSON"), (b"[1]", "not a JSON object")]
+)
+def test_damaged_json_is_named(tmp_path, data, message):
+    path = tmp_path / "facts.json"
+    with pytest.raises(ToolError, match=r"facts\.json: no such file"):
+        read_json(path)
+    path.write_bytes(data)
+    with pytest.raises(ToolError, match=rf"facts\.json: damaged, {message}"):
+        read_json(path)

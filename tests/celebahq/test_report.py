@@ -87,3 +87,6 @@ def test_a_report_on_another_file_is_not_replaced(tmp_path):
         Path(tmp_path / "other.build-report.html"),
     )
     assert report_paths(tmp_path / "faces.h5")[1] == tmp_path / "build-report.html"
+    for foreign in ("[]", "not JSON"):
+        (tmp_path / "build-report.json").write_text(foreign)
+        assert report_paths(other)[0] == tmp_path / "other.build-report.json"

@@ -6,6 +6,7 @@ import typing
 
 import pytest
 
+from celebahq.errors import ToolError
 from trainer.config import ConfigError, TrainingConfig
 from trainer.presets import preset
 from trainer.settings import load_config, override, save_config, to_dict
@@ -94,14 +95,15 @@ def test_a_configuration_survives_its_file(config, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not a readable configuration"),
+        ("{", "damaged, not JSON"),
+        ("[1]", "not a JSON object"),
         ('{"train": {"seeds": 1}}', "did you mean train.seed?"),
         ('{"train": {"seed": "1"}}', "train.seed = '1': must be an integer"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path, text, message):
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(ConfigError, match=rf"a\.json: .*{message.replace('?', '[?]')}"):
+    with pytest.raises(ToolError, match=rf"a\.json: .*{message.replace('?', '[?]')}"):
         load_config(tmp_path / "a.json")
 
 
