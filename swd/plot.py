@@ -41,7 +41,8 @@ def plot_levels(report: Report, path: Path) -> None:
 def plot_track(report: Report, path: Path) -> None:
     """A curve per level over the sets of fakes, as figure 4 of Karras et al. 2018.
 
-    A dotted line of the same colour is the level's figure of disjoint reals: what a perfect generator gets.
+    A dotted line of the same colour is the level's figure of disjoint reals: what a perfect generator gets
+    with as many images as the title says of them.
     """
 
     def draw(axes: Any) -> None:
@@ -63,7 +64,8 @@ def plot_track(report: Report, path: Path) -> None:
                 axes.axhline(floor, color=container[0].get_color(), linestyle=":", linewidth=1)
         names = [Path(name).name for name in report.fakes]
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
-        axes.set_title(f"{report.protocol.images:,} images per set; dotted: disjoint reals against reals")
+        dotted = f"; dotted: {disjoint.images:,} reals against as many others" if disjoint else ""
+        axes.set_title(f"{report.protocol.images:,} images per set{dotted}")
 
     _save(draw, path)
 
