@@ -50,7 +50,7 @@ def main(out: Path, photos: Path | None) -> None:
         (out / "build-report.html", "what the build did: counts, scores, contact sheets"),
         (out / "sheet.png", "the aligned faces"),
         (next((out / "aligned").iterdir()), "one of them at 1024x1024"),
-        (out / "generated.png", "what a network of toy size made after a minute's training"),
+        (out / "generated.png", "what a toy network made after half a minute's training"),
         (out / "swd.png", "how far that is from the faces, level by level (sliced Wasserstein distance)"),
     ):
         click.echo(f"  {path}  {what}")
