@@ -39,18 +39,12 @@ def describe(
         Per draw, per level from the finest on, `[N * P, C, 7, 7]` float32.
     """
     levels = laplacian_pyramid(images, len(level_resolutions(min(images.shape[2:]))))
-    return [
-        [
-            gather_patches(
-                level,
-                patch_centers(
-                    indices, number, *level.shape[2:], patches=patches, seed=seed, set_id=set_id, draw=draw
-                ),
-            )
-            for number, level in enumerate(levels)
-        ]
-        for draw in draws
-    ]
+    sizes = [(level.shape[2], level.shape[3]) for level in levels]
+    described = []
+    for draw in draws:
+        centers = patch_centers(indices, sizes, patches=patches, seed=seed, set_id=set_id, draw=draw)
+        described.append([gather_patches(*pair) for pair in zip(levels, centers, strict=True)])
+    return described
 
 
 def gather_patches(level: Tensor, centers: Tensor, size: int = NHOOD_SIZE) -> Tensor:

@@ -1,8 +1,5 @@
 """The Laplacian pyramid: an image as octave bands of detail."""
 
-from collections.abc import Callable
-from typing import Any
-
 import cv2
 import numpy as np
 import torch
@@ -41,28 +38,55 @@ def laplacian_pyramid(images: Tensor, levels: int) -> list[Tensor]:
     current = images.float()
     pyramid = []
     for _ in range(levels - 1):
-        reduced = pyr_down(current)
-        height, width = current.shape[2:]
-        enlarged = pyr_up(reduced)[:, :, :height, :width]
-        # In place: fresh memory for large images costs more than the arithmetic.
-        pyramid.append(torch.sub(current, enlarged, out=enlarged))
-        current = reduced
+        band, current = _split(current, overwrite=current is not images)
+        pyramid.append(band)
     # With a single level the low-pass would be the caller's own tensor.
     pyramid.append(current.clone() if current is images else current)
     return pyramid
+
+
+def _split(images: Tensor, *, overwrite: bool) -> tuple[Tensor, Tensor]:
+    """Float32 images `[N, C, H, W]` less their enlarged reduced ones, and the reduced ones.
+
+    `overwrite` tells that the images are not needed any more.
+    """
+    if images.device.type == "cpu":
+        return _split_planes(images, overwrite=overwrite)
+    height, width = images.shape[2:]
+    reduced = pyr_down(images)
+    return images - pyr_up(reduced)[:, :, :height, :width], reduced
+
+
+def _split_planes(images: Tensor, *, overwrite: bool) -> tuple[Tensor, Tensor]:
+    """`_split` with OpenCV, one plane at a time: far faster on a CPU than torch's operations.
+
+    In place where it may, since fresh memory costs as much as the arithmetic.
+    """
+    height, width = images.shape[2:]
+    planes = np.ascontiguousarray(images.numpy()).reshape(-1, height, width)
+    bands = planes if overwrite else np.empty_like(planes)
+    reduced = np.empty((len(planes), (height + 1) // 2, (width + 1) // 2), np.float32)
+    enlarged = np.empty((2 * reduced.shape[1], 2 * reduced.shape[2]), np.float32)
+    for plane, band, small in zip(planes, bands, reduced, strict=True):
+        cv2.pyrDown(plane, dst=small)
+        cv2.pyrUp(small, dst=enlarged)
+        np.subtract(plane, enlarged[:height, :width], out=band)
+    count, channels = images.shape[:2]
+    return (
+        torch.from_numpy(bands).view(images.shape),
+        torch.from_numpy(reduced).view(count, channels, *reduced.shape[1:]),
+    )
 
 
 def pyr_down(images: Tensor) -> Tensor:
     """Blur with the 5-tap binomial kernel [1 4 6 4 1] / 16 per axis, keep every second pixel.
 
     Args:
-        images: `[N, C, H, W]` float32; the border is mirrored without repeating the edge pixel.
+        images: `[N, C, H, W]` float32 on any device; the border is mirrored without repeating the edge pixel.
 
     Returns:
         `[N, C, ceil(H / 2), ceil(W / 2)]` float32.
     """
-    if images.device.type == "cpu":
-        return _per_plane(cv2.pyrDown, images, ((images.shape[2] + 1) // 2, (images.shape[3] + 1) // 2))
     return _down_axis(_down_axis(images, 3), 2)
 
 
@@ -70,28 +94,17 @@ def pyr_up(images: Tensor) -> Tensor:
     """Double the size: zeros between the pixels, then twice the binomial kernel per axis.
 
     Args:
-        images: `[N, C, H, W]` float32. The zero-stuffed image is mirrored, which in source pixels is
-            reflection at the left and top and replication at the right and bottom.
+        images: `[N, C, H, W]` float32 on any device. The zero-stuffed image is mirrored, which in source
+            pixels is reflection at the left and top and replication at the right and bottom.
 
     Returns:
         `[N, C, 2 H, 2 W]` float32.
     """
-    if images.device.type == "cpu":
-        return _per_plane(cv2.pyrUp, images, (2 * images.shape[2], 2 * images.shape[3]))
     return _up_axis(_up_axis(images, 3), 2)
 
 
-def _per_plane(operation: Callable[..., Any], images: Tensor, size: tuple[int, int]) -> Tensor:
-    """OpenCV's `operation` on each plane: far faster on a CPU than torch's convolutions."""
-    planes = np.ascontiguousarray(images.numpy()).reshape(-1, *images.shape[2:])
-    result = np.empty((len(planes), *size), np.float32)
-    for plane, target in zip(planes, result, strict=True):
-        operation(plane, dst=target)
-    return torch.from_numpy(result).reshape(*images.shape[:2], *size)
-
-
 def _down_axis(images: Tensor, axis: int) -> Tensor:
-    """`pyr_down` along one axis, on any device."""
+    """`pyr_down` along one axis."""
     size = images.shape[axis]
     centers = torch.arange(0, size, 2, device=images.device)
     # The mirrored position has period 2 (size - 1); the distance to its nearest multiple is the pixel.
@@ -104,7 +117,7 @@ def _down_axis(images: Tensor, axis: int) -> Tensor:
 
 
 def _up_axis(images: Tensor, axis: int) -> Tensor:
-    """`pyr_up` along one axis, on any device."""
+    """`pyr_up` along one axis."""
     size = images.shape[axis]
     here = torch.arange(size, device=images.device)
     before = images.index_select(axis, (here - 1).abs().clamp(max=size - 1))

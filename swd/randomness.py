@@ -4,6 +4,8 @@ A choice is an integer hash of its key (seed, image index, ...), so it depends o
 batch size, order, device and number of processes cannot change it.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -59,39 +61,39 @@ def _scale_to(bits32: Tensor, count: int) -> Tensor:
 
 def patch_centers(
     indices: Tensor,
-    level: int,
-    height: int,
-    width: int,
+    sizes: Sequence[tuple[int, int]],
     *,
     patches: int = 128,
     size: int = 7,
     seed: int = 0,
     set_id: int = REALS,
     draw: int = 0,
-) -> Tensor:
-    """Random middles of the patches to cut from one level, uniform over where a patch fits.
+) -> list[Tensor]:
+    """Random middles of the patches to cut from the levels of some images, uniform over where a patch fits.
 
     Args:
         indices: `[N]` integer, each image's index in its set.
-        level: 0 for the full resolution, counting up towards the coarse end.
-        height: Of the level, in pixels; so `width`.
-        width: See `height`.
-        patches: Per image, P.
+        sizes: (height, width) of each level in pixels, from the full resolution on.
+        patches: Per image and level, P.
         size: Side of a patch, odd.
         seed: Key of all randomness.
         set_id: `REALS` or `FAKES`.
         draw: Another number gives fresh patches of the same images.
 
     Returns:
-        `[N, P, 2]` int64 (y, x) on the device of `indices`.
+        Per level `[N, P, 2]` int64 (y, x) on the device of `indices`.
     """
-    numbers = torch.arange(patches, device=indices.device)
-    bits = keyed_hash(
-        _PATCHES, seed, set_id, draw, indices.to(torch.int64)[:, None], level, numbers, device=indices.device
-    )
-    y = _scale_to(_shift_right(bits, 32), height - size + 1)
-    x = _scale_to(bits & 0xFFFFFFFF, width - size + 1)
-    return torch.stack([y, x], dim=-1) + size // 2
+    device = indices.device
+    levels = torch.arange(len(sizes), device=device)[:, None, None]
+    numbers = torch.arange(patches, device=device)
+    images = indices.to(torch.int64)[:, None]
+    bits = keyed_hash(_PATCHES, seed, set_id, draw, images, levels, numbers, device=device)  # [L, N, P]
+    high, low = _shift_right(bits, 32), bits & 0xFFFFFFFF
+    centers = []
+    for level, (height, width) in enumerate(sizes):
+        y, x = _scale_to(high[level], height - size + 1), _scale_to(low[level], width - size + 1)
+        centers.append(torch.stack([y, x], dim=-1) + size // 2)
+    return centers
 
 
 def image_order(count: int, *, seed: int = 0, set_id: int = REALS) -> Tensor:

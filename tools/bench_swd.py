@@ -85,10 +85,10 @@ def compare(name: str, plain: Work, ours: Work, threads: int, repeats: int) -> d
     }
 
 
-def centers(count: int, set_id: int) -> plain_swd.Centers:
+def centers(count: int, resolution: int, set_id: int) -> plain_swd.Centers:
     """Patch centres of images 0..count-1, for the plain side."""
-    indices = torch.arange(count)
-    return lambda level, size: patch_centers(indices, level, size, size, set_id=set_id).numpy()
+    sizes = [(size, size) for size in level_resolutions(resolution)]
+    return [level.numpy() for level in patch_centers(torch.arange(count), sizes, set_id=set_id)]
 
 
 def describe_in_threads(images: torch.Tensor) -> None:
@@ -105,16 +105,17 @@ def describe_in_threads(images: torch.Tensor) -> None:
 
 def bench_pyramid(arguments: argparse.Namespace, random: np.random.Generator) -> dict[str, object]:
     """Pyramid and patches of 1024 px images."""
-    images = random.integers(0, 256, (4, 3, 1024, 1024), np.uint8)
+    count = 8
+    images = random.integers(0, 256, (count, 3, 1024, 1024), np.uint8)
 
     def plain() -> None:
         levels = plain_swd.laplacian_pyramid(images)
-        for number, level in enumerate(levels):
-            plain_swd.gather_patches(level, centers(4, REALS)(number, level.shape[-1]))
+        for level, middles in zip(levels, centers(count, 1024, REALS), strict=True):
+            plain_swd.gather_patches(level, middles)
 
     ours = torch.from_numpy(images)
     return compare(
-        "pyramid and patches, 4 images of 1024 px",
+        f"pyramid and patches, {count} images of 1024 px",
         plain,
         lambda: describe_in_threads(ours),
         arguments.threads,
@@ -151,7 +152,7 @@ def bench_whole(arguments: argparse.Namespace, random: np.random.Generator) -> d
 
     return compare(
         f"whole, 2 x {count} images of 128 px",
-        lambda: plain_swd.distances(a, b, centers(count, REALS), centers(count, FAKES), repeats),
+        lambda: plain_swd.distances(a, b, centers(count, 128, REALS), centers(count, 128, FAKES), repeats),
         ours,
         arguments.threads,
         arguments.repeats,

@@ -4,8 +4,6 @@ The tests hold `swd` against it, and `bench_swd.py` measures how much faster `sw
 checked by eye against Karras et al. 2018, section 5; patch centres and directions are arguments.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy import ndimage
 
@@ -13,8 +11,8 @@ KERNEL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]).astype(np.float32)[None, Non
 SIZE = 7
 
 Array = np.ndarray
-Centers = Callable[[int, int], Array]
-"""(level, resolution) -> `[N, P, 2]` middles (y, x) of the patches."""
+Centers = list[Array]
+"""Per level `[N, P, 2]` middles (y, x) of the patches."""
 
 
 def pyr_down(images: Array) -> Array:
@@ -71,10 +69,7 @@ def describe(images: Array, centers: Centers, minibatch: int = 16) -> list[Array
         rows = slice(start, start + minibatch)
         levels = laplacian_pyramid(images[rows])
         patches.append(
-            [
-                gather_patches(level, centers(number, level.shape[-1])[rows])
-                for number, level in enumerate(levels)
-            ]
+            [gather_patches(level, middles[rows]) for level, middles in zip(levels, centers, strict=True)]
         )
     return [normalize(np.concatenate(level)) for level in zip(*patches, strict=True)]
 

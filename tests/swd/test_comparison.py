@@ -11,6 +11,8 @@ from swd.protocol import Protocol
 from swd.randomness import FAKES, REALS, image_order, patch_centers
 from swd.resources import Resources
 
+LEVEL_SIZES = [(32, 32), (16, 16)]
+
 
 @pytest.fixture(scope="module")
 def report(reals, fakes):
@@ -29,7 +31,7 @@ def test_figures_equal_the_plain_restatement(reals, fakes, report, plain):
 
     def centers(set_id):
         indices = torch.tensor(chosen[set_id])
-        return lambda level, size: patch_centers(indices, level, size, size, set_id=set_id).numpy()
+        return [level.numpy() for level in patch_centers(indices, LEVEL_SIZES, set_id=set_id)]
 
     repeats = np.split(protocol.draw_directions().numpy(), 4, axis=1)
     images = reals.images[chosen[REALS]], fakes.images[chosen[FAKES]]
@@ -114,9 +116,7 @@ def test_disjoint_reals_are_two_sets_of_their_own(reals, fakes, report, plain):
     order = image_order(24)
     parts = [order[:12].sort().values, order[12:24].sort().values]
     repeats = np.split(report.protocol.draw_directions().numpy(), 4, axis=1)
-    centers = [
-        lambda level, size, part=part: patch_centers(part, level, size, size).numpy() for part in parts
-    ]
+    centers = [[level.numpy() for level in patch_centers(part, LEVEL_SIZES)] for part in parts]
     expected = plain.distances(*(reals.images[part] for part in parts), *centers, repeats)
     assert report.distances.disjoint.average.value == pytest.approx(expected[-1], rel=2e-5)
 

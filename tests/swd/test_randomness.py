@@ -43,38 +43,40 @@ def test_hash_of_tensors_equals_hash_of_their_numbers():
 
 def test_centers_are_the_documented_function_of_the_key():
     # A change of these numbers would change every published figure.
-    centers = patch_centers(torch.tensor([0, 12345]), 2, 64, 48, patches=3, seed=7, set_id=FAKES, draw=1)
-    for index, image in zip((0, 12345), centers.tolist(), strict=True):
-        for patch, center in enumerate(image):
-            bits = splitmix_reference(0, 7, 1, 1, index, 2, patch)
-            assert center == [(bits >> 32) * 58 // 2**32 + 3, bits % 2**32 * 42 // 2**32 + 3]
-    assert centers[0].tolist() == [[23, 10], [54, 15], [26, 38]]
+    indices, sizes = torch.tensor([0, 12345]), [(256, 192), (128, 96), (64, 48)]
+    levels = patch_centers(indices, sizes, patches=3, seed=7, set_id=FAKES, draw=1)
+    for level, (centers, (height, width)) in enumerate(zip(levels, sizes, strict=True)):
+        for index, image in zip((0, 12345), centers.tolist(), strict=True):
+            for patch, center in enumerate(image):
+                bits = splitmix_reference(0, 7, 1, 1, index, level, patch)
+                y, x = (bits >> 32) * (height - 6) // 2**32 + 3, bits % 2**32 * (width - 6) // 2**32 + 3
+                assert center == [y, x]
+    assert levels[2][0].tolist() == [[23, 10], [54, 15], [26, 38]]
 
 
 def test_centers_do_not_depend_on_batch_or_order():
     indices = torch.randperm(50)
-    together = patch_centers(indices, 1, 32, 32)
-    assert torch.equal(together[7:9], patch_centers(indices[7:9], 1, 32, 32))
+    together, alone = (patch_centers(some, [(64, 64), (32, 32)]) for some in (indices, indices[7:9]))
+    assert all(torch.equal(many[7:9], few) for many, few in zip(together, alone, strict=True))
 
 
 def test_fewer_patches_are_the_first_of_more():
-    indices = torch.arange(4)
-    assert torch.equal(
-        patch_centers(indices, 0, 64, 64, patches=8), patch_centers(indices, 0, 64, 64, patches=128)[:, :8]
-    )
+    few, many = (patch_centers(torch.arange(4), [(64, 64)], patches=count)[0] for count in (8, 128))
+    assert torch.equal(few, many[:, :8])
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"set_id": FAKES}, {"draw": 1}, {"level": 1}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"set_id": FAKES}, {"draw": 1}])
 def test_every_part_of_the_key_counts(change):
-    key = {"level": 0, "seed": 0, "set_id": REALS, "draw": 0}
-    base = patch_centers(torch.arange(100), height=64, width=64, **key)
-    other = patch_centers(torch.arange(100), height=64, width=64, **(key | change))
+    key = {"seed": 0, "set_id": REALS, "draw": 0}
+    base, other_level = patch_centers(torch.arange(100), [(64, 64), (64, 64)], **key)
+    (other,) = patch_centers(torch.arange(100), [(64, 64)], **(key | change))
     # Independent uniform positions agree once in 58 x 58 times.
-    assert (base == other).all(-1).float().mean() < 0.01
+    for centers in (other, other_level):
+        assert (base == centers).all(-1).float().mean() < 0.01
 
 
 def test_centers_are_uniform_over_where_a_patch_fits():
-    centers = patch_centers(torch.arange(2000), 0, 16, 20)
+    (centers,) = patch_centers(torch.arange(2000), [(16, 20)])
     y, x = centers.reshape(-1, 2).T.numpy()
     assert (y.min(), y.max(), x.min(), x.max()) == (3, 12, 3, 16)
     counts = np.histogram2d(y, x, bins=(np.arange(3, 14) - 0.5, np.arange(3, 18) - 0.5))[0]
@@ -113,4 +115,6 @@ def test_few_images_give_every_pair_once():
 @pytest.mark.gpu
 def test_cuda_draws_the_same_patches():
     indices = torch.arange(100)
-    assert torch.equal(patch_centers(indices.cuda(), 3, 128, 128).cpu(), patch_centers(indices, 3, 128, 128))
+    sizes = [(128, 128), (64, 64)]
+    for there, here in zip(patch_centers(indices.cuda(), sizes), patch_centers(indices, sizes), strict=True):
+        assert torch.equal(there.cpu(), here)
