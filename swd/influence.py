@@ -90,16 +90,17 @@ class _Potential:
     def __init__(self, a: Tensor, b: Tensor) -> None:
         self.low = torch.minimum(a[:, :1], b[:, :1])
         high = torch.maximum(a[:, -1:], b[:, -1:])
-        self.width = ((high - self.low) / _BINS).clamp(min=torch.finfo(a.dtype).tiny)
-        middles = self.low + self.width * (torch.arange(_BINS, device=a.device) + 0.5)
+        width = ((high - self.low) / _BINS).clamp(min=torch.finfo(a.dtype).tiny)
+        self.scale = 1 / width
+        middles = self.low + width * (torch.arange(_BINS, device=a.device) + 0.5)
         below_a = torch.searchsorted(a, middles) / a.shape[1]
         below_b = torch.searchsorted(b, middles) / b.shape[1]
         self.slope = torch.sign(below_b - below_a)
-        self.value = self.width * (self.slope.cumsum(dim=1) - self.slope / 2)  # in the middle of each bin
+        self.value = width * (self.slope.cumsum(dim=1) - self.slope / 2)  # in the middle of each bin
 
     def bins(self, values: Tensor) -> Tensor:
-        """Which bin each value `[p, M]` is in."""
-        return ((values - self.low) / self.width).clamp_(0, _BINS - 1).long()
+        """Which bin each value `[p, M]` is in; the values are overwritten."""
+        return values.sub_(self.low).mul_(self.scale).clamp_(0, _BINS - 1).long()
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class _Side:
         return _Table(*(torch.empty(directions, size, device=self._few.device) for size in sizes))
 
     def look_up(self, potential: _Potential, projections: Tensor, table: _Table, rows: slice) -> None:
-        """Fill in some rows of a table from the set's projections `[p, M]`."""
+        """Fill in some rows of a table from the set's projections `[p, M]`, which are overwritten."""
         images, patches = self._shape[:2]
         bins = potential.bins(projections)
         table.phi[rows] = potential.value.gather(1, bins).view(-1, images, patches).mean(2)

@@ -14,7 +14,7 @@ from .threads import run_in_threads
 
 # Projected values that a thread sorts and compares in one go: what a processor's own cache holds.
 _BLOCK = 1 << 18
-_CHUNK_DIRECTIONS = 128
+_CHUNK_DIRECTIONS = 64
 _CHUNK_BYTES = 512 << 20
 # Bytes that sorting one projected value takes on a GPU: in and out, indices, the sort's double buffers.
 _GPU_SORT_BYTES = 48

@@ -19,6 +19,8 @@ import os
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the plain side's; before NumPy is loaded
 
 import argparse
+import contextlib
+import io
 import json
 import platform
 import resource
@@ -33,15 +35,16 @@ import plain_swd
 import scipy
 import torch
 
-from swd import SlicedWassersteinDistance
 from swd.comparison import measure_distances
 from swd.descriptors import describe
-from swd.extraction import in_batches
+from swd.distance import measure
+from swd.extraction import extract, in_batches
 from swd.laplacian import level_resolutions
 from swd.protocol import MAX_IMAGES, Protocol
 from swd.randomness import FAKES, REALS, patch_centers, random_directions
+from swd.reals import ExtractedLevels
 from swd.resources import Resources
-from swd.sources import ImageSet
+from swd.sources import ImageSet, Shape
 from swd.threads import in_threads
 from swd.wasserstein import direction_distances
 
@@ -142,13 +145,19 @@ def bench_whole(arguments: argparse.Namespace, random: np.random.Generator) -> d
     count = arguments.images
     a, b = (random.integers(0, 256, (count, 3, 128, 128), np.uint8) for _ in range(2))
     repeats = np.split(random_directions(147).numpy(), 4, axis=1)
+    protocol = Protocol(count, 128)
 
     def ours() -> None:
-        metric = SlicedWassersteinDistance()
-        for images, real in ((a, True), (b, False)):
-            for batch in torch.split(torch.from_numpy(images), 64):
-                metric.update(batch, real)
-        metric.compute()
+        resources = Resources(torch.device("cpu"), torch.get_num_threads())
+        sets = (MemoryImages("a", a), REALS), (MemoryImages("b", b), FAKES)
+        with contextlib.redirect_stderr(io.StringIO()):  # progress
+            x, y = (
+                ExtractedLevels(
+                    *extract(images, range(count), protocol, resources, set_id=set_id, stage=""), resources
+                )
+                for images, set_id in sets
+            )
+            measure(lambda level: (x.load(level), y.load(level)), protocol, resources, "distances")
 
     return compare(
         f"whole, 2 x {count} images of 128 px",
@@ -157,6 +166,25 @@ def bench_whole(arguments: argparse.Namespace, random: np.random.Generator) -> d
         arguments.threads,
         arguments.repeats,
     )
+
+
+class MemoryImages(ImageSet):
+    """Images `[N, C, r, r]` in memory."""
+
+    def __init__(self, name: str, images: np.ndarray) -> None:
+        super().__init__(name)
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def shapes(self, indices: Sequence[int]) -> "Counter[Shape]":
+        """See `ImageSet`."""
+        return Counter({self._images.shape[1:]: len(indices)})
+
+    def read(self, indices: Sequence[int], resolution: int) -> np.ndarray:
+        """See `ImageSet`."""
+        return self._images[list(indices)]
 
 
 class NoiseImages(ImageSet):
@@ -169,7 +197,7 @@ class NoiseImages(ImageSet):
     def __len__(self) -> int:
         return self._count
 
-    def shapes(self, indices: Sequence[int]) -> "Counter[tuple[int, int, int]]":
+    def shapes(self, indices: Sequence[int]) -> "Counter[Shape]":
         """See `ImageSet`."""
         return Counter({(3, 1024, 1024): len(indices)})
 
@@ -253,7 +281,7 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows", type=int, default=1 << 18, help="descriptors of the distance stage")
-    parser.add_argument("--images", type=int, default=128, help="per set, for the whole")
+    parser.add_argument("--images", type=int, default=256, help="per set, for the whole")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there")
     arguments = parser.parse_args()
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}, "
