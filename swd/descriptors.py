@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .laplacian import laplacian_pyramid, level_resolutions
 from .randomness import patch_centers
+from .threads import in_threads, run_in_threads
 
 NHOOD_SIZE = 7
 """Side of a patch in pixels."""
@@ -111,8 +112,11 @@ def normalize_descriptors(desc: Tensor, *, out: Tensor | None = None) -> Tensor:
     scale = torch.where(constant, 0.0, 1.0 / std.where(~constant, 1.0))
     shift, scale = mean.float()[:, None, None], scale.float()[:, None, None]
     result = torch.empty(desc.shape, dtype=torch.float32, device=desc.device) if out is None else out
-    for chunk, target in zip(_chunks(desc), _chunks(result), strict=True):
-        torch.mul(chunk.float() - shift, scale, out=target)
+
+    def normalize(rows: slice) -> None:
+        torch.mul(desc[rows].float() - shift, scale, out=result[rows])
+
+    run_in_threads(normalize, *_chunks(desc))
     return result.flatten(1)
 
 
@@ -122,16 +126,23 @@ def _channel_statistics(desc: Tensor) -> tuple[Tensor, Tensor]:
     In one pass over the differences from a value of the channel, so that a constant gives exactly 0.
     """
     origin = desc[0, :, 0, 0].double()
+
+    def add_up(rows: slice) -> tuple[Tensor, Tensor]:
+        difference = desc[rows].double().sub_(origin[:, None, None])
+        return difference.sum(0), difference.square_().sum(0)
+
     sums, squares = torch.zeros(2, *desc[0].shape, dtype=torch.float64, device=desc.device)
-    for chunk in _chunks(desc):
-        difference = chunk.double().sub_(origin[:, None, None])
-        sums += difference.sum(0)
-        squares += difference.square_().sum(0)
+    for of_rows, squares_of_rows in in_threads(add_up, *_chunks(desc)):
+        sums += of_rows
+        squares += squares_of_rows
     count = desc.numel() // desc.shape[1]
     mean = sums.sum((1, 2)) / count
     variance = squares.sum((1, 2)) / count - mean.square()
     return origin + mean, variance.clamp(min=0).sqrt()
 
 
-def _chunks(desc: Tensor) -> tuple[Tensor, ...]:
-    return torch.split(desc, _CPU_CHUNK if desc.device.type == "cpu" else _GPU_CHUNK)
+def _chunks(desc: Tensor) -> tuple[list[slice], int]:
+    """Rows to handle at a time, and in how many threads: on a CPU what its cache holds."""
+    cpu = desc.device.type == "cpu"
+    size, workers = (_CPU_CHUNK, torch.get_num_threads()) if cpu else (_GPU_CHUNK, 1)
+    return [slice(start, start + size) for start in range(0, len(desc), size)], workers

@@ -281,7 +281,7 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows", type=int, default=1 << 18, help="descriptors of the distance stage")
-    parser.add_argument("--images", type=int, default=256, help="per set, for the whole")
+    parser.add_argument("--images", type=int, default=512, help="per set, for the whole")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there")
     arguments = parser.parse_args()
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}, "
