@@ -1,6 +1,6 @@
 """Descriptors: patches cut from the levels of an image's pyramid, and their normalisation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ NHOOD_SIZE = 7
 
 # Patches handled at a time: float64 copies stay in a processor's cache, or small on a GPU.
 _CPU_CHUNK, _GPU_CHUNK = 1 << 10, 1 << 17
+_CHUNKS_PER_PART = 8
 
 
 @torch.no_grad()
@@ -113,10 +114,12 @@ def normalize_descriptors(desc: Tensor, *, out: Tensor | None = None) -> Tensor:
     shift, scale = mean.float()[:, None, None], scale.float()[:, None, None]
     result = torch.empty(desc.shape, dtype=torch.float32, device=desc.device) if out is None else out
 
-    def normalize(rows: slice) -> None:
-        torch.mul(desc[rows].float() - shift, scale, out=result[rows])
+    def normalize(part: slice) -> None:
+        for rows in _chunks(part, desc.device):
+            # Float64 descriptors are rounded first: what comes out does not depend on their type.
+            torch.sub(desc[rows].float(), shift, out=result[rows]).mul_(scale)
 
-    run_in_threads(normalize, *_chunks(desc))
+    run_in_threads(normalize, *_parts(desc))
     return result.flatten(1)
 
 
@@ -125,24 +128,38 @@ def _channel_statistics(desc: Tensor) -> tuple[Tensor, Tensor]:
 
     In one pass over the differences from a value of the channel, so that a constant gives exactly 0.
     """
-    origin = desc[0, :, 0, 0].double()
+    origin = desc[0, :, 0, 0].double()[:, None, None]
 
-    def add_up(rows: slice) -> tuple[Tensor, Tensor]:
-        difference = desc[rows].double().sub_(origin[:, None, None])
-        return difference.sum(0), difference.square_().sum(0)
+    def add_up(part: slice) -> Tensor:
+        sums = torch.zeros(2, *desc[0].shape, dtype=torch.float64, device=desc.device)
+        room = torch.empty_like(desc[: _chunk_rows(desc.device)], dtype=torch.float64)
+        for rows in _chunks(part, desc.device):
+            difference = room[: rows.stop - rows.start].copy_(desc[rows]).sub_(origin)
+            sums[0] += difference.sum(0)
+            sums[1] += difference.square_().sum(0)
+        return sums
 
-    sums, squares = torch.zeros(2, *desc[0].shape, dtype=torch.float64, device=desc.device)
-    for of_rows, squares_of_rows in in_threads(add_up, *_chunks(desc)):
-        sums += of_rows
-        squares += squares_of_rows
+    sums, squares = torch.stack(list(in_threads(add_up, *_parts(desc)))).sum((0, 3, 4))
     count = desc.numel() // desc.shape[1]
-    mean = sums.sum((1, 2)) / count
-    variance = squares.sum((1, 2)) / count - mean.square()
-    return origin + mean, variance.clamp(min=0).sqrt()
+    mean = sums / count
+    variance = squares / count - mean.square()
+    return origin[:, 0, 0] + mean, variance.clamp(min=0).sqrt()
 
 
-def _chunks(desc: Tensor) -> tuple[list[slice], int]:
-    """Rows to handle at a time, and in how many threads: on a CPU what its cache holds."""
-    cpu = desc.device.type == "cpu"
-    size, workers = (_CPU_CHUNK, torch.get_num_threads()) if cpu else (_GPU_CHUNK, 1)
-    return [slice(start, start + size) for start in range(0, len(desc), size)], workers
+def _parts(desc: Tensor) -> tuple[list[slice], int]:
+    """Rows that a thread handles, and the number of threads, on which the parts do not depend."""
+    workers = torch.get_num_threads() if desc.device.type == "cpu" else 1
+    return list(_cut(slice(0, len(desc)), _CHUNKS_PER_PART * _chunk_rows(desc.device))), workers
+
+
+def _chunks(part: slice, device: torch.device) -> Iterator[slice]:
+    """Rows of a part to handle at a time."""
+    return _cut(part, _chunk_rows(device))
+
+
+def _cut(rows: slice, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size))
+
+
+def _chunk_rows(device: torch.device) -> int:
+    return _CPU_CHUNK if device.type == "cpu" else _GPU_CHUNK

@@ -16,7 +16,7 @@ from .threads import in_threads
 T = TypeVar("T")
 
 # Larger batches leave the processor's cache and are slower.
-_BATCH_PIXELS = 1 << 20
+_BATCH_PIXELS = 1 << 19
 
 
 def extract(

@@ -15,8 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .threads import run_in_threads
-from .wasserstein import Matching, match_quantiles, project, row_blocks, sort_rows, sorted_distances
+from .wasserstein import Matching, match_quantiles, over_directions, row_blocks, sort_rows, sorted_distances
 
 # phi is tabulated, with bins far narrower than the distances of interest.
 _BINS = 512
@@ -56,32 +55,35 @@ def measure_influence(
         torch.zeros(len(directions), len(side), dtype=torch.float64, device=a.device) for side in sides
     )
     for number, part in enumerate(directions):
-        for which, x, y in project(a, b, part):
-            # Tables first: small results between large temporary ones would leave holes in memory.
-            tables = [side.empty_table(len(x)) for side in sides]
-            work = partial(_examine, x, y, sides, tables, along[number][which], matching)
-            run_in_threads(work, row_blocks(x), torch.get_num_threads())
-            on_a[number] += sides[0].influence(tables[0], part[:, which])
-            on_b[number] -= sides[1].influence(tables[1], part[:, which])
+        work = partial(_examine, sides, part, along[number], matching)
+        for influences in over_directions(work, a, b, part):
+            on_a[number] += influences[0]
+            on_b[number] -= influences[1]
     return Influence(along, on_a, on_b)
 
 
 def _examine(
-    x: Tensor,
-    y: Tensor,
     sides: Sequence["_Side"],
-    tables: Sequence["_Table"],
+    directions: Tensor,
     along: Tensor,
     matching: Matching | None,
-    rows: slice,
-) -> None:
-    """Fill in some rows of both sets' tables, and the distances."""
-    projections = x[rows], y[rows]
-    x_sorted, y_sorted = (sort_rows(values.clone()) for values in projections)
-    potential = _Potential(x_sorted, y_sorted)
-    for side, table, values in zip(sides, tables, projections, strict=True):
-        side.look_up(potential, values, table, rows)
-    along[rows] = sorted_distances(x_sorted, y_sorted, matching)
+    which: slice,
+    x: Tensor,
+    y: Tensor,
+) -> list[Tensor]:
+    """Put the distances along some directions into `along`; gives the influences on both sides, summed."""
+    # Tables first: small results between large temporary ones would leave holes in memory.
+    tables = [side.empty_table(len(x)) for side in sides]
+    of_chunk = along[which]
+    for rows in row_blocks(x):
+        projections = x[rows], y[rows]
+        x_sorted, y_sorted = (sort_rows(values.clone()) for values in projections)
+        potential = _Potential(x_sorted, y_sorted)
+        for side, table, values in zip(sides, tables, projections, strict=True):
+            side.look_up(potential, values, table, rows)
+        of_chunk[rows] = sorted_distances(x_sorted, y_sorted, matching)
+    chunk = directions[:, which]
+    return [side.influence(table, chunk) for side, table in zip(sides, tables, strict=True)]
 
 
 class _Potential:

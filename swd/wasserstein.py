@@ -1,21 +1,25 @@
 """The sliced Wasserstein distance between two sets of descriptors."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from queue import SimpleQueue
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .threads import run_in_threads
+from .threads import in_threads
+
+R = TypeVar("R")
 
 # Projected values that a thread sorts and compares in one go: what a processor's own cache holds.
 _BLOCK = 1 << 18
+# Directions that a thread projects onto at a time, and what the projections of a set take in all threads.
 _CHUNK_DIRECTIONS = 64
-_CHUNK_BYTES = 512 << 20
+_CHUNK_BYTES = 1 << 30
 # Bytes that sorting one projected value takes on a GPU: in and out, indices, the sort's double buffers.
 _GPU_SORT_BYTES = 48
 
@@ -49,43 +53,57 @@ def direction_distances(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
     _check_sets(a, b, directions)
     matching = match_quantiles(len(a), len(b))
     along = torch.empty(directions.shape[1], dtype=torch.float64, device=a.device)
-    for which, x, y in project(a, b, directions):
-        run_in_threads(
-            partial(_compare, x, y, along[which], matching), row_blocks(x), torch.get_num_threads()
-        )
+
+    def compare(which: slice, x: Tensor, y: Tensor) -> None:
+        of_chunk = along[which]
+        for rows in row_blocks(x):
+            of_chunk[rows] = sorted_distances(sort_rows(x[rows]), sort_rows(y[rows]), matching)
+
+    over_directions(compare, a, b, directions)
     return along
 
 
-def _compare(x: Tensor, y: Tensor, along: Tensor, matching: Matching | None, rows: slice) -> None:
-    """Put the distances between some rows of projections `[p, M]` and `[p, K]` into `along` `[p]`."""
-    along[rows] = sorted_distances(sort_rows(x[rows]), sort_rows(y[rows]), matching)
+def over_directions(
+    work: Callable[[slice, Tensor, Tensor], R], a: Tensor, b: Tensor, directions: Tensor
+) -> list[R]:
+    """Project two sets onto some directions at a time, as many as memory allows, and work on that.
 
+    On a CPU several threads do so side by side, which never wait for each other.
 
-def project(a: Tensor, b: Tensor, directions: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Project two sets onto some directions at a time, as many as memory allows.
+    Args:
+        work: Called with which p of the directions, and the projections `[p, M]` and `[p, K]`, each
+            direction's contiguous; it may overwrite them, and is not to keep them.
+        a: `[M, D]`.
+        b: `[K, D]`.
+        directions: `[D, P]`.
 
-    Yields:
-        Which p of the directions, the projections `[p, M]` and `[p, K]`, each direction's contiguous; the
-        next ones overwrite them.
-
-    Raises:
-        ValueError: The shapes do not fit, or a set is empty.
+    Returns:
+        What `work` gives, in the directions' order.
     """
-    _check_sets(a, b, directions)
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     a, b, directions = a.to(dtype), b.to(dtype), directions.to(a.device, dtype)
-    count = directions.shape[1]
-    size = min(_chunk_size(max(len(a), len(b)), a.device), count)
+    workers = torch.get_num_threads() if a.device.type == "cpu" else 1
+    size = _chunk_size(directions.shape[1], max(len(a), len(b)), a.device, workers)
     # Fresh memory for every chunk would cost about as much as the products.
-    x, y = (torch.empty(size, len(rows), dtype=dtype, device=a.device) for rows in (a, b))
-    for start in range(0, count, max(1, size)):
-        which = slice(start, min(start + size, count))
-        chunk = directions[:, which]
-        into_x, into_y = x[: chunk.shape[1]], y[: chunk.shape[1]]
-        with _full_float32(a.device):
-            torch.mm(chunk.T, a.T, out=into_x)
-            torch.mm(chunk.T, b.T, out=into_y)
-        yield which, into_x, into_y
+    buffers: SimpleQueue[Sequence[Tensor]] = SimpleQueue()
+    for _ in range(workers):
+        buffers.put([torch.empty(size, len(rows), dtype=dtype, device=a.device) for rows in (a, b)])
+
+    @torch.no_grad()
+    def project(start: int) -> R:
+        chunk = directions[:, start : start + size].T
+        whole = buffers.get()
+        x, y = (buffer[: len(chunk)] for buffer in whole)
+        try:
+            with torch.autocast(a.device.type, enabled=False):
+                torch.mm(chunk, a.T, out=x)
+                torch.mm(chunk, b.T, out=y)
+            return work(slice(start, start + len(chunk)), x, y)
+        finally:
+            buffers.put(whole)
+
+    with _full_float32():
+        return list(in_threads(project, range(0, directions.shape[1], size), workers))
 
 
 def _check_sets(a: Tensor, b: Tensor, directions: Tensor) -> None:
@@ -100,22 +118,24 @@ def _check_sets(a: Tensor, b: Tensor, directions: Tensor) -> None:
         raise ValueError(f"a, b: an empty set has no distance (sizes {len(a)} and {len(b)})")
 
 
-def _chunk_size(rows: int, device: torch.device) -> int:
-    """Directions to project at a time, as memory allows."""
+def _chunk_size(directions: int, rows: int, device: torch.device, workers: int) -> int:
+    """Directions to project at a time, as memory allows, and so that every worker has as many."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return max(1, min(_CHUNK_DIRECTIONS, free // 2 // (rows * _GPU_SORT_BYTES)))
-    return max(1, min(_CHUNK_DIRECTIONS, _CHUNK_BYTES // (4 * rows)))
+        size = min(_CHUNK_DIRECTIONS, free // 2 // (rows * _GPU_SORT_BYTES))
+    else:
+        size = min(_CHUNK_DIRECTIONS, _CHUNK_BYTES // (4 * rows * workers))
+    rounds = math.ceil(directions / (workers * max(1, size)))
+    return max(1, math.ceil(directions / (workers * max(1, rounds))))
 
 
 @contextmanager
-def _full_float32(device: torch.device) -> Iterator[None]:
-    """Keep matrix products in float32, whatever the caller allows elsewhere (TF32, bfloat16, autocast)."""
+def _full_float32() -> Iterator[None]:
+    """Keep matrix products in float32, whatever the caller allows elsewhere (TF32, bfloat16)."""
     allowed = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        with torch.autocast(device.type, enabled=False):
-            yield
+        yield
     finally:
         torch.set_float32_matmul_precision(allowed)
 

@@ -142,7 +142,7 @@ def bench_distance(arguments: argparse.Namespace, random: np.random.Generator) -
 
 def bench_whole(arguments: argparse.Namespace, random: np.random.Generator) -> dict[str, object]:
     """Two sets of 128 px images to the final figures; `swd` gives standard errors as well."""
-    count = arguments.images
+    count = arguments.rows // Protocol.patches
     a, b = (random.integers(0, 256, (count, 3, 128, 128), np.uint8) for _ in range(2))
     repeats = np.split(random_directions(147).numpy(), 4, axis=1)
     protocol = Protocol(count, 128)
@@ -280,8 +280,9 @@ def main() -> None:
         help=f"measure peak memory on so many images per set, {MAX_IMAGES:,} unless told",
     )
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=1 << 18, help="descriptors of the distance stage")
-    parser.add_argument("--images", type=int, default=512, help="per set, for the whole")
+    parser.add_argument(
+        "--rows", type=int, default=1 << 18, help="descriptors per level, for the last two rows"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the numbers there")
     arguments = parser.parse_args()
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}, "

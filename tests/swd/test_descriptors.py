@@ -55,6 +55,15 @@ def test_a_constant_channel_becomes_zeros(value):
     torch.testing.assert_close(result[:, ::2].std((0, 2, 3), correction=0), torch.ones(2))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_threads_do_not_change_normalisation(threads, dtype):
+    desc = torch.rand(20_000, 3, 7, 7, dtype=dtype)
+    threads(1)
+    alone = normalize_descriptors(desc)
+    threads(3)
+    assert torch.equal(normalize_descriptors(desc), alone)
+
+
 def test_normalisation_leaves_its_input_alone():
     desc = torch.rand(10, 3, 7, 7)
     before = desc.clone()

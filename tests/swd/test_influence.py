@@ -55,12 +55,25 @@ def test_distances_are_those_without_influences(patches):
     assert torch.equal(found.along[0], direction_distances(a, b, directions))
 
 
+def test_threads_do_not_matter(patches, threads):
+    a, b = map(normalized, patches)
+    directions = random_directions(147, repeats=1, count=20)
+    found = []
+    for count in (1, 3):
+        threads(count)
+        found.append(measure_influence(a, b, [directions], patches=PATCHES, channels=CHANNELS))
+    torch.testing.assert_close(found[0].along[0], found[1].along[0], rtol=1e-6, atol=0)
+    torch.testing.assert_close(found[0].on_a, found[1].on_a, rtol=1e-4, atol=2e-3)
+    torch.testing.assert_close(found[0].on_b, found[1].on_b, rtol=1e-4, atol=2e-3)
+
+
 def test_influences_add_over_directions(patches):
     a, b = map(normalized, patches)
     directions = random_directions(147, repeats=1, count=20)
     parts = [directions, directions[:, :7], directions[:, 7:]]
     whole, first, second = measure_influence(a, b, parts, patches=PATCHES, channels=CHANNELS).on_a
-    torch.testing.assert_close(whole, first + second, rtol=1e-5, atol=1e-6)
+    # Products of other shapes are rounded in another way, and a value may fall into the next bin.
+    torch.testing.assert_close(whole, first + second, rtol=1e-4, atol=2e-3)
 
 
 def test_unequal_numbers_of_images(patches):

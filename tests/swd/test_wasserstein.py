@@ -79,6 +79,36 @@ def test_chunks_of_directions_do_not_matter(sizes, monkeypatch):
     torch.testing.assert_close(direction_distances(a, b, directions), whole, rtol=1e-6, atol=0)
 
 
+def test_threads_do_not_matter(threads):
+    a, b, directions = torch.randn(5000, 20).requires_grad_(), torch.randn(3000, 20), random_directions(20)
+    threads(1)
+    alone = direction_distances(a, b, directions)
+    threads(3)
+    torch.testing.assert_close(direction_distances(a, b, directions), alone, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(("directions", "workers"), [(512, 1), (448, 2), (32, 2), (1, 4), (100, 3)])
+def test_every_worker_gets_as_many_directions(directions, workers):
+    size = wasserstein._chunk_size(directions, 100, torch.device("cpu"), workers)
+    assert 1 <= size <= 64
+    chunks = len(range(0, directions, size))
+    assert chunks % workers == 0 or chunks == directions
+
+
+def test_what_is_done_with_projections_comes_back_in_order(threads):
+    threads(2)
+    a, directions = torch.randn(50, 20), random_directions(20)
+
+    def work(which, x, y):
+        return which.start, x.clone(), y.clone()
+
+    parts = wasserstein.over_directions(work, a, a[:30], directions)
+    assert len(parts) > 2
+    assert [start for start, _, _ in parts] == sorted(start for start, _, _ in parts)
+    torch.testing.assert_close(torch.cat([x for _, x, _ in parts]), directions.T @ a.T)
+    torch.testing.assert_close(torch.cat([y for _, _, y in parts]), directions.T @ a[:30].T)
+
+
 def test_inputs_stay_as_they_are():
     a, b, directions = torch.randn(20, 5), torch.randn(20, 5), random_directions(5, count=2)
     before = a.clone(), b.clone(), directions.clone()
