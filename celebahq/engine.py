@@ -6,7 +6,6 @@ moment it is recorded, so an engine may lose processes, or itself be lost, at an
 """
 
 import multiprocessing.connection
-import os
 import pickle
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Any, Protocol, Self
 
 from celebahq.errors import MissingExtraError, ToolError
 from celebahq.shards import Entry, Rank, Shard, ShardLog, Skipped, read_entries
+from celebahq.threads import processors
 from celebahq.worker import Failure, Work, Worker, use_one_thread
 
 MAX_DEATHS = 5  # of worker processes at one item, or at their start, before it is given up
@@ -146,11 +146,6 @@ def choose_engine(workers: int | None, cluster: str | None = None) -> Engine:
     if cluster:
         return DaskCluster(cluster)
     return ProcessPool(workers or processors())
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Crew:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .laplacian import laplacian_pyramid, level_resolutions
 from .randomness import patch_centers
-from .threads import in_threads, run_in_threads
+from .threads import in_threads
 
 NHOOD_SIZE = 7
 """Side of a patch in pixels."""
@@ -119,7 +119,8 @@ def normalize_descriptors(desc: Tensor, *, out: Tensor | None = None) -> Tensor:
             # Float64 descriptors are rounded first: what comes out does not depend on their type.
             torch.sub(desc[rows].float(), shift, out=result[rows]).mul_(scale)
 
-    run_in_threads(normalize, *_parts(desc))
+    for _ in in_threads(normalize, *_parts(desc)):
+        pass
     return result.flatten(1)
 
 

@@ -1,12 +1,12 @@
-"""Work in a few threads: NumPy, OpenCV and torch let go of the interpreter's lock while they compute."""
+"""Work in a few threads beside torch's own."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+
+from celebahq.threads import ordered_map
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -17,24 +17,8 @@ def in_threads(function: Callable[[T], R], items: Iterable[T], workers: int) -> 
 
     Meanwhile torch itself uses one thread: its own would only compete with these.
     """
-    if workers == 1:
-        with _one_torch_thread():
-            yield from map(function, items)
-        return
-    waiting: deque[Future[R]] = deque()
-    with _one_torch_thread(), ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def run_in_threads(function: Callable[[T], None], items: Iterable[T], workers: int) -> None:
-    """Call in threads, as `in_threads`, what gives no result."""
-    for _ in in_threads(function, items, workers):
-        pass
+    with _one_torch_thread():
+        yield from map(function, items) if workers == 1 else ordered_map(function, items, workers)
 
 
 @contextmanager

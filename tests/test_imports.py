@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHARED = {"celebahq.errors", "celebahq.console", "celebahq.files", "celebahq.pyramid"}
+SHARED = {"celebahq.errors", "celebahq.console", "celebahq.files", "celebahq.pyramid", "celebahq.threads"}
 LOWER = {"celebahq": set(), "swd": {"celebahq"}, "trainer": {"celebahq", "swd"}}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from celebahq.formats.pyramid_reader import PyramidReader
-from celebahq.pyramid_tools.parallel import ordered_map
+from celebahq.threads import ordered_map
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from celebahq.errors import ToolError
 from celebahq.files import atomic_path, make_folder, refuse_existing
 from celebahq.formats.pyramid_reader import PyramidReader
-from celebahq.pyramid_tools.parallel import ordered_map
+from celebahq.threads import ordered_map
 
 SHEET_RESOLUTION = 128
 MAX_SHEET_PIXELS = 1 << 28  # what most viewers open, and 2 GB of memory here

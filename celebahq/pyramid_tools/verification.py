@@ -8,7 +8,7 @@ import numpy as np
 from celebahq.errors import FormatError
 from celebahq.formats.levels import level_name, mip_levels
 from celebahq.formats.pyramid_reader import PyramidReader, damaged_levels, open_hdf5
-from celebahq.pyramid_tools.parallel import ordered_map
+from celebahq.threads import ordered_map
 
 
 def verify_pyramid(path: Path, on_image: Callable[[], None] = lambda: None) -> list[str]:

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from celebahq.pyramid_tools.parallel import ordered_map
+from celebahq.threads import ordered_map
 
 
 def test_results_keep_the_order():
@@ -14,10 +14,11 @@ def test_results_keep_the_order():
     assert list(ordered_map(slow_first, range(20))) == list(range(0, 40, 2))
 
 
-def test_results_do_not_pile_up(monkeypatch):
-    monkeypatch.setattr("celebahq.pyramid_tools.parallel.processors", lambda: 2)
+@pytest.mark.parametrize("threads", [None, 2])
+def test_results_do_not_pile_up(monkeypatch, threads):
+    monkeypatch.setattr("celebahq.threads.processors", lambda: 2 if threads is None else 9)
     started = []
-    results = ordered_map(started.append, range(1000))
+    results = ordered_map(started.append, range(1000), threads)
     next(results)
     time.sleep(0.05)
     assert len(started) <= 5
