@@ -38,12 +38,17 @@ class ToolGroup(click.Group):
             status("interrupted; nothing is half-written, and the same command goes on or begins again")
             sys.exit(EXIT_INTERRUPTED)
         except (ToolError, OSError) as err:
-            raise click.ClickException(describe_error(err)) from err
+            raise click.ClickException(one_line(describe_error(err))) from err
 
 
 def status(message: str) -> None:
     """Say something to the person who waits: one line on stderr."""
-    click.echo(message, err=True)
+    click.echo(one_line(message), err=True)
+
+
+def one_line(text: str) -> str:
+    """Text with its control characters (a newline in a file's name, say) as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def emit_json(value: Any) -> None:
@@ -98,6 +103,8 @@ def json_option(command: F) -> F:
         command
     )
 
+
+WORKERS = click.IntRange(1, 1024)
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)

@@ -133,6 +133,19 @@ def refuse_existing(path: Path, *, overwrite: bool | None = None) -> None:
         raise ToolError(f"{path}: exists already; choose another name, or {remedy}")
 
 
+def require_writable(path: Path) -> None:
+    """Find out before the work whether a new file can be written at `path`; makes its folder.
+
+    Raises:
+        ToolError: It is there already, or its folder is none, or closed to the user.
+        OSError: The folder cannot be made.
+    """
+    refuse_existing(path)
+    make_folder(path.parent)
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ToolError(f"{path.parent}: you may not write there; choose another place")
+
+
 def sync_file(path: Path) -> None:
     """Force a file's contents to disk."""
     descriptor = os.open(path, os.O_RDONLY)

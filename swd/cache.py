@@ -104,20 +104,23 @@ def load_cache(path: Path, device: torch.device) -> Reals:
         raise FormatError(f"{path}: not a readable safetensors file, or damaged ({err})") from err
     if metadata.get("format") != FORMAT_NAME:
         raise FormatError(f"{path}: not made by `swd cache`")
-    if int(metadata["format_version"]) > FORMAT_VERSION:
-        raise FormatError(f"{path}: written by a later version of this tool: update it")
-    protocol = Protocol(**json.loads(metadata["protocol"]))
-    shape = (protocol.images * protocol.patches, protocol.descriptor_size)
-    if shapes != {level_key(resolution): shape for resolution in protocol.resolutions}:
-        raise FormatError(f"{path}: its levels are not those of its protocol")
-    disjoint = json.loads(metadata["disjoint"])
-    return Reals(
-        metadata["name"],
-        protocol,
-        CachedLevels(path, protocol, device),
-        fresh_patches=_distance(json.loads(metadata["fresh_patches"])),
-        disjoint=_distance(disjoint) if disjoint else None,
-    )
+    try:
+        if int(metadata["format_version"]) > FORMAT_VERSION:
+            raise FormatError(f"{path}: written by a later version of this tool: update it")
+        protocol = Protocol(**json.loads(metadata["protocol"]))
+        shape = (protocol.images * protocol.patches, protocol.descriptor_size)
+        if shapes != {level_key(resolution): shape for resolution in protocol.resolutions}:
+            raise FormatError(f"{path}: its levels are not those of its protocol")
+        disjoint = json.loads(metadata["disjoint"])
+        return Reals(
+            metadata["name"],
+            protocol,
+            CachedLevels(path, protocol, device),
+            fresh_patches=_distance(json.loads(metadata["fresh_patches"])),
+            disjoint=_distance(disjoint) if disjoint else None,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as err:
+        raise FormatError(f"{path}: its metadata are damaged; make it anew with `swd cache`") from err
 
 
 def _distance(fields: dict[str, Any]) -> Distance:

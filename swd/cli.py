@@ -12,6 +12,7 @@ from celebahq.console import (
     ANY_PATH,
     NEW_FILE,
     NEW_PNG,
+    WORKERS,
     ToolGroup,
     device_option,
     emit_json,
@@ -63,7 +64,7 @@ def machine_options(command: F) -> F:
     """What does not: `--device`, `--workers`."""
     workers = click.option(
         "--workers",
-        type=click.IntRange(min=1),
+        type=WORKERS,
         metavar="N",
         help="Threads  [default: one per processor].",
     )
@@ -171,7 +172,7 @@ def _run(
     **protocol: Any,
 ) -> None:
     """Compare, and give the result in the forms asked for."""
-    from celebahq.files import refuse_existing
+    from celebahq.files import require_writable
     from swd import report as forms
     from swd.comparison import compare as compare_sets
 
@@ -180,7 +181,7 @@ def _run(
     if plot and "swd" not in metrics:
         raise click.UsageError("--plot draws distances: add swd to --metrics")
     if plot:
-        refuse_existing(plot)
+        require_writable(plot)
     with _resources(device, workers) as resources:
         report = compare_sets(real, fakes, metrics=metrics, resources=resources, **protocol)
         if not resources.ranks.leads:

@@ -1,6 +1,7 @@
 """One image: decoded as the metric wants it, and brought to the resolution of the comparison."""
 
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ _FORMATS = tuple({"PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF"} & set(Imag
 _GREY_MODES = ("1", "L", "LA")
 _COLOUR_MODES = ("RGB", "RGBA", "P", "CMYK", "YCbCr")
 _MAX_PIXELS = 1 << 27
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # that limit is said in our own words
 
 
 def read_header(file: BinaryIO, name: str) -> tuple[int, int, int]:
@@ -54,7 +56,7 @@ def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
     """
     with _opened(file, name) as image:
         ImageOps.exif_transpose(image, in_place=True)
-        if "A" in image.getbands() and np.asarray(image.getchannel("A")).min() < 255:
+        if image.has_transparency_data and np.asarray(image.convert("RGBA").getchannel("A")).min() < 255:
             raise FormatError(f"{name}: partly transparent; flatten it onto a background first")
         pixels = np.asarray(image.convert("L" if image.mode in _GREY_MODES else "RGB"))
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

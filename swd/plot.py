@@ -1,5 +1,6 @@
 """Pictures of a report."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def plot_levels(report: Report, path: Path) -> None:
                 width,
                 yerr=[estimate.se or 0.0 for estimate in estimates],
                 capsize=3,
-                label=label,
+                label=_literal(label),
             )
         axes.set_xticks(range(len(ticks)), ticks)
         axes.set_title(f"{report.protocol.images:,} images per set, error bars: one standard error")
@@ -62,7 +63,7 @@ def plot_track(report: Report, path: Path) -> None:
             if disjoint is not None:
                 floor = _estimate(disjoint, level).value
                 axes.axhline(floor, color=container[0].get_color(), linestyle=":", linewidth=1)
-        names = [Path(name).name for name in report.fakes]
+        names = [_literal(Path(name).name) for name in report.fakes]
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
         dotted = f"; dotted: {disjoint.images:,} reals against as many others" if disjoint else ""
         axes.set_title(f"{report.protocol.images:,} images per set{dotted}")
@@ -72,6 +73,12 @@ def plot_track(report: Report, path: Path) -> None:
 
 def _estimate(distance: Distance, level: int | None) -> Estimate:
     return distance.average if level is None else distance.levels[level]
+
+
+def _literal(label: str) -> str:
+    """A name as it is: matplotlib sets what stands between dollars as a formula, and hides `_names`."""
+    text = os.fsencode(label).decode(errors="replace").replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def _save(draw: Callable[[Any], None], path: Path) -> None:

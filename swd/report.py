@@ -5,6 +5,8 @@ import io
 from dataclasses import asdict
 from typing import Any
 
+from celebahq.console import one_line
+
 from .comparison import Report
 from .distance import Distance, Estimate
 from .diversity import Similarity
@@ -60,7 +62,7 @@ def as_table(report: Report) -> str:
         if fidelity.inception_score is not None:
             spread = f"{fidelity.inception_score_std:.2g}"
             lines.append(f"inception score {name}: {fidelity.inception_score:.4g} ± {spread}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _with_error(estimate: Estimate) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, distributed
 
 from celebahq.console import Progress, status
+from celebahq.errors import ToolError
 
 T = TypeVar("T")
 
@@ -95,5 +96,9 @@ def shared_resources(device: torch.device, workers: int) -> Iterator[Resources]:
     distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield Resources(device, workers, Ranks(distributed.get_rank(), distributed.get_world_size()))
+    except RuntimeError as err:
+        if isinstance(err, distributed.DistError) or "gloo" in str(err):
+            raise ToolError("another process of this run has ended; its message says why") from err
+        raise
     finally:
         distributed.destroy_process_group()

@@ -1,8 +1,9 @@
-"""Work in a few threads beside torch's own."""
+"""Work in a few threads beside torch's own, and settings of torch that are held meanwhile."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from threading import Lock
+from typing import Generic, TypeVar
 
 import torch
 
@@ -12,20 +13,50 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class HeldSetting(Generic[T]):
+    """A setting of the process that has another value while anybody needs that, in whichever thread."""
+
+    def __init__(
+        self, read: Callable[[], T], write: Callable[[T], object], value: T, *, per_thread: bool = False
+    ) -> None:
+        """Args: `per_thread` says that a thread remembers what it wrote itself, so that each must undo it."""
+        self._read, self._write, self._value, self._per_thread = read, write, value, per_thread
+        self._lock, self._holders = Lock(), 0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the value; the last one to go puts back what the first one found."""
+        with self._lock:
+            if self._holders == 0:
+                self._before = self._read()
+            self._holders += 1
+            self._write(self._value)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if self._per_thread or not self._holders:
+                    self._write(self._before)
+
+
+full_float32 = HeldSetting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest")
+"""Matrix products in float32, whatever the caller allows elsewhere (TF32, bfloat16)."""
+
+_one_torch_thread = HeldSetting(torch.get_num_threads, torch.set_num_threads, 1, per_thread=True)
+
+
 def in_threads(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
     """Map in threads, or in the caller's for one worker; results come in order, and no more than a few wait.
 
-    Meanwhile torch itself uses one thread: its own would only compete with these.
+    Meanwhile torch itself uses one thread: its own would only compete with these. Gradients and inference
+    mode are on or off as in the caller's thread.
     """
-    with _one_torch_thread():
-        yield from map(function, items) if workers == 1 else ordered_map(function, items, workers)
+    gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
+    def as_here(item: T) -> R:
+        with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
+            return function(item)
 
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    with _one_torch_thread.held():
+        yield from map(as_here, items) if workers == 1 else ordered_map(as_here, items, workers)

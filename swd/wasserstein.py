@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .threads import in_threads
+from .threads import full_float32, in_threads
 
 R = TypeVar("R")
 
@@ -63,6 +62,7 @@ def direction_distances(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
     return along
 
 
+@torch.no_grad()
 def over_directions(
     work: Callable[[slice, Tensor, Tensor], R], a: Tensor, b: Tensor, directions: Tensor
 ) -> list[R]:
@@ -89,7 +89,6 @@ def over_directions(
     for _ in range(workers):
         buffers.put([torch.empty(size, len(rows), dtype=dtype, device=a.device) for rows in (a, b)])
 
-    @torch.no_grad()
     def project(start: int) -> R:
         chunk = directions[:, start : start + size].T
         whole = buffers.get()
@@ -102,7 +101,7 @@ def over_directions(
         finally:
             buffers.put(whole)
 
-    with _full_float32():
+    with full_float32.held():
         return list(in_threads(project, range(0, directions.shape[1], size), workers))
 
 
@@ -127,17 +126,6 @@ def _chunk_size(directions: int, rows: int, device: torch.device, workers: int) 
         size = min(_CHUNK_DIRECTIONS, _CHUNK_BYTES // (4 * rows * workers))
     rounds = math.ceil(directions / (workers * max(1, size)))
     return max(1, math.ceil(directions / (workers * max(1, rounds))))
-
-
-@contextmanager
-def _full_float32() -> Iterator[None]:
-    """Keep matrix products in float32, whatever the caller allows elsewhere (TF32, bfloat16)."""
-    allowed = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(allowed)
 
 
 def row_blocks(values: Tensor) -> Iterator[slice]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from celebahq.console import emit_json, exit_if_skipped, json_option, status
+from celebahq.console import WORKERS, emit_json, exit_if_skipped, json_option, status
 
 if TYPE_CHECKING:
     from celebahq.report import BuildReport
@@ -23,7 +23,7 @@ def job_options(command: F) -> F:
     """
     for option in (
         json_option,
-        click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes  [default: all]."),
+        click.option("--workers", type=WORKERS, metavar="N", help="Processes  [default: all]."),
         click.option("--dry-run", is_flag=True, help="Check, print the configuration as JSON, and stop."),
         click.option(
             "--cluster", metavar="ADDRESS", help="Scheduler of a dask cluster that sees the same folders."
@@ -57,6 +57,8 @@ def restorer_options(command: F) -> F:
 
 def require_sr4x(sr_alpha: float, sr_model: str) -> None:
     """A mixture is wrong usage with any other network than the one that has two sets of weights."""
+    if not 0 <= sr_alpha <= 1:  # NaN is in no range, but passes for one
+        raise click.UsageError(f"--sr-alpha: {sr_alpha} is not between 0 and 1")
     if sr_alpha != 1 and sr_model != "sr4x":
         raise click.UsageError(f"--sr-alpha is for --sr-model sr4x, not {sr_model}")
 

@@ -50,11 +50,11 @@ def load_network(path: Path) -> Network:
         raise FormatError(f"{path}: not a readable safetensors file ({err})") from err
     if metadata.get("format") != FORMAT or metadata.get("architecture") not in ARCHITECTURES:
         raise FormatError(f"{path}: not weights of a restoration network made by tools/train_restorer.py")
-    config = json.loads(metadata["config"])
-    with torch.random.fork_rng(devices=[]):  # the discarded initial weights must not move anybody's draws
-        network = ARCHITECTURES[metadata["architecture"]](**config)
     try:
+        config = json.loads(metadata["config"])
+        with torch.random.fork_rng(devices=[]):  # the discarded initial weights must not move anybody's draws
+            network = ARCHITECTURES[metadata["architecture"]](**config)
         network.load_state_dict(weights)
-    except RuntimeError as err:
+    except (RuntimeError, LookupError, TypeError, ValueError) as err:
         raise FormatError(f"{path}: its weights do not fit the network its metadata names") from err
     return network.eval().requires_grad_(False)

@@ -5,14 +5,13 @@ Files are read as safetensors or with `weights_only=True`: nothing in them is ex
 
 import importlib.util
 import math
-import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -40,7 +39,7 @@ def load_community_network(path: Path) -> CommunityNetwork:
     if path.suffix == ".bin":
         weights: Weights = rrdb_names(path, read_convolutions(path))
     else:
-        weights = real_esrgan_names(read_weights(path))
+        weights = read_weights(path)
     with torch.random.fork_rng(devices=[]):  # the discarded initial weights must not move anybody's draws
         network = _network_for(path, weights)
     return network.eval().requires_grad_(False)
@@ -70,8 +69,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as err:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what is wrong with the file is said below
+                content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as err:  # readers of damaged files raise whatever they meet
         raise FormatError(f"{path}: not a file of plain weights, or a damaged one") from err
     for name in ("params_ema", "params", "state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(name), dict):
@@ -142,14 +143,15 @@ def _network_for(path: Path, weights: Weights) -> CommunityNetwork:
     """Build the network whose weights these are, and fill it."""
     network: RRDBNet | SrVgg
     try:
-        if "body.0.rdb1.conv1.weight" in weights:
-            network = _rrdbnet_for(weights)
-        elif "body.1.weight" in weights and weights["body.1.weight"].ndim == 1:
-            network = _srvgg_for(weights)
+        named = real_esrgan_names(weights)
+        if "body.0.rdb1.conv1.weight" in named:
+            network = _rrdbnet_for(named)
+        elif "body.1.weight" in named and named["body.1.weight"].ndim == 1:
+            network = _srvgg_for(named)
         else:
             return _through_spandrel(path, weights)
-        network.load_state_dict(weights)
-    except (RuntimeError, KeyError, ValueError, AttributeError):
+        network.load_state_dict(named)
+    except (RuntimeError, LookupError, ValueError, AttributeError):
         return _through_spandrel(path, weights)
     return network
 
@@ -178,6 +180,8 @@ def _through_spandrel(path: Path, weights: Weights) -> SpandrelNetwork:
     try:
         import spandrel
     except ImportError as err:
+        if not any(value.ndim == 4 for value in weights.values()):
+            raise FormatError(f"{path}: holds no convolutions, so it is no network for pictures") from err
         raise MissingExtraError(
             "spandrel", "spandrel", f"{path}: an architecture other than RRDBNet and SRVGG"
         ) from err

@@ -38,8 +38,8 @@ def restore_photos(
 ) -> Restored:
     """Run photos through the stages and write `out/NAME.png` for each.
 
-    A photo that cannot be read, or whose result would be too large, is skipped; a result that is there
-    already is kept.
+    A photo that cannot be read, or whose result would be too large, is skipped; a file that is there already
+    is kept.
 
     Args:
         photos: Picture files.
@@ -50,34 +50,50 @@ def restore_photos(
         on_photo: Called after each photo with whether it was skipped.
 
     Raises:
-        ToolError: Two photos would get the same result.
+        ToolError: Two photos would get the same result, or a result would replace a photo.
     """
-    targets: dict[Path, Path] = {}
-    for photo in photos:
-        target = out / f"{photo.stem}.png"
-        if target in targets:
-            raise ToolError(f"{photo} and {targets[target]}: both would become {target}; rename one of them")
-        targets[target] = photo
-
+    results = _plan(photos, out, compare=compare)
     outcome = Restored()
-    for target, photo in targets.items():
+    for photo, targets in results.items():
+        missing = [path for path in targets if overwrite or not path.exists()]
         skipped = False
-        if target.exists() and not overwrite:
-            outcome.kept.append(target)
+        if not missing:
+            outcome.kept.append(targets[0])
         else:
             try:
                 before = load_photo(photo)
                 after = apply_stages(before, stages)
+                for path in missing:
+                    write_png(path, after if path == targets[0] else side_by_side(before, after))
             except ToolError as err:
                 outcome.skipped[str(photo)] = str(err).removeprefix(f"{photo}: ")
                 skipped = True
             else:
-                if compare:
-                    write_png(target.with_suffix(".compare.png"), side_by_side(before, after))
-                write_png(target, after)
-                outcome.written.append(target)
+                outcome.written.append(targets[0])
         on_photo(skipped)
     return outcome
+
+
+def _plan(photos: Sequence[Path], out: Path, *, compare: bool) -> dict[Path, list[Path]]:
+    """The files to make from each photo: the result, then the comparison.
+
+    Raises:
+        ToolError: Two would be one, or one a photo itself.
+    """
+    owners: dict[Path, Path] = {}
+    given = {photo.resolve() for photo in photos}
+    plan: dict[Path, list[Path]] = {}
+    for photo in photos:
+        plan[photo] = [out / f"{photo.stem}{ending}" for ending in (".png", ".compare.png")[: 1 + compare]]
+        for target in plan[photo]:
+            if target.resolve() in given:
+                raise ToolError(f"{target}: a photo itself, which would be replaced; choose another --out")
+            if target in owners:
+                raise ToolError(
+                    f"{photo} and {owners[target]}: both would become {target}; rename one of them"
+                )
+            owners[target] = photo
+    return plan
 
 
 def apply_stages(photo: Photo, stages: Sequence[Restorer]) -> Photo:
@@ -108,7 +124,13 @@ def side_by_side(before: Photo, after: Photo) -> Photo:
 
 
 def write_png(path: Path, image: Photo) -> None:
-    """Write an RGB picture as PNG, complete or not at all."""
-    _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    """Write an RGB picture as PNG, complete or not at all.
+
+    Raises:
+        ToolError: A side is longer than the encoder takes.
+    """
+    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise ToolError(f"{path}: {image.shape[1]}x{image.shape[0]} pixels are too many for a PNG")
     with atomic_path(path) as partial:
         partial.write_bytes(data.tobytes())

@@ -49,6 +49,7 @@ def raising(err):
         (FileNotFoundError(2, "No such file or directory", "a.h5"), "Error: a.h5: No such file or directory"),
         (OSError(28, "No space left on device"), "Error: No space left on device"),
         (OSError("unable to read"), "Error: unable to read"),
+        (ToolError("a\nb.h5: too small"), r"Error: a\nb.h5: too small"),
     ],
 )
 def test_an_expected_failure_is_one_line_and_status_1(err, line):

@@ -67,6 +67,25 @@ def test_later_versions_and_wrong_levels_are_refused(cache, tmp_path):
         load_cache(path, CPU)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format_version": "one"},
+        {"protocol": "{"},
+        {"protocol": '{"unknown": 1}'},
+        {"protocol": "[]"},
+        {"fresh_patches": "{}"},
+        {"disjoint": "[1]"},
+    ],
+)
+def test_damaged_metadata_are_described(cache, tmp_path, change):
+    with safe_open(cache, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        save_file(tensors, tmp_path / "x.safetensors", file.metadata() | change)
+    with pytest.raises(FormatError, match=r"x\.safetensors: its metadata are damaged"):
+        load_cache(tmp_path / "x.safetensors", CPU)
+
+
 def test_a_missing_cache_is_named(tmp_path):
     with pytest.raises(ToolError, match="no such file"):
         load_cache(tmp_path / "x.safetensors", CPU)

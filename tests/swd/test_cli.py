@@ -131,6 +131,29 @@ def test_an_existing_picture_is_kept_and_said_before_the_work(small, tmp_path):
     assert path.read_text() == "mine"
 
 
+def test_a_picture_that_cannot_be_written_is_said_before_the_work(small, tmp_path):
+    (tmp_path / "file").touch()
+    refused = run("compare", *small, "--plot", tmp_path / "file" / "swd.png")
+    assert refused.exit_code == 1
+    assert "file: not a folder" in refused.stderr
+    assert "images/s" not in refused.stderr
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["$x_{$", "_under", "a\nb", os.fsdecode(b"\xff")])
+def test_any_name_is_drawn_and_printed_on_one_line(small, result, tmp_path, name):
+    fakes = tmp_path / name
+    fakes.symlink_to(small[1])
+    picture = tmp_path / "swd.png"
+    done = CliRunner().invoke(
+        main, ["track", str(small[0]), str(fakes), "--plot", str(picture), "--device", "cpu"]
+    )
+    assert done.exit_code == 0, done.output
+    assert len(done.stdout.splitlines()) == 8
+    with Image.open(picture) as image:
+        image.verify()
+
+
 def test_a_picture_that_cannot_be_drawn_costs_no_figures(small, tmp_path, monkeypatch):
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", Mock(side_effect=OSError("disk full")))
     failed = run("compare", *small, "--plot", tmp_path / "swd.png", "--json", "--device", "cpu")
@@ -164,6 +187,7 @@ def test_what_cannot_be_done_is_one_line_and_status_1(small, arguments, message)
         ["--json", "--csv"],
         ["--metrics", "msssim", "--plot", "x.png"],
         ["--plot", "x.txt"],
+        ["--workers", "99999999999"],
         ["--nope"],
     ],
 )

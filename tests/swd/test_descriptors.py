@@ -64,6 +64,15 @@ def test_threads_do_not_change_normalisation(threads, dtype):
     assert torch.equal(normalize_descriptors(desc), alone)
 
 
+def test_inference_mode_and_gradients_do_not_matter(threads):
+    threads(2)
+    desc = torch.rand(9, 3, 7, 7)
+    expected = normalize_descriptors(desc)
+    with torch.inference_mode():
+        assert torch.equal(normalize_descriptors(desc.clone()), expected)
+    assert torch.equal(normalize_descriptors(desc.requires_grad_()), expected)
+
+
 def test_normalisation_leaves_its_input_alone():
     desc = torch.rand(10, 3, 7, 7)
     before = desc.clone()

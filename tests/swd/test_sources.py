@@ -81,6 +81,16 @@ def transparent(path):
     Image.new("RGBA", (16, 16), (1, 2, 3, 100)).save(path)
 
 
+def transparent_palette(path):
+    picture = Image.new("P", (16, 16), 1)
+    picture.putpalette([0, 0, 0, 9, 9, 9])
+    picture.save(path, transparency=1)
+
+
+def transparent_colour(path):
+    Image.new("RGB", (16, 16), (1, 2, 3)).save(path, transparency=(1, 2, 3))
+
+
 def deep(path):
     Image.fromarray(np.zeros((16, 16), np.uint16)).save(path)
 
@@ -94,6 +104,8 @@ def text(path):
     [
         (truncated, "cannot be read"),
         (transparent, "partly transparent"),
+        (transparent_palette, "partly transparent"),
+        (transparent_colour, "partly transparent"),
         (deep, "8 bits per channel"),
         (text, r"cannot be read \(no image of a known format\)"),
         (lambda path: path.symlink_to("nowhere"), "dead link"),

@@ -4,7 +4,7 @@ import time
 import pytest
 import torch
 
-from swd.threads import in_threads
+from swd.threads import HeldSetting, in_threads
 
 
 def test_results_come_in_order():
@@ -44,3 +44,43 @@ def test_torch_uses_one_thread_meanwhile():
 
 def test_one_worker_is_the_callers_thread():
     assert list(in_threads(lambda _: threading.get_ident(), [0], 1)) == [threading.get_ident()]
+
+
+def test_overlapping_users_leave_the_setting_as_it_was(threads):
+    threads(4)
+    left = []
+
+    def use(wait_sec, work_sec):
+        time.sleep(wait_sec)
+        list(in_threads(lambda _: time.sleep(work_sec), [0], 2))
+        left.append(torch.get_num_threads())
+
+    users = [threading.Thread(target=use, args=times) for times in ((0, 0.2), (0.1, 0.3))]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join()
+    assert [*left, torch.get_num_threads()] == [4, 4, 4]
+
+
+def test_a_setting_is_held_until_its_last_user_goes():
+    values = ["free"]
+    setting = HeldSetting(lambda: values[-1], values.append, "held")
+    first, second = setting.held(), setting.held()
+    with first:
+        second.__enter__()
+        assert values[-1] == "held"
+    assert values[-1] == "held"
+    second.__exit__(None, None, None)
+    assert values[-1] == "free"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_gradients_are_on_or_off_as_in_the_callers_thread(workers, mode):
+    with mode():
+        here = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        there = in_threads(
+            lambda _: (torch.is_grad_enabled(), torch.is_inference_mode_enabled()), [0, 1], workers
+        )
+        assert list(there) == [here, here]

@@ -87,6 +87,15 @@ def test_threads_do_not_matter(threads):
     torch.testing.assert_close(direction_distances(a, b, directions), alone, rtol=1e-6, atol=0)
 
 
+def test_inference_mode_and_gradients_do_not_matter(threads):
+    threads(2)
+    a, b, directions = torch.randn(900, 5), torch.randn(900, 5), random_directions(5)
+    expected = sliced_wasserstein(a, b, directions)
+    with torch.inference_mode():
+        assert torch.equal(sliced_wasserstein(a.clone(), b.clone(), directions.clone()), expected)
+    assert torch.equal(sliced_wasserstein(a.requires_grad_(), b, directions), expected)
+
+
 @pytest.mark.parametrize(("directions", "workers"), [(512, 1), (448, 2), (32, 2), (1, 4), (100, 3)])
 def test_every_worker_gets_as_many_directions(directions, workers):
     size = wasserstein._chunk_size(directions, 100, torch.device("cpu"), workers)

@@ -201,7 +201,7 @@ def test_files_with_code_are_refused_unexecuted(tmp_path: Path, monkeypatch):
     assert not Path("executed").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04 broken"])
+@pytest.mark.parametrize("content", [b"", b"junk", b"no weights", b"PK\x03\x04 broken"])
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
 def test_damaged_files_are_named(tmp_path: Path, name, content):
     (tmp_path / name).write_bytes(content)
@@ -216,12 +216,36 @@ def test_files_without_weights_are_named(tmp_path: Path):
 
 
 def test_other_architectures_need_spandrel(tmp_path: Path, monkeypatch):
-    save_file({"layers.0.weight": torch.zeros(3)}, tmp_path / "swin.safetensors")
+    save_file({"layers.0.weight": torch.zeros(3, 3, 3, 3)}, tmp_path / "swin.safetensors")
     monkeypatch.setitem(sys.modules, "spandrel", None)
     with pytest.raises(
         MissingExtraError, match=r"swin.safetensors.*pip install 'celebahq-toolkit\[spandrel\]'"
     ):
         load_restorer(tmp_path / "swin.safetensors")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["model.0.weight", "model.2.weight"],
+        ["undotted", "body.0.weight", "body.1.weight"],
+        ["model.0.weight"],
+    ],
+)
+def test_names_that_only_look_known_are_like_any_other(tmp_path: Path, monkeypatch, names):
+    weights = {name: torch.zeros(3 if name == "body.1.weight" else (3, 3, 3, 3)) for name in names}
+    torch.save(weights, tmp_path / "a.pth")
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    with pytest.raises(MissingExtraError):
+        load_restorer(tmp_path / "a.pth")
+
+
+def test_tables_without_convolutions_are_no_networks(tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    for number, weights in enumerate(({}, {"level16": torch.zeros(4, 147)})):
+        torch.save(weights, tmp_path / f"{number}.pth")
+        with pytest.raises(FormatError, match="holds no convolutions"):
+            load_restorer(tmp_path / f"{number}.pth")
 
 
 class Doubling(nn.Module):

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.files import sha256_file
@@ -91,6 +92,15 @@ def test_weights_survive_the_file_to_half_precision(tmp_path: Path, enlarger: Ne
     assert isinstance(again, SrResNet)
     for mine, other in zip(again.parameters(), enlarger.parameters(), strict=True):
         torch.testing.assert_close(mine, other.half().float(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("config", [None, "no JSON", "[]", '{"unknown": 1}', '{"blocks": "many"}'])
+def test_metadata_that_name_no_network_are_described(tmp_path: Path, config: str | None):
+    path = tmp_path / "x.safetensors"
+    metadata = {"format": "celebahq-restorer-1", "architecture": "SrResNet"}
+    save_file({"a": torch.zeros(1)}, path, metadata | ({} if config is None else {"config": config}))
+    with pytest.raises(FormatError, match=r"x\.safetensors: its weights do not fit"):
+        load_network(path)
 
 
 def test_loading_draws_no_random_numbers(tmp_path: Path, enlarger: Network):

@@ -101,3 +101,47 @@ def test_the_two_halves_of_a_comparison_are_before_and_after(tmp_path: Path, pho
     assert both.shape == (40, 120, 3)
     assert both[:, 60:].max() == 0
     assert both[:, :60].max() > 0
+
+
+@pytest.mark.parametrize("options", [[], ["--overwrite"]])
+def test_a_photo_is_never_replaced_by_its_result(tmp_path: Path, photo: Photo, models: list[str], options):
+    path = Path(write(tmp_path / "a.png", photo[:16, :16]))
+    before = path.read_bytes()
+    result = CliRunner().invoke(main, ["restore", str(path), "--out", str(tmp_path), *models, *options])
+    assert result.exit_code == 1
+    assert "a.png: a photo itself" in result.stderr
+    assert path.read_bytes() == before
+
+
+def test_comparisons_are_kept_added_and_told_apart(tmp_path: Path, photo: Photo, models: list[str]):
+    path, out = write(tmp_path / "a.png", photo[:16, :16]), tmp_path / "out"
+    command = ["restore", path, "--out", str(out), *models, "--device", "cpu"]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    (out / "a.png").write_bytes(b"mine")
+    assert "1 written" in CliRunner().invoke(main, [*command, "--compare"]).stderr
+    assert (out / "a.png").read_bytes() == b"mine"
+    assert cv2.imread(str(out / "a.compare.png")).shape == (64, 128, 3)
+    (out / "a.compare.png").write_bytes(b"mine")
+    assert "1 were there already" in CliRunner().invoke(main, [*command, "--compare"]).stderr
+    assert (out / "a.compare.png").read_bytes() == b"mine"
+    other = write(tmp_path / "a.compare.jpg", photo[:16, :16])
+    clash = CliRunner().invoke(main, [*command, other, "--compare"])
+    assert clash.exit_code == 1
+    assert "both would become" in clash.stderr
+
+
+def test_a_result_that_no_png_can_hold_is_skipped(
+    tmp_path: Path, photo: Photo, models: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    path = write(tmp_path / "a.png", photo[:16, :16])
+    monkeypatch.setattr(cv2, "imencode", lambda *_: (False, None))
+    result = CliRunner().invoke(main, ["restore", path, "--out", str(tmp_path / "out"), *models])
+    assert result.exit_code == 3
+    assert "too many for a PNG" in result.stderr
+
+
+@pytest.mark.parametrize("alpha", ["nan", "1.5", "-1"])
+def test_mixtures_are_between_0_and_1(tmp_path: Path, photo: Photo, alpha: str):
+    path = write(tmp_path / "a.png", photo[:16, :16])
+    command = ["restore", path, "--out", str(tmp_path / "out"), "--sr-model", "sr4x", "--sr-alpha", alpha]
+    assert CliRunner().invoke(main, command).exit_code == 2
