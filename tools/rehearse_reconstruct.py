@@ -187,7 +187,9 @@ def run_with_kills(command: list[str], kills: int, rng: random.Random, longest_s
                 return killed  # it had finished
             except subprocess.TimeoutExpired:
                 process.kill()
-    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"status {done.returncode} after {kills} kills: {done.stderr}")
     return kills
 
 

@@ -86,7 +86,8 @@ def run(
     config = _configure(preset_name, launched_world_size(), changes)
     if dry_run:
         emit_json(to_dict(config))
-        status(schedule_table(config))
+        for line in schedule_table(config).splitlines():
+            status(line)
         return
     if data is None:
         raise click.UsageError("Missing option '--data': the HDF5 pyramid to train on.")
