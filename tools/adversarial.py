@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-PIXEL_WEIGHT = 0.1
+PIXEL_WEIGHT = 0.05
 FEATURE_WEIGHT = 2.0
-ADVERSARIAL_WEIGHT = 0.01
-TEXTURE_WEIGHT = 0.1
-MESH_WEIGHT = 4.5
+ADVERSARIAL_WEIGHT = 0.0005
+TEXTURE_WEIGHT = 0.07
+MESH_WEIGHT = 3.5
 DISCRIMINATOR_RATE_FACTOR = 0.5
 SHUFFLE_PX = 4
 TEXTURE_WINDOW_PX = 12

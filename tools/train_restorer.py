@@ -1,15 +1,25 @@
 """Train a restoration network from a folder of images.
 
 The three files that the package ships come from these commands, in this order (TRAIN is a folder with
-photographs, searched with its subfolders; the cards say how far each run came):
+photographs, searched with its subfolders; the cards say how far each run came, and sr4x's how its loss was
+weighted meanwhile):
 
 \b
     python tools/train_restorer.py jpeg      --images TRAIN --minutes 86 --out first.safetensors
     python tools/train_restorer.py jpeg      --images TRAIN --minutes 80 --out jpeg.safetensors \\
         --init first.safetensors --rate 1.2e-4 --patch 96 --batch 6
     python tools/train_restorer.py sr4x-psnr --images TRAIN --minutes 46 --out sr4x-psnr.safetensors
-    python tools/train_restorer.py sr4x      --images TRAIN --minutes 82 --out sr4x.safetensors \\
+    python tools/train_restorer.py sr4x      --images TRAIN --minutes 82 --out a.safetensors \\
         --init sr4x-psnr.safetensors
+    python tools/train_restorer.py sr4x      --images TRAIN --steps 26000 --out b.safetensors \\
+        --init a.safetensors --rate 3e-4 --patch 36 --batch 2
+    python tools/train_restorer.py sr4x      --images TRAIN --steps 4000 --out c.safetensors \\
+        --init b.safetensors --rate 1.5e-4 --patch 36 --batch 2
+    python tools/average_restorers.py b.safetensors c.safetensors --out bc.safetensors
+    python tools/train_restorer.py sr4x      --images TRAIN --steps 2500 --out d.safetensors \\
+        --init bc.safetensors --rate 1e-4 --patch 36 --batch 2
+    python tools/average_restorers.py a.safetensors [bcd].safetensors [bcd].safetensors [bcd].safetensors \\
+        --out sr4x.safetensors
 
 The learning rate follows the time (or the steps) that there is: short warm-up, then a cosine to zero at
 the end. Killed and started again, a run continues from its last checkpoint; started again with more
