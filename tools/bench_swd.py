@@ -108,7 +108,7 @@ def describe_in_threads(images: torch.Tensor) -> None:
 
 def bench_pyramid(arguments: argparse.Namespace, random: np.random.Generator) -> dict[str, object]:
     """Pyramid and patches of 1024 px images."""
-    count = 8
+    count = 32
     images = random.integers(0, 256, (count, 3, 1024, 1024), np.uint8)
 
     def plain() -> None:
