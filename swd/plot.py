@@ -1,5 +1,6 @@
 """Pictures of a report."""
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,7 @@ def plot_levels(report: Report, path: Path) -> None:
                 positions,
                 [estimate.value for estimate in estimates],
                 width,
-                yerr=[estimate.se or 0.0 for estimate in estimates],
+                yerr=[math.nan if estimate.se is None else estimate.se for estimate in estimates],
                 capsize=3,
                 label=_literal(label),
             )
@@ -54,7 +55,7 @@ def plot_track(report: Report, path: Path) -> None:
             container = axes.errorbar(
                 range(len(estimates)),
                 [estimate.value for estimate in estimates],
-                yerr=[estimate.se or 0.0 for estimate in estimates],
+                yerr=[math.nan if estimate.se is None else estimate.se for estimate in estimates],
                 capsize=3,
                 marker="o",
                 linewidth=3 if level is None else 1.5,
