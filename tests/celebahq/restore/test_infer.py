@@ -20,37 +20,50 @@ def restorer(network: Network, tile_px: int = 4096, dtype: torch.dtype = torch.f
     return Restorer(network, "test", "", CPU, tile_px=tile_px, dtype=dtype)
 
 
+def exact(network: Network, tile_px: int = 4096) -> Restorer:
+    """In float64 rounding reaches no grey level, whatever kernels a processor has: what differs is wrong."""
+    return restorer(network, tile_px, torch.float64)
+
+
 @pytest.mark.parametrize("name", ["deblocker", "enlarger"])
 @pytest.mark.parametrize("tile_px", [32, 56])
 def test_tiles_give_what_one_pass_gives(name: str, tile_px: int, photo: Photo, request):
     network = request.getfixturevalue(name)
-    np.testing.assert_array_equal(restorer(network, tile_px)(photo), restorer(network)(photo))
+    np.testing.assert_array_equal(exact(network, tile_px)(photo), exact(network)(photo))
 
 
+# Kernels for images of another size may add up in another order: then the last bits of sums differ, and a
+# grey level where a sum lies between two. float32 keeps 24 bits (2e-5 of the values were seen to differ),
+# bfloat16 8.
 @pytest.mark.parametrize("name", ["deblocker", "enlarger"])
-def test_tiles_differ_in_bfloat16_by_rounding_at_most(name: str, photo: Photo, request):
+@pytest.mark.parametrize(
+    ("dtype", "most", "share"), [(torch.float32, 1, 1e-4), (torch.bfloat16, 2, 0.01)], ids=["fp32", "bf16"]
+)
+def test_tiles_differ_by_rounding_at_most(
+    name: str, dtype: torch.dtype, most: int, share: float, photo: Photo, request
+):
     network = request.getfixturevalue(name)
-    whole = restorer(network, dtype=torch.bfloat16)(photo).astype(int)
-    off = np.abs(restorer(network, 56, dtype=torch.bfloat16)(photo).astype(int) - whole)
-    assert off.max() <= 2  # convolutions of another size may add up in another order
-    assert (off > 0).mean() < 0.01
+    whole = restorer(network, dtype=dtype)(photo).astype(int)
+    off = np.abs(restorer(network, 56, dtype)(photo).astype(int) - whole)
+    assert off.max() <= most
+    assert (off > 0).mean() < share
 
 
 @pytest.mark.parametrize("name", ["deblocker", "enlarger"])
 def test_tiles_at_once_change_nothing(name: str, photo: Photo, request, monkeypatch: pytest.MonkeyPatch):
     network = request.getfixturevalue(name)
-    one = restorer(network, 32)(photo)
+    one = exact(network, 32)(photo)
     monkeypatch.setitem(infer.TILES_AT_ONCE, "cpu", 3)
-    np.testing.assert_array_equal(restorer(network, 32)(photo), one)
+    np.testing.assert_array_equal(exact(network, 32)(photo), one)
 
 
 @pytest.mark.parametrize("name", ["deblocker", "enlarger"])
 def test_a_box_gives_that_part_of_the_whole(name: str, photo: Photo, request):
     network = request.getfixturevalue(name)
     s = network.scale
-    whole = restorer(network)(photo)
+    whole = exact(network)(photo)
     for top, left, bottom, right in ((13, 21, 90, 140), (0, 0, 1, 1), (295, 200, 301, 237)):
-        part = restorer(network, 32)(photo, (top, left, bottom, right))
+        part = exact(network, 32)(photo, (top, left, bottom, right))
         np.testing.assert_array_equal(part, whole[s * top : s * bottom, s * left : s * right])
 
 
