@@ -47,11 +47,12 @@ from celebahq.errors import ToolError
 from celebahq.files import append_jsonl, atomic_path
 from celebahq.restore.checkpoints import load_network, save_network
 from celebahq.restore.degrade import Photo, bicubic_reduce, jpeg_pair, turn
-from celebahq.restore.networks import Network, RedNet, SrResNet
+from celebahq.restore.infer import native_dtype
+from celebahq.restore.networks import Network, RedNet, SrResNet, grow
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 HALVED_FROM_PX = 640  # photos with a shorter side from here on are halved: clean targets from JPEGs
-SMALLEST_PX = 216
+SMALLEST_PX = 256
 WARMUP_STEPS = 200
 EMA_DECAY = 0.999
 
@@ -144,6 +145,23 @@ def pixel_loss(outputs: Tensor, targets: Tensor, eps: float) -> Tensor:
     return ((outputs - targets).square() + eps**2).sqrt().mean() - eps
 
 
+def begin_with(loaded: Network, fresh: Network, path: Path) -> Network:
+    """The loaded network, or, where it is smaller than a fresh one, the fresh one grown from it.
+
+    Raises:
+        ToolError: They do not fit each other.
+    """
+    if (type(loaded), loaded.config) == (type(fresh), fresh.config):
+        return loaded
+    if isinstance(loaded, RedNet) and isinstance(fresh, RedNet):
+        try:
+            grow(loaded, fresh)
+        except ValueError as err:
+            raise ToolError(f"{path}: cannot be grown to today's network: {err}") from err
+        return fresh
+    raise ToolError(f"{path}: a {type(loaded).__name__} {loaded.config}, not a {type(fresh).__name__}")
+
+
 class Training:
     """A run: the network, its average, the optimizer, and how far it is."""
 
@@ -160,7 +178,9 @@ class Training:
         self.step, self.elapsed_sec = 0, 0.0
 
     def _network(self, init: Path | None) -> Network:
-        network = load_network(init) if init else RedNet() if self.kind == "jpeg" else SrResNet()
+        network = RedNet() if self.kind == "jpeg" else SrResNet()
+        if init:
+            network = begin_with(load_network(init), network, init)
         return network.to(device=self.device, memory_format=torch.channels_last)
 
     def advance(self, inputs: Tensor, targets: Tensor, progress: float) -> dict[str, float]:
@@ -173,8 +193,9 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate * factor
 
-        with torch.autocast(self.device.type, torch.bfloat16):
-            outputs = self.net(inputs)
+        dtype = native_dtype(self.device)
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            outputs = self.net(inputs).float()
         first, last = self.recipe.eps
         loss = pixel_loss(outputs, targets, first * (last / first) ** progress)
         losses = {"pixels": loss}

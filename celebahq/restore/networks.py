@@ -6,6 +6,8 @@ a tile cut with that much surround gives the same result as the whole photo).
 """
 
 import itertools
+from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +36,10 @@ def residual_blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
 
 
-def start_at_zero(conv: nn.Conv2d) -> nn.Conv2d:
+Convolution = TypeVar("Convolution", nn.Conv2d, nn.ConvTranspose2d)
+
+
+def start_at_zero(conv: Convolution) -> Convolution:
     """Make a fresh convolution answer 0, so that a residual network begins as its skip connection."""
     nn.init.zeros_(conv.weight)
     assert conv.bias is not None
@@ -55,33 +60,58 @@ class RedNet(nn.Module):
     scale = 1
     detail_gain = 5.0
     residual_gain = 0.1
+    brightness_px = 8
+    """Side of the cells of the local brightness: that of a JPEG block."""
 
-    def __init__(self, channels: tuple[int, ...] = (64, 128, 192), blocks: int = 2) -> None:
-        """Args: `channels` per level, the first at half the photo's resolution; `blocks` per stage."""
+    def __init__(
+        self,
+        channels: Sequence[int] = (64, 128, 192, 128),
+        blocks: Sequence[int] | int = (4, 2, 2, 1),
+        decoder_blocks: Sequence[int] = (4, 2, 0),
+    ) -> None:
+        """Build it with fresh weights, as which it returns the picture.
+
+        Args:
+            channels: Per level, the first at half the photo's resolution.
+            blocks: Residual blocks per level of the encoder; one number for all stages of both sides.
+            decoder_blocks: Per level but the coarsest; not looked at where `blocks` is one number.
+        """
         super().__init__()
-        self.config = {"channels": list(channels), "blocks": blocks}
-        levels = len(channels)
-        self.multiple = 2**levels
-        # In each stage 2 * blocks 3x3 convolutions reach one pixel of their level each; the head and the
-        # tail one of half resolution. A strided step reads within its own cell, hence one cell more.
-        strides = [2 ** (level + 1) for level in range(levels)]
-        reach = 2 * strides[0] + sum(2 * blocks * stride * 2 for stride in strides[:-1])
-        reach += 2 * blocks * strides[-1] + strides[-1]
-        reach += 2 * self.multiple  # the local brightness
-        self.halo = -(-reach // self.multiple) * self.multiple
+        if isinstance(blocks, int):
+            blocks = [blocks] * len(channels)
+            decoder_blocks = blocks[:-1]
+        self.config = {
+            "channels": list(channels),
+            "blocks": list(blocks),
+            "decoder_blocks": list(decoder_blocks),
+        }
+        self.multiple = max(1 << len(channels), self.brightness_px)
+        self.halo = self._halo()
 
         self.head = nn.Conv2d(3 * 4, channels[0], 3, padding=1)
-        self.encoder = nn.ModuleList(residual_blocks(c, blocks) for c in channels)
-        self.decoder = nn.ModuleList(residual_blocks(c, blocks) for c in channels[:-1])
+        self.encoder = nn.ModuleList(residual_blocks(*level) for level in zip(channels, blocks, strict=True))
+        self.decoder = nn.ModuleList(
+            residual_blocks(*level) for level in zip(channels[:-1], decoder_blocks, strict=True)
+        )
         steps = list(itertools.pairwise(channels))
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
         self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in steps)
         self.tail = start_at_zero(nn.Conv2d(channels[0], 3 * 4, 3, padding=1))
 
+    def _halo(self) -> int:
+        """How far a result pixel sees, in whole multiples."""
+        # A residual block reaches two pixels of its level; the head and the tail one of half resolution. A
+        # strided step reads within its own cell, hence one cell more, and the local brightness two cells.
+        strides = [2 << level for level in range(len(self.config["channels"]))]
+        reach = 2 * strides[0] + strides[-1] + 2 * self.brightness_px
+        for key in ("blocks", "decoder_blocks"):
+            reach += sum(2 * n * stride for n, stride in zip(self.config[key], strides, strict=False))
+        return -(-reach // self.multiple) * self.multiple
+
     def forward(self, image: Tensor) -> Tensor:
         """`[N, 3, H, W]` in 0..1 to the same, not clipped; H and W multiples of `multiple`."""
-        cells = functional.avg_pool2d(image, self.multiple)
-        brightness = functional.interpolate(cells, scale_factor=self.multiple, mode="bilinear")
+        cells = functional.avg_pool2d(image, self.brightness_px)
+        brightness = functional.interpolate(cells, scale_factor=self.brightness_px, mode="bilinear")
         detail = self.detail_gain * (image - brightness)
         x = self.head(functional.pixel_unshuffle(detail, 2))  # [N, C0, H/2, W/2]
         skips = []
@@ -93,6 +123,32 @@ class RedNet(nn.Module):
         for stage, up, skip in zip(reversed(self.decoder), reversed(self.up), reversed(skips), strict=True):
             x = stage(up(x) + skip)
         return image + self.residual_gain * functional.pixel_shuffle(self.tail(x), 2)
+
+
+def grow(small: RedNet, large: RedNet) -> None:
+    """Give a deeper network the weights of a shallower one, so that it starts as the same function.
+
+    What only the deeper one has starts as nothing: a residual block by a last convolution of zeros, a
+    coarser level by zeros where it returns.
+
+    Args:
+        small: The network to start from.
+        large: Filled in place; its levels have the channels of `small`'s and at least as many blocks.
+
+    Raises:
+        ValueError: It does not hold `small`.
+    """
+    levels = len(small.config["channels"])
+    if large.config["channels"][:levels] != small.config["channels"] or large.multiple < small.multiple:
+        raise ValueError("large: the levels of small are not its first levels")
+    for name, module in large.named_modules():
+        if isinstance(module, ResidualBlock):
+            start_at_zero(module.conv2)
+        elif isinstance(module, nn.ConvTranspose2d) and int(name.split(".")[-1]) >= levels - 1:
+            start_at_zero(module)
+    missing = large.load_state_dict(small.state_dict(), strict=False)
+    if missing.unexpected_keys:
+        raise ValueError(f"large: it has fewer blocks than small ({missing.unexpected_keys[0]})")
 
 
 class SrResNet(nn.Module):

@@ -20,7 +20,7 @@ def randomized(network: Network) -> Network:
 @pytest.fixture
 def deblocker() -> Network:
     torch.manual_seed(0)
-    return randomized(RedNet(channels=(8, 8, 16), blocks=1))
+    return randomized(RedNet((8, 8, 16), (1, 1, 1), (1, 1)))
 
 
 @pytest.fixture

@@ -10,7 +10,14 @@ from celebahq.files import sha256_file
 from celebahq.restore import infer
 from celebahq.restore.checkpoints import load_network, save_network
 from celebahq.restore.degrade import Photo, jpeg
-from celebahq.restore.infer import NAMES, WEIGHTS, Restorer, load_restorer, spans
+from celebahq.restore.infer import (
+    NAMES,
+    WEIGHTS,
+    Restorer,
+    is_faster_in_bfloat16,
+    load_restorer,
+    spans,
+)
 from celebahq.restore.networks import Network, SrResNet
 
 CPU = torch.device("cpu")
@@ -204,3 +211,17 @@ def test_memory_is_bounded_whatever_the_photo(deblocker: Network):
     run(large)
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert kilobytes * 1024 < 2 * large.nbytes + 100e6
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "faster"),
+    [
+        ("GenuineIntel", "avx512f avx512_bf16 amx_bf16 amx_tile", True),
+        ("GenuineIntel", "avx512f avx512_bf16", False),
+        ("AuthenticAMD", "avx512f avx512_bf16", True),
+        ("AuthenticAMD", "avx2", False),
+    ],
+)
+def test_bfloat16_is_chosen_where_it_is_faster(vendor: str, flags: str, faster: bool):
+    cpuinfo = f"processor\t: 0\nvendor_id\t: {vendor}\nmodel name\t: a CPU\nflags\t\t: fpu {flags}\n"
+    assert is_faster_in_bfloat16(cpuinfo) is faster

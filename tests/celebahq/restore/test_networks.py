@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from celebahq.restore.networks import Network, RedNet, SrResNet
+from celebahq.restore.networks import Network, RedNet, SrResNet, grow
 
 
-@pytest.mark.parametrize("network", [RedNet(channels=(8, 8, 16), blocks=1), SrResNet(channels=8, blocks=2)])
+@pytest.mark.parametrize("network", [RedNet((8, 8, 16), (2, 1, 1), (1, 0)), SrResNet(channels=8, blocks=2)])
 def test_a_fresh_network_is_its_skip_connection(network: Network):
     image = torch.rand(1, 3, 16, 24)
     expected = torch.nn.functional.interpolate(image, scale_factor=network.scale, mode="bilinear")
@@ -27,5 +27,30 @@ def test_a_pixel_reaches_no_further_than_the_halo(name: str, request: pytest.Fix
 
 
 def test_the_sizes_of_the_shipped_networks():
-    assert sum(p.numel() for p in RedNet().parameters()) == 3_080_524
+    assert sum(p.numel() for p in RedNet().parameters()) == 3_868_044
     assert sum(p.numel() for p in SrResNet().parameters()) == 1_248_112
+
+
+def test_a_network_grows_without_changing_its_function(deblocker: Network):
+    assert isinstance(deblocker, RedNet)
+    large = RedNet((8, 8, 16, 24), (3, 1, 2, 2), (2, 4, 1))
+    grow(deblocker, large)
+    image = torch.rand(1, 3, 48, 64)
+    torch.testing.assert_close(large(image), deblocker(image), rtol=0, atol=0)
+    large(image).square().mean().backward()
+    assert all(
+        bool(value.grad.abs().sum() > 0)  # what is new can be learned
+        for name, value in large.named_parameters()
+        if name.startswith("up.2") or ("conv2" in name and not name.startswith("encoder.3"))
+    )
+
+
+@pytest.mark.parametrize("channels", [(8, 8), (8, 16, 16)])
+def test_a_network_of_other_levels_is_not_filled(channels: tuple[int, ...], deblocker: Network):
+    assert isinstance(deblocker, RedNet)
+    with pytest.raises(ValueError, match=r"^large: "):
+        grow(deblocker, RedNet(channels, 1))
+
+
+def test_one_number_of_blocks_is_for_all_stages():
+    assert RedNet((8, 8, 16), 2).config == RedNet((8, 8, 16), (2, 2, 2), (2, 2)).config

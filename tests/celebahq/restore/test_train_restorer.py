@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from celebahq.restore.checkpoints import load_network
+from celebahq.restore.checkpoints import load_network, save_network
 
 TOOLS = Path(__file__).parents[3] / "tools"
 SMALL = ["--batch", "1", "--patch", "16", "--device", "cpu"]
@@ -28,7 +28,7 @@ def images(tmp_path: Path) -> Path:
     folder = tmp_path / "images"
     folder.mkdir()
     rng = np.random.default_rng(0)
-    for index, side in enumerate((220, 241)):
+    for index, side in enumerate((260, 281)):
         coarse = rng.integers(0, 256, (side // 4, side // 4, 3), dtype=np.uint8)
         cv2.imwrite(str(folder / f"{index}.png"), cv2.resize(coarse, (side, side)))
     return folder
@@ -132,3 +132,17 @@ def test_shifts_move_the_enlargement_grid_to_every_place(monkeypatch: pytest.Mon
         assert patch.shape == (2, 3, 16, 16)
         places.add(tuple(patch[0, 0].nonzero()[0].tolist()))
     assert len(places) == 16
+
+
+def test_a_smaller_network_is_grown_and_another_kind_is_refused(tool: ModuleType, tmp_path: Path):
+    small = tmp_path / "small.safetensors"
+    save_network(small, tool.RedNet((64, 128, 192), 1), {})
+    grown = tool.Training("jpeg", tool.RECIPES["jpeg"], 0, torch.device("cpu"), small)
+    assert grown.net.config == tool.RedNet().config
+    with pytest.raises(tool.ToolError, match=r"small\.safetensors: a RedNet"):
+        tool.Training("sr4x-psnr", tool.RECIPES["sr4x-psnr"], 0, torch.device("cpu"), small)
+    save_network(small, tool.RedNet((64, 128), 1), {})
+    tool.Training("jpeg", tool.RECIPES["jpeg"], 0, torch.device("cpu"), small)
+    save_network(small, tool.RedNet((64, 100), 1), {})
+    with pytest.raises(tool.ToolError, match="cannot be grown"):
+        tool.Training("jpeg", tool.RECIPES["jpeg"], 0, torch.device("cpu"), small)
