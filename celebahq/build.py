@@ -2,7 +2,7 @@
 
 index -> restore -> align -> score -> rank and keep -> write. The first is `celebahq.build_index`; restore and
 align are functions below, the score is `celebahq.quality`; ranking, keeping and writing are the job's
-(`celebahq.job`), which makes all of it resumable.
+(`celebahq.jobs.job`), which makes all of it resumable.
 
 Source: Karras et al. 2018, section 6.3 and appendix C.
 """
@@ -21,15 +21,15 @@ from celebahq.build_index import Source, index, without_path
 from celebahq.build_report import report_build
 from celebahq.console import status
 from celebahq.crop import CropPlan, enlarge, enlargement, finish_crop, plan_crop
-from celebahq.disk import require_space
-from celebahq.engine import choose_engine
 from celebahq.errors import ToolError
 from celebahq.images import RAISE_LIMIT, load_photo
-from celebahq.job import require_new_output, run_job, work_folder
+from celebahq.jobs.disk import require_space
+from celebahq.jobs.engine import choose_engine
+from celebahq.jobs.job import require_new_output, run_job, work_folder
+from celebahq.jobs.shards import Finished, Task
 from celebahq.pyramid import encode_image
 from celebahq.quality import build_score
 from celebahq.report import BuildReport
-from celebahq.shards import Finished, Task
 from celebahq.sources.records import FaceIndex
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from celebahq.engine import Engine
 from celebahq.errors import ToolError
 from celebahq.faces import FaceFinder
 from celebahq.images import MAX_PIXELS
-from celebahq.job import Job
+from celebahq.jobs.engine import Engine
+from celebahq.jobs.job import Job
+from celebahq.jobs.shards import Finished, Task
 from celebahq.report import Skip
-from celebahq.shards import Finished, Task
 from celebahq.sources.celeba import index_celeba, missing_photos
 from celebahq.sources.listing import files_sha256, find_photos
 from celebahq.sources.photos import (

@@ -11,7 +11,7 @@ from celebahq.build_index import Indexed
 from celebahq.crop import align_face
 from celebahq.errors import ToolError
 from celebahq.images import load_photo
-from celebahq.job import JobReport
+from celebahq.jobs.job import JobReport
 from celebahq.pyramid import PyramidReader
 from celebahq.report import TILE_PX, BuildReport, Ranked, Skip, Tile, write_report
 from celebahq.sources.records import FaceRecord

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from celebahq.console import status
-from celebahq.disk import require_space
-from celebahq.engine import choose_engine
 from celebahq.errors import ToolError
-from celebahq.job import JobReport, require_new_output, run_job
+from celebahq.jobs.disk import require_space
+from celebahq.jobs.engine import choose_engine
+from celebahq.jobs.job import JobReport, require_new_output, run_job
+from celebahq.jobs.shards import Finished, Skipped, Task
 from celebahq.pyramid import PyramidReader, encode_image
 from celebahq.report import TILE_PX, BuildReport, Skip, Tile, write_report
-from celebahq.shards import Finished, Skipped, Task
 from celebahq.sources.image_set import ImageSet, ImportOptions, open_images
 
 SHOWN_IMAGES, SHOWN_SKIPS = 64, 24

@@ -17,17 +17,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from celebahq.disk import require_space
-from celebahq.engine import choose_engine
 from celebahq.errors import FormatError, MissingExtraError, ToolError
 from celebahq.files import md5_file, write_json
-from celebahq.job import JobReport, require_new_output, run_job
+from celebahq.jobs.disk import require_space
+from celebahq.jobs.engine import choose_engine
+from celebahq.jobs.job import JobReport, require_new_output, run_job
+from celebahq.jobs.shards import Finished, StopJob, Task
 from celebahq.legacy.align import SIDE, legacy_align
 from celebahq.legacy.checks import check_input
 from celebahq.legacy.delta import decrypt_delta, read_token
 from celebahq.legacy.published import IMAGE_LIST, PublishedImage, md5_array, read_image_list
 from celebahq.pyramid import encode_image
-from celebahq.shards import Finished, StopJob, Task
 from celebahq.sources.celeba import index_celeba
 from celebahq.sources.records import FaceIndex
 

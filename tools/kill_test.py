@@ -19,8 +19,8 @@ from pathlib import Path
 import click
 
 from celebahq.files import sha256_file
-from celebahq.job import work_folder
-from celebahq.shards import read_entries
+from celebahq.jobs.job import work_folder
+from celebahq.jobs.shards import read_entries
 
 
 @click.command()

@@ -19,8 +19,8 @@ from celebahq.build import BuildOptions, FaceTask, describe, restore
 from celebahq.build_index import PhotoSource, index
 from celebahq.cli import main
 from celebahq.crop import align_face, plan_crop
-from celebahq.engine import InProcess
 from celebahq.images import load_photo
+from celebahq.jobs.engine import InProcess
 from celebahq.pyramid import PyramidReader
 from celebahq.sources.records import FaceIndex
 
@@ -319,7 +319,7 @@ def test_photos_without_a_face_bind_the_next_build_to_nothing(photos, tmp_path):
 def test_an_item_without_a_crop_is_skipped_with_the_reason(photos, tmp_path):
     faces = FaceIndex(photos, ("a.jpg",), np.full((1, 5, 2), 9.0), orient=True)
     options = options_for(tmp_path, jpeg_model="none", sr_model="none")
-    from celebahq.shards import attempt
+    from celebahq.jobs.shards import attempt
 
     task = FaceTask(faces, options, describe(options))
     task.start()
@@ -409,8 +409,8 @@ def test_a_dry_run_prints_the_configuration_and_does_nothing(photos, tmp_path):
 
 
 def test_too_little_disk_is_told_before_the_work(tmp_path, monkeypatch):
-    from celebahq.disk import require_space
     from celebahq.errors import ToolError
+    from celebahq.jobs.disk import require_space
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 10**9))
     require_space(tmp_path / "x.h5", 100, None, 1024, "gzip")

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from celebahq.cli import main
-from celebahq.engine import InProcess
 from celebahq.importing import ImportRequest, import_images
+from celebahq.jobs.engine import InProcess
 from celebahq.pyramid import PyramidReader, PyramidWriter
 from celebahq.pyramid_tools.comparison import compare_pyramids
 from celebahq.pyramid_tools.exporting import export_folder, export_tfrecord, export_zip

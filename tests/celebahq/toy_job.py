@@ -12,11 +12,11 @@ import click
 import numpy as np
 
 from celebahq.console import ToolGroup
-from celebahq.engine import DaskCluster, InProcess, ProcessPool
 from celebahq.errors import ToolError
-from celebahq.job import run_job
+from celebahq.jobs.engine import DaskCluster, InProcess, ProcessPool
+from celebahq.jobs.job import run_job
+from celebahq.jobs.shards import Finished, Skipped, Task
 from celebahq.pyramid import PyramidWriter, encode_image
-from celebahq.shards import Finished, Skipped, Task
 
 RESOLUTION = 32
 

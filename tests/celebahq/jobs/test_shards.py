@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from celebahq.errors import FormatError, ToolError
-from celebahq.shards import (
+from celebahq.jobs.shards import (
     Finished,
     Rank,
     Shard,
@@ -166,7 +166,7 @@ def test_a_full_disk_ends_the_job_and_is_not_an_items_fault(tmp_path, shard, mon
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("celebahq.shards.SYNC_INTERVAL_SEC", 0.0)
+    monkeypatch.setattr("celebahq.jobs.shards.SYNC_INTERVAL_SEC", 0.0)
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ToolError, match=r"shard-00007\.log\.part: No space left on device; run the same"):
         write_shard(Numbers(), shard, tmp_path, None, lambda entry: None)

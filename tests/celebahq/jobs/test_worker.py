@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 
-from celebahq import worker
+from celebahq.jobs import worker
 
 
 def test_workers_are_started_with_one_thread_each_and_the_command_keeps_its_own(monkeypatch):

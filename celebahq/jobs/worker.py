@@ -16,8 +16,8 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from celebahq.errors import ToolError, describe_error
-from celebahq.locks import require_owner, working_on
-from celebahq.shards import Entry, Rank, Shard, Task, write_shard
+from celebahq.jobs.locks import require_owner, working_on
+from celebahq.jobs.shards import Entry, Rank, Shard, Task, write_shard
 
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"

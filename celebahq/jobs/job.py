@@ -20,12 +20,12 @@ from typing import Any, Self
 import numpy as np
 
 from celebahq.console import Progress, status
-from celebahq.engine import Engine, InProcess
 from celebahq.errors import ToolError
 from celebahq.files import make_folder, read_json, refuse_existing, write_json
 from celebahq.formats.codecs import dataset_options
-from celebahq.locks import owning, wait_for_workers
-from celebahq.shards import (
+from celebahq.jobs.engine import Engine, InProcess
+from celebahq.jobs.locks import owning, wait_for_workers
+from celebahq.jobs.shards import (
     LOG_VERSION,
     Entry,
     Rank,
@@ -37,7 +37,7 @@ from celebahq.shards import (
     read_entries,
     read_records,
 )
-from celebahq.worker import Work
+from celebahq.jobs.worker import Work
 
 MERGING = "merging"
 """A file that is there from before the result appears until the job is removed."""

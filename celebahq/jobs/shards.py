@@ -1,6 +1,6 @@
 """Append-only shard logs: what a long job has finished, image by image.
 
-A job (`celebahq.job`) is cut into shards, runs of consecutive items. Whoever works on a shard appends
+A job (`celebahq.jobs.job`) is cut into shards, runs of consecutive items. Whoever works on a shard appends
 one checksummed record per item to `shard-NNNNN.log.part` and renames it to `shard-NNNNN.log` when the
 last item is in. A killed process loses the item it was at and nothing else: the next one cuts a torn
 record off the end of the log and goes on after it.

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from celebahq.errors import MissingExtraError, ToolError
-from celebahq.job import Job, run_job, work_folder
-from celebahq.shards import Finished, Task, read_entries
+from celebahq.jobs.job import Job, run_job, work_folder
+from celebahq.jobs.shards import Finished, Task, read_entries
 
 TOY = Path(__file__).with_name("toy_job.py")
 
@@ -240,7 +240,7 @@ class Scored(Task):
 
 @pytest.mark.parametrize("order", ["rising", "falling", "random"])
 def test_scratch_stays_below_twice_what_is_kept(tmp_path, order, monkeypatch):
-    from celebahq.engine import InProcess
+    from celebahq.jobs.engine import InProcess
 
     task = Scored(order)
     largest = 0
@@ -253,7 +253,7 @@ def test_scratch_stays_below_twice_what_is_kept(tmp_path, order, monkeypatch):
         assert sum(map(len, logs)) >= stored
         largest = max(largest, stored)
 
-    monkeypatch.setattr("celebahq.job.SHARDS_AT_LEAST", 40)
+    monkeypatch.setattr("celebahq.jobs.job.SHARDS_AT_LEAST", 40)
     Job_completed = Job.completed
     monkeypatch.setattr(Job, "completed", completed)
     with Job(task, tmp_path, keep=100) as job:

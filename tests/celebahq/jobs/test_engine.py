@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from celebahq.engine import DaskCluster, ProcessPool, choose_engine
 from celebahq.errors import MissingExtraError, ToolError
+from celebahq.jobs.engine import DaskCluster, ProcessPool, choose_engine
 from celebahq.threads import processors
 
 TOY = Path(__file__).with_name("toy_job.py")

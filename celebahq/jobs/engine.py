@@ -14,9 +14,9 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol, Self
 
 from celebahq.errors import MissingExtraError, ToolError
-from celebahq.shards import Entry, Rank, Shard, ShardLog, Skipped, read_entries
+from celebahq.jobs.shards import Entry, Rank, Shard, ShardLog, Skipped, read_entries
+from celebahq.jobs.worker import Failure, Work, Worker, use_one_thread
 from celebahq.threads import processors
-from celebahq.worker import Failure, Work, Worker, use_one_thread
 
 MAX_DEATHS = 5  # of worker processes at one item, or at their start, before it is given up
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from celebahq.console import status
 from celebahq.errors import ToolError
-from celebahq.job import work_folder
+from celebahq.jobs.job import work_folder
 
 COMPRESSED_PART = 0.8  # of the bytes of the pixels; enlarged and soft pictures need half of it
 
