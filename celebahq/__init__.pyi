@@ -1,9 +1,9 @@
-from .crop import align_face
+from .align.crop import align_face
+from .align.geometry import crop_quad
+from .align.quality import block_artifacts, build_score, spectral_quality
 from .errors import FormatError, MissingExtraError, ToolError
-from .geometry import crop_quad
 from .legacy.align import legacy_align
 from .pyramid import PyramidReader, PyramidWriter, mip_levels
-from .quality import block_artifacts, build_score, spectral_quality
 from .restore.infer import Restorer, load_restorer
 
 __all__ = [

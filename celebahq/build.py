@@ -1,7 +1,7 @@
 """`celebahq build`: from in-the-wild photos to a ranked data set, in the paper's order.
 
 index -> restore -> align -> score -> rank and keep -> write. The first is `celebahq.build_index`; restore and
-align are functions below, the score is `celebahq.quality`; ranking, keeping and writing are the job's
+align are functions below, the score is `celebahq.align.quality`; ranking, keeping and writing are the job's
 (`celebahq.jobs.job`), which makes all of it resumable.
 
 Source: Karras et al. 2018, section 6.3 and appendix C.
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from celebahq.align.crop import CropPlan, enlarge, enlargement, finish_crop, plan_crop
+from celebahq.align.quality import build_score
 from celebahq.build_index import Source, index, without_path
 from celebahq.build_report import report_build
 from celebahq.console import status
-from celebahq.crop import CropPlan, enlarge, enlargement, finish_crop, plan_crop
 from celebahq.errors import ToolError
 from celebahq.images import RAISE_LIMIT, load_photo
 from celebahq.jobs.disk import require_space
@@ -28,7 +29,6 @@ from celebahq.jobs.engine import choose_engine
 from celebahq.jobs.job import require_new_output, run_job, work_folder
 from celebahq.jobs.shards import Finished, Task
 from celebahq.pyramid import encode_image
-from celebahq.quality import build_score
 from celebahq.report import BuildReport
 from celebahq.sources.records import FaceIndex
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from celebahq.align.faces import FaceFinder
 from celebahq.errors import ToolError
-from celebahq.faces import FaceFinder
 from celebahq.images import MAX_PIXELS
 from celebahq.jobs.engine import Engine
 from celebahq.jobs.job import Job

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from celebahq.align.crop import align_face
 from celebahq.build_index import Indexed
-from celebahq.crop import align_face
 from celebahq.errors import ToolError
 from celebahq.images import load_photo
 from celebahq.jobs.job import JobReport

@@ -22,10 +22,10 @@ import numpy as np
 import skimage.data
 import torch
 
+from celebahq.align.crop import plan_crop
+from celebahq.align.faces import FaceFinder
 from celebahq.build import BuildOptions, FaceTask, describe
 from celebahq.build_index import PhotoSource
-from celebahq.crop import plan_crop
-from celebahq.faces import FaceFinder
 from celebahq.images import load_photo
 from celebahq.sources.records import FaceIndex
 

@@ -21,9 +21,9 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
-from celebahq.crop import align_face, warp_quad
-from celebahq.geometry import quad_side
-from celebahq.padding import edge_mask, edge_pads, pad_and_blend
+from celebahq.align.crop import align_face, warp_quad
+from celebahq.align.geometry import quad_side
+from celebahq.align.padding import edge_mask, edge_pads, pad_and_blend
 
 
 def square(centre: tuple[float, float], side: float, angle_deg: float) -> NDArray[np.float64]:

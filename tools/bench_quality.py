@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import spearmanr
 
+from celebahq.align.quality import block_artifacts, build_score, spectral_quality
 from celebahq.images import load_photo
-from celebahq.quality import block_artifacts, build_score, spectral_quality
 from celebahq.sources.listing import find_photos
 
 Photo = NDArray[np.uint8]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from celebahq.faces import FaceFinder
+from celebahq.align.faces import FaceFinder
 from celebahq.files import sha256_file
 from celebahq.images import MAX_PIXELS, RAISE_LIMIT, load_photo
 from celebahq.sources.duplicates import earlier_twin, perceptual_hash

@@ -3,7 +3,7 @@
 import bench_build
 import pytest
 
-from celebahq.crop import plan_crop
+from celebahq.align.crop import plan_crop
 from celebahq.images import load_photo
 
 

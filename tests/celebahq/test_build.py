@@ -15,10 +15,10 @@ import skimage
 from click.testing import CliRunner
 from PIL import Image
 
+from celebahq.align.crop import align_face, plan_crop
 from celebahq.build import BuildOptions, FaceTask, describe, restore
 from celebahq.build_index import PhotoSource, index
 from celebahq.cli import main
-from celebahq.crop import align_face, plan_crop
 from celebahq.images import load_photo
 from celebahq.jobs.engine import InProcess
 from celebahq.pyramid import PyramidReader

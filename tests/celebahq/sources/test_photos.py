@@ -9,7 +9,7 @@ import skimage.data
 from PIL import Image
 
 from celebahq import ToolError
-from celebahq.faces import FaceFinder
+from celebahq.align.faces import FaceFinder
 from celebahq.sources.photos import PhotoFaces, find_duplicates, find_faces_in, index_photos
 
 ASTRONAUT = Image.fromarray(skimage.data.astronaut())

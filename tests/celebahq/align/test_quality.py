@@ -7,7 +7,7 @@ import skimage.data
 from scipy.stats import spearmanr
 
 from celebahq import block_artifacts, build_score, spectral_quality
-from celebahq.quality import FLAT_SPECTRUM, find_specks, noise_and_detail, ring_means, spectral_terms
+from celebahq.align.quality import FLAT_SPECTRUM, find_specks, noise_and_detail, ring_means, spectral_terms
 
 PHOTOS = {
     "astronaut": skimage.data.astronaut(),

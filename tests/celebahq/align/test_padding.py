@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from celebahq.padding import edge_pads, pad_and_blend
+from celebahq.align.padding import edge_pads, pad_and_blend
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from celebahq.align.geometry import crop_quad, quad_side
+from celebahq.align.padding import pad_and_blend
 from celebahq.errors import ToolError
-from celebahq.geometry import crop_quad, quad_side
-from celebahq.padding import pad_and_blend
 
 LARGE_SIDE = 4096  # Crops from this side on are reduced to half of it or a little more.
 SMALLEST_SIDE = 4.0  # Below, there is no face; the enlargement would have no bound.

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celebahq import ToolError, crop_quad
-from celebahq.geometry import quad_side
+from celebahq.align.geometry import quad_side
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "alignment"
+GOLDEN = Path(__file__).parents[2] / "golden" / "alignment"
 FACE = np.array([[100.0, 120], [160, 118], [130, 150], [108, 180], [152, 181]])
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from celebahq.geometry import quad_side
+from celebahq.align.geometry import quad_side
 
 STRIP_ROWS = 64  # Rows blended at a time: a strip of float32 stays in the processor's cache.
 TAPS_PER_SIGMA = 4.0  # The blur's standard deviation in pixels of the reduced picture.

@@ -10,10 +10,10 @@ import skimage.data
 from PIL import Image
 
 from celebahq import ToolError, align_face
-from celebahq.crop import enlarge, enlargement, finish_crop, plan_crop, warp_quad
-from celebahq.geometry import crop_quad
+from celebahq.align.crop import enlarge, enlargement, finish_crop, plan_crop, warp_quad
+from celebahq.align.geometry import crop_quad
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "alignment"
+GOLDEN = Path(__file__).parents[2] / "golden" / "alignment"
 UPRIGHT = np.array([[100.0, 100], [160, 100], [130, 130], [110, 150], [150, 150]])  # side 240
 TILTED = np.array([[321.0, 164], [394, 186], [350, 200], [314, 222], [367, 238]])
 
