@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from celebahq.errors import ToolError
-
-from .images import is_box_factor
-from .laplacian import MIN_RESOLUTION
-from .protocol import MAX_IMAGES, Protocol
-from .randomness import FAKES, REALS, image_order
-from .reals import Reals
-from .sources import ImageSet
+from swd.images import is_box_factor
+from swd.laplacian import MIN_RESOLUTION
+from swd.protocol import MAX_IMAGES, Protocol
+from swd.randomness import FAKES, REALS, image_order
+from swd.reals import Reals
+from swd.sources import ImageSet
 
 COLOURS = {1: "grey", 3: "colour"}
 

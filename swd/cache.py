@@ -17,11 +17,10 @@ from torch import Tensor
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.files import atomic_path
-
-from .distance import Distance, Estimate
-from .protocol import Protocol
-from .reals import Levels, Reals
-from .resources import Resources
+from swd.distance import Distance, Estimate
+from swd.protocol import Protocol
+from swd.reals import Levels, Reals
+from swd.resources import Resources
 
 FORMAT_NAME = "swd-reals"
 FORMAT_VERSION = 1

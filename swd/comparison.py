@@ -8,19 +8,18 @@ import torch
 
 from celebahq.errors import ToolError
 from celebahq.files import make_folder, refuse_existing
-
-from .agreement import agree
-from .cache import SUFFIX, cache_bytes, is_cache, load_cache, save_cache
-from .distance import Distance, measure
-from .diversity import Similarity, diversity
-from .extraction import extract
-from .fidelity import Fidelity, measure_fidelity, require_torch_fidelity
-from .protocol import Protocol
-from .randomness import FAKES, REALS
-from .reals import ExtractedLevels, Reals, prepare_reals
-from .resources import Resources
-from .sources import ImageSet, open_images
-from .store import require_room, reserve_room
+from swd.agreement import agree
+from swd.cache import SUFFIX, cache_bytes, is_cache, load_cache, save_cache
+from swd.distance import Distance, measure
+from swd.diversity import Similarity, diversity
+from swd.extraction import extract
+from swd.fidelity import Fidelity, measure_fidelity, require_torch_fidelity
+from swd.protocol import Protocol
+from swd.randomness import FAKES, REALS
+from swd.reals import ExtractedLevels, Reals, prepare_reals
+from swd.resources import Resources
+from swd.sources import ImageSet, open_images
+from swd.store import require_room, reserve_room
 
 
 @dataclass(frozen=True)

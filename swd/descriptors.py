@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from .laplacian import laplacian_pyramid, level_resolutions
-from .randomness import patch_centers
-from .threads import in_threads
+from swd.laplacian import laplacian_pyramid, level_resolutions
+from swd.randomness import patch_centers
+from swd.threads import in_threads
 
 NHOOD_SIZE = 7
 """Side of a patch in pixels."""

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from celebahq.errors import ToolError
-
-from .extraction import in_batches
-from .msssim import ms_ssim
-from .protocol import Protocol
-from .randomness import image_pairs
-from .resources import Resources
-from .sources import ImageSet
-from .threads import in_threads
+from swd.extraction import in_batches
+from swd.msssim import ms_ssim
+from swd.protocol import Protocol
+from swd.randomness import image_pairs
+from swd.resources import Resources
+from swd.sources import ImageSet
+from swd.threads import in_threads
 
 MAX_PAIRS = 10_000
 """As published."""

@@ -6,12 +6,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from .descriptors import describe
-from .protocol import Protocol
-from .resources import Resources
-from .sources import ImageSet
-from .store import DescriptorStore
-from .threads import in_threads
+from swd.descriptors import describe
+from swd.protocol import Protocol
+from swd.resources import Resources
+from swd.sources import ImageSet
+from swd.store import DescriptorStore
+from swd.threads import in_threads
 
 T = TypeVar("T")
 

@@ -11,11 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from celebahq.errors import MissingExtraError
-
-from .protocol import Protocol
-from .randomness import FAKES, REALS
-from .resources import Resources
-from .sources import ImageSet
+from swd.protocol import Protocol
+from swd.randomness import FAKES, REALS
+from swd.resources import Resources
+from swd.sources import ImageSet
 
 
 @dataclass(frozen=True)

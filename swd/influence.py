@@ -15,7 +15,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .wasserstein import Matching, match_quantiles, over_directions, row_blocks, sort_rows, sorted_distances
+from swd.wasserstein import (
+    Matching,
+    match_quantiles,
+    over_directions,
+    row_blocks,
+    sort_rows,
+    sorted_distances,
+)
 
 # phi is tabulated, with bins far narrower than the distances of interest.
 _BINS = 512

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from celebahq.files import atomic_path
-
-from .comparison import Report
-from .distance import Distance, Estimate
-from .report import distance_rows
+from swd.comparison import Report
+from swd.distance import Distance, Estimate
+from swd.report import distance_rows
 
 _AVERAGE = "average"
 _LABEL = "SWD x 1000 (lower is better)"

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .descriptors import normalize_descriptors
-from .distance import Distance, measure
-from .extraction import extract
-from .protocol import Protocol
-from .randomness import REALS, image_order
-from .resources import Resources
-from .sources import ImageSet
-from .store import DescriptorStore, reserve_room
+from swd.descriptors import normalize_descriptors
+from swd.distance import Distance, measure
+from swd.extraction import extract
+from swd.protocol import Protocol
+from swd.randomness import REALS, image_order
+from swd.resources import Resources
+from swd.sources import ImageSet
+from swd.store import DescriptorStore, reserve_room
 
 
 class Levels(ABC):

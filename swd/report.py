@@ -6,10 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from celebahq.console import one_line
-
-from .comparison import Report
-from .distance import Distance, Estimate
-from .diversity import Similarity
+from swd.comparison import Report
+from swd.distance import Distance, Estimate
+from swd.diversity import Similarity
 
 
 def distance_rows(report: Report) -> list[tuple[str, Distance]]:

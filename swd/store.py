@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from celebahq.errors import ToolError
-
-from .descriptors import NHOOD_SIZE
-from .protocol import Protocol
+from swd.descriptors import NHOOD_SIZE
+from swd.protocol import Protocol
 
 MEMORY_BYTES = 1 << 30
 """A larger set of descriptors waits in temporary files."""
