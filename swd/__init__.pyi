@@ -1,9 +1,9 @@
 from .comparison import compare
-from .descriptors import gather_patches, normalize_descriptors
-from .laplacian import laplacian_pyramid
+from .method.descriptors import gather_patches, normalize_descriptors
+from .method.laplacian import laplacian_pyramid
+from .method.msssim import ms_ssim
+from .method.wasserstein import sliced_wasserstein
 from .metric import SlicedWassersteinDistance
-from .msssim import ms_ssim
-from .wasserstein import sliced_wasserstein
 
 __all__ = [
     "SlicedWassersteinDistance",

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from celebahq.errors import ToolError
 from swd.images import is_box_factor
-from swd.laplacian import MIN_RESOLUTION
+from swd.method.laplacian import MIN_RESOLUTION
+from swd.method.randomness import FAKES, REALS, image_order
 from swd.protocol import MAX_IMAGES, Protocol
-from swd.randomness import FAKES, REALS, image_order
 from swd.reals import Reals
 from swd.sources import ImageSet
 

@@ -14,8 +14,8 @@ from swd.distance import Distance, measure
 from swd.diversity import Similarity, diversity
 from swd.extraction import extract
 from swd.fidelity import Fidelity, measure_fidelity, require_torch_fidelity
+from swd.method.randomness import FAKES, REALS
 from swd.protocol import Protocol
-from swd.randomness import FAKES, REALS
 from swd.reals import ExtractedLevels, Reals, prepare_reals
 from swd.resources import Resources
 from swd.sources import ImageSet, open_images

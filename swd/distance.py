@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from swd.influence import measure_influence
+from swd.method.influence import measure_influence
+from swd.method.wasserstein import direction_distances
 from swd.protocol import Protocol
 from swd.resources import Ranks, Resources
-from swd.wasserstein import direction_distances
 
 SCALE = 1000.0
 """Distances are reported times this."""

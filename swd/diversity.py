@@ -9,9 +9,9 @@ from torch import Tensor
 
 from celebahq.errors import ToolError
 from swd.extraction import in_batches
-from swd.msssim import ms_ssim
+from swd.method.msssim import ms_ssim
+from swd.method.randomness import image_pairs
 from swd.protocol import Protocol
-from swd.randomness import image_pairs
 from swd.resources import Resources
 from swd.sources import ImageSet
 from swd.threads import in_threads

@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from swd.descriptors import describe
+from swd.method.descriptors import describe
 from swd.protocol import Protocol
 from swd.resources import Resources
 from swd.sources import ImageSet

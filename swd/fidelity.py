@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from celebahq.errors import MissingExtraError
+from swd.method.randomness import FAKES, REALS
 from swd.protocol import Protocol
-from swd.randomness import FAKES, REALS
 from swd.resources import Resources
 from swd.sources import ImageSet
 

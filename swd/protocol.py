@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from swd.descriptors import NHOOD_SIZE
-from swd.laplacian import level_resolutions
-from swd.randomness import image_order, random_directions
+from swd.method.descriptors import NHOOD_SIZE
+from swd.method.laplacian import level_resolutions
+from swd.method.randomness import image_order, random_directions
 
 MAX_IMAGES = 16_384
 """Per set, as published; fewer are used when a set has fewer."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from swd.descriptors import normalize_descriptors
 from swd.distance import Distance, measure
 from swd.extraction import extract
+from swd.method.descriptors import normalize_descriptors
+from swd.method.randomness import REALS, image_order
 from swd.protocol import Protocol
-from swd.randomness import REALS, image_order
 from swd.resources import Resources
 from swd.sources import ImageSet
 from swd.store import DescriptorStore, reserve_room

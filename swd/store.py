@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from celebahq.errors import ToolError
-from swd.descriptors import NHOOD_SIZE
+from swd.method.descriptors import NHOOD_SIZE
 from swd.protocol import Protocol
 
 MEMORY_BYTES = 1 << 30

@@ -36,17 +36,17 @@ import scipy
 import torch
 
 from swd.comparison import measure_distances
-from swd.descriptors import describe
 from swd.distance import measure
 from swd.extraction import extract, in_batches
-from swd.laplacian import level_resolutions
+from swd.method.descriptors import describe
+from swd.method.laplacian import level_resolutions
+from swd.method.randomness import FAKES, REALS, patch_centers, random_directions
+from swd.method.wasserstein import direction_distances
 from swd.protocol import MAX_IMAGES, Protocol
-from swd.randomness import FAKES, REALS, patch_centers, random_directions
 from swd.reals import ExtractedLevels
 from swd.resources import Resources
 from swd.sources import ImageSet, Shape
 from swd.threads import in_threads
-from swd.wasserstein import direction_distances
 
 Work = Callable[[], object]
 

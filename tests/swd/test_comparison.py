@@ -7,8 +7,8 @@ import torch
 from celebahq.errors import ToolError
 from swd import compare
 from swd.comparison import make_cache
+from swd.method.randomness import FAKES, REALS, image_order, patch_centers
 from swd.protocol import Protocol
-from swd.randomness import FAKES, REALS, image_order, patch_centers
 from swd.resources import Resources
 
 LEVEL_SIZES = [(32, 32), (16, 16)]

@@ -6,8 +6,8 @@ import torch
 
 from swd import SlicedWassersteinDistance
 from swd.distance import LevelDistances, measure_level, summarize
-from swd.randomness import random_directions
-from swd.wasserstein import direction_distances
+from swd.method.randomness import random_directions
+from swd.method.wasserstein import direction_distances
 
 
 def level(along, on_a, on_b):

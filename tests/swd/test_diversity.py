@@ -5,8 +5,8 @@ import torch
 from celebahq.errors import ToolError
 from swd import ms_ssim
 from swd.diversity import diversity
+from swd.method.randomness import FAKES
 from swd.protocol import Protocol
-from swd.randomness import FAKES
 from swd.resources import Resources
 from swd.sources import open_images
 

@@ -9,8 +9,8 @@ import torch
 
 from celebahq.errors import MissingExtraError
 from swd import compare
+from swd.method.randomness import FAKES, REALS
 from swd.protocol import Protocol
-from swd.randomness import FAKES, REALS
 
 
 @pytest.fixture

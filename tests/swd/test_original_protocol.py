@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from swd.descriptors import describe, normalize_descriptors
-from swd.randomness import FAKES, REALS, random_directions
-from swd.wasserstein import direction_distances
+from swd.method.descriptors import describe, normalize_descriptors
+from swd.method.randomness import FAKES, REALS, random_directions
+from swd.method.wasserstein import direction_distances
 
 SEEDS = 4
 

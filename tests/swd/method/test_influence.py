@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from swd.descriptors import normalize_descriptors
-from swd.influence import measure_influence
-from swd.randomness import random_directions
-from swd.wasserstein import direction_distances
+from swd.method.descriptors import normalize_descriptors
+from swd.method.influence import measure_influence
+from swd.method.randomness import random_directions
+from swd.method.wasserstein import direction_distances
 
 IMAGES, PATCHES, CHANNELS = 150, 16, 3
 

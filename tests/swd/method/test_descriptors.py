@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from swd import gather_patches, normalize_descriptors
-from swd.descriptors import describe
+from swd.method.descriptors import describe
 
 ALL = [f"swd_{size}_{kind}" for size in (16, 32, 64, 128) for kind in ("uint8", "float32")]
 

@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from swd.wasserstein import (
+from swd.method.wasserstein import (
     Matching,
     match_quantiles,
     over_directions,

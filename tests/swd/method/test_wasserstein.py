@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
-from swd import sliced_wasserstein, wasserstein
-from swd.randomness import random_directions
-from swd.wasserstein import direction_distances
+from swd import sliced_wasserstein
+from swd.method import wasserstein
+from swd.method.randomness import random_directions
+from swd.method.wasserstein import direction_distances
 
 ALL = [f"swd_{size}_{kind}" for size in (16, 32, 64, 128) for kind in ("uint8", "float32")]
 

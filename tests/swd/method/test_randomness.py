@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from swd.randomness import (
+from swd.method.randomness import (
     FAKES,
     REALS,
     image_order,

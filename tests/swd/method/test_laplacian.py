@@ -4,7 +4,7 @@ import torch
 from scipy import ndimage
 
 from swd import laplacian_pyramid
-from swd.laplacian import _split_planes, level_resolutions, pyr_down, pyr_up
+from swd.method.laplacian import _split_planes, level_resolutions, pyr_down, pyr_up
 
 # Every file of the reference set; those not kept here are read from ../shared.
 ALL = [f"swd_{size}_{kind}" for size in (16, 32, 64, 128) for kind in ("uint8", "float32")]

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from swd.laplacian import laplacian_pyramid, level_resolutions
-from swd.randomness import patch_centers
+from swd.method.laplacian import laplacian_pyramid, level_resolutions
+from swd.method.randomness import patch_centers
 from swd.threads import in_threads
 
 NHOOD_SIZE = 7
