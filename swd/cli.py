@@ -22,7 +22,7 @@ from celebahq.console import (
 )
 
 if TYPE_CHECKING:
-    from swd.resources import Resources
+    from swd.pipeline.resources import Resources
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -201,7 +201,7 @@ def _resources(device: str, workers: int | None) -> Iterator["Resources"]:
     """What there is to compute with, alone or under `torchrun`."""
     import torch
 
-    from swd.resources import shared_resources
+    from swd.pipeline.resources import shared_resources
 
     if workers is None:
         workers = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -9,17 +9,17 @@ import torch
 from celebahq.errors import ToolError
 from celebahq.files import make_folder, refuse_existing
 from swd.agreement import agree
-from swd.cache import SUFFIX, cache_bytes, is_cache, load_cache, save_cache
 from swd.distance import Distance, measure
 from swd.diversity import Similarity, diversity
-from swd.extraction import extract
 from swd.fidelity import Fidelity, measure_fidelity, require_torch_fidelity
 from swd.method.randomness import FAKES, REALS
+from swd.pipeline.cache import SUFFIX, cache_bytes, is_cache, load_cache, save_cache
+from swd.pipeline.extraction import extract
+from swd.pipeline.reals import ExtractedLevels, Reals, prepare_reals
+from swd.pipeline.resources import Resources
+from swd.pipeline.sources import ImageSet, open_images
+from swd.pipeline.store import require_room, reserve_room
 from swd.protocol import Protocol
-from swd.reals import ExtractedLevels, Reals, prepare_reals
-from swd.resources import Resources
-from swd.sources import ImageSet, open_images
-from swd.store import require_room, reserve_room
 
 
 @dataclass(frozen=True)

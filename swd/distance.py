@@ -9,8 +9,8 @@ from torch import Tensor
 
 from swd.method.influence import measure_influence
 from swd.method.wasserstein import direction_distances
+from swd.pipeline.resources import Ranks, Resources
 from swd.protocol import Protocol
-from swd.resources import Ranks, Resources
 
 SCALE = 1000.0
 """Distances are reported times this."""

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from celebahq.errors import ToolError
-from swd.extraction import in_batches
 from swd.method.msssim import ms_ssim
 from swd.method.randomness import image_pairs
+from swd.pipeline.extraction import in_batches
+from swd.pipeline.resources import Resources
+from swd.pipeline.sources import ImageSet
+from swd.pipeline.threads import in_threads
 from swd.protocol import Protocol
-from swd.resources import Resources
-from swd.sources import ImageSet
-from swd.threads import in_threads
 
 MAX_PAIRS = 10_000
 """As published."""

@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 
 from celebahq.errors import MissingExtraError
 from swd.method.randomness import FAKES, REALS
+from swd.pipeline.resources import Resources
+from swd.pipeline.sources import ImageSet
 from swd.protocol import Protocol
-from swd.resources import Resources
-from swd.sources import ImageSet
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from celebahq.console import Progress
 from celebahq.errors import ToolError
 from celebahq.pyramid import PyramidReader, PyramidWriter
 from swd.comparison import Report, compare
-from swd.resources import Resources
+from swd.pipeline.resources import Resources
 from trainer.checkpoint import snapshots
 from trainer.grids import enlarge
 from trainer.snapshot import Snapshot, block_size, load_snapshot

@@ -8,8 +8,8 @@ from celebahq.errors import ToolError
 from swd import compare
 from swd.agreement import agree
 from swd.comparison import make_cache
-from swd.resources import Resources
-from swd.sources import open_images
+from swd.pipeline.resources import Resources
+from swd.pipeline.sources import open_images
 
 
 @pytest.fixture

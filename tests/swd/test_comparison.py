@@ -8,8 +8,8 @@ from celebahq.errors import ToolError
 from swd import compare
 from swd.comparison import make_cache
 from swd.method.randomness import FAKES, REALS, image_order, patch_centers
+from swd.pipeline.resources import Resources
 from swd.protocol import Protocol
-from swd.resources import Resources
 
 LEVEL_SIZES = [(32, 32), (16, 16)]
 
@@ -54,17 +54,17 @@ def test_workers_do_not_change_the_figures(reals, fakes, report):
 
 
 def test_batches_do_not_change_the_figures(reals, fakes, report, monkeypatch):
-    monkeypatch.setattr("swd.extraction._BATCH_PIXELS", 3 * 32 * 32)
+    monkeypatch.setattr("swd.pipeline.extraction._BATCH_PIXELS", 3 * 32 * 32)
     assert figures(compare(reals.folder, [fakes.folder])) == figures(report)
 
 
 def test_temporary_files_do_not_change_the_figures(reals, fakes, report, monkeypatch):
-    monkeypatch.setattr("swd.store.MEMORY_BYTES", 0)
+    monkeypatch.setattr("swd.pipeline.store.MEMORY_BYTES", 0)
     assert figures(compare(reals.folder, [fakes.folder])) == figures(report)
 
 
 def test_too_little_room_for_temporary_files_is_said_before_the_work(reals, fakes, monkeypatch):
-    monkeypatch.setattr("swd.store.MEMORY_BYTES", 0)
+    monkeypatch.setattr("swd.pipeline.store.MEMORY_BYTES", 0)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(ToolError, match="TMPDIR"):
         compare(reals.folder, [fakes.folder])
@@ -73,7 +73,7 @@ def test_too_little_room_for_temporary_files_is_said_before_the_work(reals, fake
 def test_room_is_needed_for_the_fakes_of_a_cache(reals, fakes, tmp_path, monkeypatch):
     path = tmp_path / "reals.safetensors"
     make_cache(reals.folder, path, images=20, resources=Resources(torch.device("cpu")))
-    monkeypatch.setattr("swd.store.MEMORY_BYTES", 0)
+    monkeypatch.setattr("swd.pipeline.store.MEMORY_BYTES", 0)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(ToolError, match="TMPDIR"):
         compare(path, [fakes.folder])

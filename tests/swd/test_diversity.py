@@ -6,9 +6,9 @@ from celebahq.errors import ToolError
 from swd import ms_ssim
 from swd.diversity import diversity
 from swd.method.randomness import FAKES
+from swd.pipeline.resources import Resources
+from swd.pipeline.sources import open_images
 from swd.protocol import Protocol
-from swd.resources import Resources
-from swd.sources import open_images
 
 CPU = Resources(torch.device("cpu"), workers=2)
 

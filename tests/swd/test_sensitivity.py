@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from swd import SlicedWassersteinDistance
-from swd.sources import open_images
+from swd.pipeline.sources import open_images
 
 pytestmark = pytest.mark.slow
 

@@ -6,9 +6,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from celebahq.errors import FormatError, ToolError
-from swd.cache import load_cache
 from swd.comparison import make_cache
-from swd.resources import Resources
+from swd.pipeline.cache import load_cache
+from swd.pipeline.resources import Resources
 
 CPU = torch.device("cpu")
 

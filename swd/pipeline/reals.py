@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from swd.distance import Distance, measure
-from swd.extraction import extract
 from swd.method.descriptors import normalize_descriptors
 from swd.method.randomness import REALS, image_order
+from swd.pipeline.extraction import extract
+from swd.pipeline.resources import Resources
+from swd.pipeline.sources import ImageSet
+from swd.pipeline.store import DescriptorStore, reserve_room
 from swd.protocol import Protocol
-from swd.resources import Resources
-from swd.sources import ImageSet
-from swd.store import DescriptorStore, reserve_room
 
 
 class Levels(ABC):

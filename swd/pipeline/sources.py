@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.pyramid import PyramidReader
-from swd.images import LOSSY_SUFFIXES, SUFFIXES, decode, fit, read_header
+from swd.pipeline.images import LOSSY_SUFFIXES, SUFFIXES, decode, fit, read_header
 
 Shape = tuple[int, int, int]
 """(channels, height, width) of an image."""

@@ -7,8 +7,8 @@ from PIL import Image
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.pyramid import PyramidReader
-from swd.images import fit
-from swd.sources import open_images
+from swd.pipeline.images import fit
+from swd.pipeline.sources import open_images
 
 
 @pytest.mark.parametrize("form", ["folder", "zip", "h5", "npy", "npz"])

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from swd.method.descriptors import describe
+from swd.pipeline.resources import Resources
+from swd.pipeline.sources import ImageSet
+from swd.pipeline.store import DescriptorStore
+from swd.pipeline.threads import in_threads
 from swd.protocol import Protocol
-from swd.resources import Resources
-from swd.sources import ImageSet
-from swd.store import DescriptorStore
-from swd.threads import in_threads
 
 T = TypeVar("T")
 

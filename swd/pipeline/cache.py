@@ -18,9 +18,9 @@ from torch import Tensor
 from celebahq.errors import FormatError, ToolError
 from celebahq.files import atomic_path
 from swd.distance import Distance, Estimate
+from swd.pipeline.reals import Levels, Reals
+from swd.pipeline.resources import Resources
 from swd.protocol import Protocol
-from swd.reals import Levels, Reals
-from swd.resources import Resources
 
 FORMAT_NAME = "swd-reals"
 FORMAT_VERSION = 1

@@ -1,0 +1,1 @@
+"""From files to descriptors: image sources, extraction, stores and caches, devices, processes and threads."""
