@@ -17,14 +17,14 @@ from textbook_step import TextbookStep
 
 from celebahq.console import status
 from trainer.batches import choose_chunks
-from trainer.config import TrainingConfig
+from trainer.configuration.config import TrainingConfig
+from trainer.configuration.presets import preset
+from trainer.configuration.schedule import Phase, TrainingSchedule
+from trainer.configuration.settings import override
 from trainer.data import TrainingData, to_network_range
 from trainer.distributed import World
 from trainer.ema import update_average
-from trainer.presets import preset
-from trainer.schedule import Phase, TrainingSchedule
 from trainer.session import open_data
-from trainer.settings import override
 from trainer.state import new_state
 from trainer.steps import Steps
 

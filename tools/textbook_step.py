@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.config import DiscriminatorConfig, GeneratorConfig
+from trainer.configuration.config import DiscriminatorConfig, GeneratorConfig
 
 
 def width(config: GeneratorConfig | DiscriminatorConfig, resolution: int) -> int:

@@ -1,15 +1,15 @@
-from .config import (
+from .configuration.config import (
     DiscriminatorConfig,
     GeneratorConfig,
     LossConfig,
     ScheduleConfig,
     TrainingConfig,
 )
+from .configuration.presets import preset
+from .configuration.schedule import TrainingSchedule
 from .legacy_import import load_legacy_pickle
 from .losses import gradient_penalty, real_fade
 from .networks import Discriminator, Generator
-from .presets import preset
-from .schedule import TrainingSchedule
 from .snapshot import Snapshot, load_snapshot
 
 __all__ = [

@@ -9,9 +9,9 @@ those of the undivided minibatch, whatever the number of processes and chunks.
 import numpy as np
 
 from celebahq.errors import ToolError
-from trainer.config import TrainingConfig
+from trainer.configuration.config import TrainingConfig
+from trainer.configuration.schedule import TrainingSchedule
 from trainer.randomness import Indices
-from trainer.schedule import TrainingSchedule
 
 
 def group_size(config: TrainingConfig, minibatch: int, share: int) -> int:

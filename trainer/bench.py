@@ -12,14 +12,14 @@ from torch import Tensor
 
 from celebahq.errors import ToolError
 from trainer.batches import choose_chunks
-from trainer.config import TrainingConfig
+from trainer.configuration.config import TrainingConfig
+from trainer.configuration.schedule import TrainingSchedule
 from trainer.data import RealImages, TrainingData
 from trainer.distributed import World
 from trainer.ema import update_average
 from trainer.footprint import step_costs
 from trainer.progress import peak_memory_gb
 from trainer.randomness import Indices, Stream
-from trainer.schedule import TrainingSchedule
 from trainer.session import open_data, prepare_backends, usable_memory_bytes
 from trainer.state import new_state
 from trainer.steps import Steps

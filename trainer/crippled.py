@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.config import DiscriminatorConfig, GeneratorConfig
+from trainer.configuration.config import DiscriminatorConfig, GeneratorConfig
 from trainer.layers import (
     LEAKY_SLOPE,
     ScaledConv2d,

@@ -14,11 +14,11 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
 from trainer.batches import group_size
-from trainer.config import TrainingConfig
+from trainer.configuration.config import TrainingConfig
+from trainer.configuration.schedule import TrainingSchedule
 from trainer.models import build_discriminator, build_generator
 from trainer.networks import no_noise
 from trainer.objectives import Objectives
-from trainer.schedule import TrainingSchedule
 
 
 class CostCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]

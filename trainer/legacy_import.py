@@ -12,10 +12,16 @@ import torch
 from torch import nn
 
 from celebahq.errors import FormatError
-from trainer.config import ConfigError, DiscriminatorConfig, GeneratorConfig, ScheduleConfig, TrainingConfig
+from trainer.configuration.config import (
+    ConfigError,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    ScheduleConfig,
+    TrainingConfig,
+)
+from trainer.configuration.settings import from_dict
 from trainer.legacy_pickle import Array, PickledNetwork, read_networks
 from trainer.networks import Discriminator, Generator
-from trainer.settings import from_dict
 from trainer.snapshot import Snapshot
 
 N = TypeVar("N", bound=nn.Module)

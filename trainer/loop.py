@@ -3,13 +3,13 @@
 import torch
 
 from celebahq.errors import ToolError
+from trainer.configuration.schedule import TrainingSchedule
 from trainer.data import TrainingData
 from trainer.distributed import World, any_rank
 from trainer.ema import update_average
 from trainer.interrupt import Interrupt
 from trainer.maintenance import Maintenance
 from trainer.runs import Run
-from trainer.schedule import TrainingSchedule
 from trainer.state import TrainingState, save_state
 from trainer.steps import Steps
 

@@ -9,6 +9,7 @@ import torch
 
 from trainer.batchnorm import freeze_batch_statistics
 from trainer.checkpoint import prune_states, snapshot_path
+from trainer.configuration.schedule import Phase, TrainingSchedule
 from trainer.data import TrainingData
 from trainer.distributed import World, check_replicas, wait_for_all
 from trainer.footprint import StepCost
@@ -16,7 +17,6 @@ from trainer.grids import enlarge, grid_shape, image_grid, save_png
 from trainer.progress import Clock, Report, TimeLeft, peak_memory_gb
 from trainer.randomness import Stream
 from trainer.runs import Run
-from trainer.schedule import Phase, TrainingSchedule
 from trainer.snapshot import Snapshot, save_snapshot
 from trainer.state import TrainingState, save_state
 

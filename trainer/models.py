@@ -1,6 +1,6 @@
 """The networks that a configuration asks for."""
 
-from trainer.config import TrainingConfig
+from trainer.configuration.config import TrainingConfig
 from trainer.crippled import CrippledDiscriminator, CrippledGenerator
 from trainer.networks import Discriminator, Generator
 

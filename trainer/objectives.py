@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.config import TrainingConfig
+from trainer.configuration.config import TrainingConfig
 from trainer.losses import (
     gradient_penalty,
     label_loss,

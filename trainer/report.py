@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from trainer.config import TrainingConfig
-from trainer.schedule import TrainingSchedule
+from trainer.configuration.config import TrainingConfig
+from trainer.configuration.schedule import TrainingSchedule
 
 if TYPE_CHECKING:
     from trainer.bench import BenchRow

@@ -11,8 +11,8 @@ import numpy as np
 from celebahq.errors import ToolError
 from celebahq.files import make_folder, read_json, write_json
 from celebahq.pyramid import PyramidReader
-from trainer.config import TrainingConfig
-from trainer.settings import load_config, save_config
+from trainer.configuration.config import TrainingConfig
+from trainer.configuration.settings import load_config, save_config
 
 CONFIG = "config.json"
 DATA = "data.json"

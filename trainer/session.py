@@ -12,7 +12,8 @@ from celebahq.console import status
 from celebahq.errors import ToolError
 from trainer.batches import choose_chunks
 from trainer.checkpoint import states
-from trainer.config import TrainingConfig
+from trainer.configuration.config import TrainingConfig
+from trainer.configuration.schedule import TrainingSchedule
 from trainer.data import CACHE_BYTES, TrainingData, to_network_range
 from trainer.distributed import World, processes_here, same_on_all_ranks
 from trainer.footprint import StepCost, free_memory_bytes, step_costs
@@ -20,7 +21,6 @@ from trainer.loop import train
 from trainer.losses import real_fade
 from trainer.maintenance import Maintenance
 from trainer.runs import Run, create_run, open_run
-from trainer.schedule import TrainingSchedule
 from trainer.state import TrainingState, load_state, new_state
 
 USABLE_MEMORY = 0.8  # of what is free; convolutions need workspace of their own

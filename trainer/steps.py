@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from trainer.batches import chunk_rows, group_size
-from trainer.config import TrainingConfig
+from trainer.configuration.config import TrainingConfig
+from trainer.configuration.schedule import Phase
 from trainer.data import RealImages, to_network_range
 from trainer.distributed import World, sum_gradients, sum_over_ranks
 from trainer.losses import real_fade, update_gdrop
@@ -14,7 +15,6 @@ from trainer.objectives import Objectives
 from trainer.optimizer import Adam
 from trainer.progress import Averages
 from trainer.randomness import Indices, Stream, keyed_normal, keyed_seed, keyed_uniform
-from trainer.schedule import Phase
 from trainer.state import TrainingState
 
 

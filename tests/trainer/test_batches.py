@@ -7,7 +7,13 @@ import pytest
 
 from celebahq.errors import ToolError
 from trainer.batches import choose_chunks, chunk_rows, possible_chunks
-from trainer.config import DiscriminatorConfig, GeneratorConfig, ScheduleConfig, TrainConfig, TrainingConfig
+from trainer.configuration.config import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    ScheduleConfig,
+    TrainConfig,
+    TrainingConfig,
+)
 
 
 def config(minibatch: int = 16, **discriminator: object) -> TrainingConfig:

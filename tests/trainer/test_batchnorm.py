@@ -5,8 +5,8 @@ import dataclasses
 import torch
 
 from trainer.batchnorm import freeze_batch_statistics
+from trainer.configuration.presets import preset
 from trainer.networks import Generator
-from trainer.presets import preset
 
 
 def small_generator(name):

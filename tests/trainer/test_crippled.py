@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from trainer.configuration.presets import preset
 from trainer.crippled import CrippledDiscriminator, CrippledGenerator
 from trainer.layers import downscale2d, upscale2d
-from trainer.presets import preset
 
 
 def networks(name):

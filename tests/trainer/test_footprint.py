@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainer.config import DiscriminatorConfig, GeneratorConfig, ScheduleConfig, TrainConfig, TrainingConfig
+from trainer.configuration.config import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    ScheduleConfig,
+    TrainConfig,
+    TrainingConfig,
+)
 from trainer.footprint import CostCounter, free_memory_bytes, step_costs
 from trainer.networks import Generator
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from trainer.config import DiscriminatorConfig
+from trainer.configuration.config import DiscriminatorConfig
 from trainer.layers import downscale2d, upscale2d
 from trainer.losses import (
     gradient_penalty,

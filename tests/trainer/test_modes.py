@@ -11,6 +11,8 @@ from torch import nn
 
 from trainer.batchnorm import freeze_batch_statistics
 from trainer.cli import main
+from trainer.configuration.presets import preset
+from trainer.configuration.settings import override
 from trainer.models import build_generator
 from trainer.modes import (
     DigitClassifier,
@@ -20,8 +22,6 @@ from trainer.modes import (
     save_classifier,
     score_modes,
 )
-from trainer.presets import preset
-from trainer.settings import override
 from trainer.snapshot import Snapshot, save_snapshot
 
 

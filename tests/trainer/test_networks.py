@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from trainer.config import DiscriminatorConfig, GeneratorConfig
+from trainer.configuration.config import DiscriminatorConfig, GeneratorConfig
+from trainer.configuration.presets import preset
 from trainer.layers import downscale2d, upscale2d
 from trainer.networks import Discriminator, Generator, blend
-from trainer.presets import preset
 
 LODS = [0.0, 0.3, 1.0, 2.6]
 TINY = {"resolution": 32, "fmap_base": 64, "fmap_max": 16}

@@ -9,12 +9,12 @@ import torch
 from tiny_runs import CPU, tiny_config, write_pyramid
 from torch import Tensor
 
-from trainer.config import TrainingConfig
+from trainer.configuration.config import TrainingConfig
+from trainer.configuration.schedule import TrainingSchedule
 from trainer.data import TrainingData
 from trainer.distributed import World
 from trainer.losses import real_fade
 from trainer.randomness import Stream, keyed_normal, keyed_uniform
-from trainer.schedule import TrainingSchedule
 from trainer.state import TrainingState, new_state
 from trainer.steps import Steps
 

@@ -11,11 +11,11 @@ import torch
 
 from celebahq.pyramid import PyramidWriter
 from trainer.checkpoint import states
-from trainer.config import TrainingConfig
+from trainer.configuration.config import TrainingConfig
+from trainer.configuration.settings import from_dict
 from trainer.distributed import World
 from trainer.footprint import StepCost
 from trainer.session import resume_run, start_run
-from trainer.settings import from_dict
 
 CPU = torch.device("cpu")
 TINY = {

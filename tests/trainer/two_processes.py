@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 from test_steps import FADING_KIMG, config_with, scaled
 from tiny_runs import CPU, tiny_config
 
+from trainer.configuration.schedule import TrainingSchedule
 from trainer.data import TrainingData
 from trainer.distributed import join_world
-from trainer.schedule import TrainingSchedule
 from trainer.session import start_run
 from trainer.steps import Steps
 

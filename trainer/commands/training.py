@@ -21,7 +21,7 @@ from celebahq.console import (
 )
 
 if TYPE_CHECKING:
-    from trainer.config import TrainingConfig
+    from trainer.configuration.config import TrainingConfig
 
 on_nan_option = click.option(
     "--on-nan",
@@ -75,9 +75,9 @@ def run(
       trainer run --data faces.h5 --preset faces-64 --outdir runs
       torchrun --nproc-per-node 8 -m trainer run --data celebahq.h5 --preset celebahq-1024
     """
+    from trainer.configuration.settings import to_dict
     from trainer.distributed import launched_world_size
     from trainer.report import schedule_table
-    from trainer.settings import to_dict
 
     changes = list(assignments)
     changes += [] if seed is None else [f"train.seed={seed}"]
@@ -129,7 +129,7 @@ def presets(as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from trainer.presets import preset_summaries
+    from trainer.configuration.presets import preset_summaries
 
     summaries = preset_summaries()
     if as_json:
@@ -192,9 +192,9 @@ def bench(
 
 def _configure(preset_name: str, world_size: int, assignments: Iterable[str]) -> "TrainingConfig":
     """The preset with its changes; a mistake in either is wrong usage."""
-    from trainer.config import ConfigError
-    from trainer.presets import preset
-    from trainer.settings import override
+    from trainer.configuration.config import ConfigError
+    from trainer.configuration.presets import preset
+    from trainer.configuration.settings import override
 
     try:
         return override(preset(preset_name, world_size), assignments)

@@ -10,12 +10,12 @@ import torch
 from click.testing import CliRunner
 
 from trainer.cli import main
-from trainer.config import ConfigError, TrainingConfig
+from trainer.configuration.config import ConfigError, TrainingConfig
+from trainer.configuration.presets import even_minibatch, preset, preset_summaries
+from trainer.configuration.settings import from_dict, override
 from trainer.models import build_discriminator, build_generator
 from trainer.networks import no_noise
 from trainer.objectives import Objectives
-from trainer.presets import even_minibatch, preset, preset_summaries
-from trainer.settings import from_dict, override
 
 PUBLISHED = [
     "celebahq-1024", "celebahq-1024-v1", "cifar10", "faces-64", "lsun-256", "mnist-rgb-1k", "smoke",

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config import ScheduleConfig
-from trainer.presets import preset
-from trainer.schedule import TrainingSchedule
+from trainer.configuration.config import ScheduleConfig
+from trainer.configuration.presets import preset
+from trainer.configuration.schedule import TrainingSchedule
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "trainer"
 

@@ -7,9 +7,9 @@ import typing
 import pytest
 
 from celebahq.errors import ToolError
-from trainer.config import ConfigError, TrainingConfig
-from trainer.presets import preset
-from trainer.settings import load_config, override, save_config, to_dict
+from trainer.configuration.config import ConfigError, TrainingConfig
+from trainer.configuration.presets import preset
+from trainer.configuration.settings import load_config, override, save_config, to_dict
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from importlib import resources
 from typing import Any
 
 from celebahq.console import status
-from trainer.config import ConfigError, TrainingConfig
-from trainer.schedule import TrainingSchedule
-from trainer.settings import from_dict, nearest_name, share_fields
+from trainer.configuration.config import ConfigError, TrainingConfig
+from trainer.configuration.schedule import TrainingSchedule
+from trainer.configuration.settings import from_dict, nearest_name, share_fields
 
 # The parts of a file that are about choosing, not about training.
 CHOICES = ("extends", "variants", "world_size")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trainer.config import ScheduleConfig
+from trainer.configuration.config import ScheduleConfig
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from celebahq.files import read_json, write_json
-from trainer.config import ConfigError, TrainingConfig
+from trainer.configuration.config import ConfigError, TrainingConfig
 
 T = TypeVar("T")
 

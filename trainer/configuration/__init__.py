@@ -1,0 +1,1 @@
+"""What a run is to do: settings, their files, presets, and the schedule."""
