@@ -23,7 +23,7 @@ from trainer.configuration.schedule import Phase, TrainingSchedule
 from trainer.configuration.settings import override
 from trainer.data import TrainingData, to_network_range
 from trainer.distributed import World
-from trainer.ema import update_average
+from trainer.networks.ema import update_average
 from trainer.session import open_data
 from trainer.state import new_state
 from trainer.steps import Steps

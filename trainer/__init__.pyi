@@ -9,7 +9,7 @@ from .configuration.presets import preset
 from .configuration.schedule import TrainingSchedule
 from .legacy_import import load_legacy_pickle
 from .losses import gradient_penalty, real_fade
-from .networks import Discriminator, Generator
+from .networks.progressive import Discriminator, Generator
 from .snapshot import Snapshot, load_snapshot
 
 __all__ = [

@@ -16,8 +16,8 @@ from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.data import RealImages, TrainingData
 from trainer.distributed import World
-from trainer.ema import update_average
 from trainer.footprint import step_costs
+from trainer.networks.ema import update_average
 from trainer.progress import peak_memory_gb
 from trainer.randomness import Indices, Stream
 from trainer.session import open_data, prepare_backends, usable_memory_bytes

@@ -16,8 +16,8 @@ from torch.utils.flop_counter import flop_registry
 from trainer.batches import group_size
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
-from trainer.models import build_discriminator, build_generator
-from trainer.networks import no_noise
+from trainer.networks.models import build_discriminator, build_generator
+from trainer.networks.progressive import no_noise
 from trainer.objectives import Objectives
 
 

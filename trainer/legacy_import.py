@@ -21,7 +21,7 @@ from trainer.configuration.config import (
 )
 from trainer.configuration.settings import from_dict
 from trainer.legacy_pickle import Array, PickledNetwork, read_networks
-from trainer.networks import Discriminator, Generator
+from trainer.networks.progressive import Discriminator, Generator
 from trainer.snapshot import Snapshot
 
 N = TypeVar("N", bound=nn.Module)

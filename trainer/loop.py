@@ -6,9 +6,9 @@ from celebahq.errors import ToolError
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.data import TrainingData
 from trainer.distributed import World, any_rank
-from trainer.ema import update_average
 from trainer.interrupt import Interrupt
 from trainer.maintenance import Maintenance
+from trainer.networks.ema import update_average
 from trainer.runs import Run
 from trainer.state import TrainingState, save_state
 from trainer.steps import Steps

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.layers import at_least_float32, downscale2d, upscale2d
+from trainer.networks.layers import at_least_float32, downscale2d, upscale2d
 
 
 def wgan_discriminator_loss(real_scores: Tensor, fake_scores: Tensor, drift: float = 0.001) -> Tensor:

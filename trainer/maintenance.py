@@ -7,13 +7,13 @@ from typing import Self
 import numpy as np
 import torch
 
-from trainer.batchnorm import freeze_batch_statistics
 from trainer.checkpoint import prune_states, snapshot_path
 from trainer.configuration.schedule import Phase, TrainingSchedule
 from trainer.data import TrainingData
 from trainer.distributed import World, check_replicas, wait_for_all
 from trainer.footprint import StepCost
 from trainer.grids import enlarge, grid_shape, image_grid, save_png
+from trainer.networks.batchnorm import freeze_batch_statistics
 from trainer.progress import Clock, Report, TimeLeft, peak_memory_gb
 from trainer.randomness import Stream
 from trainer.runs import Run

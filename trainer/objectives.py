@@ -18,7 +18,7 @@ from trainer.losses import (
     wgan_discriminator_loss,
     wgan_generator_loss,
 )
-from trainer.networks import Discriminator, Generator, InputNoise, input_noise, no_noise
+from trainer.networks.progressive import Discriminator, Generator, InputNoise, input_noise, no_noise
 
 Fade = float | Tensor
 

@@ -13,8 +13,8 @@ from trainer.checkpoint import SNAPSHOT_FORMAT, read_tensors, snapshots, write_t
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.settings import from_dict, to_dict
 from trainer.grids import to_uint8
-from trainer.models import build_generator
-from trainer.networks import Generator
+from trainer.networks.models import build_generator
+from trainer.networks.progressive import Generator
 from trainer.randomness import Stream, keyed_choice, keyed_normal
 
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from trainer.checkpoint import STATE_FORMAT, read_tensors, state_path, write_tensors
 from trainer.configuration.config import TrainingConfig
-from trainer.models import build_discriminator, build_generator
-from trainer.networks import Discriminator, Generator
+from trainer.networks.models import build_discriminator, build_generator
+from trainer.networks.progressive import Discriminator, Generator
 from trainer.optimizer import Adam
 
 

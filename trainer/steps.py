@@ -10,7 +10,7 @@ from trainer.configuration.schedule import Phase
 from trainer.data import RealImages, to_network_range
 from trainer.distributed import World, sum_gradients, sum_over_ranks
 from trainer.losses import real_fade, update_gdrop
-from trainer.networks import InputNoise
+from trainer.networks.progressive import InputNoise
 from trainer.objectives import Objectives
 from trainer.optimizer import Adam
 from trainer.progress import Averages

@@ -12,7 +12,7 @@ from trainer.configuration.config import (
     TrainingConfig,
 )
 from trainer.footprint import CostCounter, free_memory_bytes, step_costs
-from trainer.networks import Generator
+from trainer.networks.progressive import Generator
 
 
 def config(resolution: int) -> TrainingConfig:

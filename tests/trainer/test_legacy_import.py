@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from celebahq.errors import FormatError
 from trainer.cli import main
-from trainer.layers import downscale2d, upscale2d
 from trainer.legacy_import import load_legacy_pickle
+from trainer.networks.layers import downscale2d, upscale2d
 from trainer.snapshot import load_snapshot
 
 RESOLUTION, WIDTH, LATENTS, LABELS = 16, 5, 7, 2

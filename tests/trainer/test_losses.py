@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from trainer.configuration.config import DiscriminatorConfig
-from trainer.layers import downscale2d, upscale2d
 from trainer.losses import (
     gradient_penalty,
     label_loss,
@@ -18,7 +17,8 @@ from trainer.losses import (
     wgan_discriminator_loss,
     wgan_generator_loss,
 )
-from trainer.networks import Discriminator
+from trainer.networks.layers import downscale2d, upscale2d
+from trainer.networks.progressive import Discriminator
 
 
 def critic(a, b, c=0.0):

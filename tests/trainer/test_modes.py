@@ -9,11 +9,9 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from trainer.batchnorm import freeze_batch_statistics
 from trainer.cli import main
 from trainer.configuration.presets import preset
 from trainer.configuration.settings import override
-from trainer.models import build_generator
 from trainer.modes import (
     DigitClassifier,
     count_modes,
@@ -22,6 +20,8 @@ from trainer.modes import (
     save_classifier,
     score_modes,
 )
+from trainer.networks.batchnorm import freeze_batch_statistics
+from trainer.networks.models import build_generator
 from trainer.snapshot import Snapshot, save_snapshot
 
 

@@ -13,8 +13,8 @@ from trainer.cli import main
 from trainer.configuration.config import ConfigError, TrainingConfig
 from trainer.configuration.presets import even_minibatch, preset, preset_summaries
 from trainer.configuration.settings import from_dict, override
-from trainer.models import build_discriminator, build_generator
-from trainer.networks import no_noise
+from trainer.networks.models import build_discriminator, build_generator
+from trainer.networks.progressive import no_noise
 from trainer.objectives import Objectives
 
 PUBLISHED = [

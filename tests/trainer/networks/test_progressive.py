@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from trainer.configuration.config import DiscriminatorConfig, GeneratorConfig
 from trainer.configuration.presets import preset
-from trainer.layers import downscale2d, upscale2d
-from trainer.networks import Discriminator, Generator, blend
+from trainer.networks.layers import downscale2d, upscale2d
+from trainer.networks.progressive import Discriminator, Generator, blend
 
 LODS = [0.0, 0.3, 1.0, 2.6]
 TINY = {"resolution": 32, "fmap_base": 64, "fmap_max": 16}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trainer.layers import (
+from trainer.networks.layers import (
     LayerNorm,
     MinibatchDiscrimination,
     ScaledConv2d,

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.configuration.config import DiscriminatorConfig, GeneratorConfig
-from trainer.layers import (
+from trainer.networks.layers import (
     LEAKY_SLOPE,
     ScaledConv2d,
     ScaledLinear,
@@ -20,7 +20,7 @@ from trainer.layers import (
     minibatch_stddev,
     upscale2d,
 )
-from trainer.networks import (
+from trainer.networks.progressive import (
     Discriminator,
     Generator,
     InputNoise,

@@ -4,9 +4,9 @@ import dataclasses
 
 import torch
 
-from trainer.batchnorm import freeze_batch_statistics
 from trainer.configuration.presets import preset
-from trainer.networks import Generator
+from trainer.networks.batchnorm import freeze_batch_statistics
+from trainer.networks.progressive import Generator
 
 
 def small_generator(name):

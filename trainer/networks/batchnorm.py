@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from trainer.networks import Generator
+from trainer.networks.progressive import Generator
 
 
 @torch.no_grad()

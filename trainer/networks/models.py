@@ -1,8 +1,8 @@
 """The networks that a configuration asks for."""
 
 from trainer.configuration.config import TrainingConfig
-from trainer.crippled import CrippledDiscriminator, CrippledGenerator
-from trainer.networks import Discriminator, Generator
+from trainer.networks.crippled import CrippledDiscriminator, CrippledGenerator
+from trainer.networks.progressive import Discriminator, Generator
 
 
 def build_generator(config: TrainingConfig) -> Generator:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.configuration.config import DiscriminatorConfig, GeneratorConfig
-from trainer.layers import (
+from trainer.networks.layers import (
     LEAKY_SLOPE,
     SQRT2,
     LayerNorm,

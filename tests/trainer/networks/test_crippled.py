@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from trainer.configuration.presets import preset
-from trainer.crippled import CrippledDiscriminator, CrippledGenerator
-from trainer.layers import downscale2d, upscale2d
+from trainer.networks.crippled import CrippledDiscriminator, CrippledGenerator
+from trainer.networks.layers import downscale2d, upscale2d
 
 
 def networks(name):

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from trainer.ema import update_average
+from trainer.networks.ema import update_average
 
 
 def test_six_updates_hold_the_golden_values(golden):

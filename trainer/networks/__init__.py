@@ -1,0 +1,1 @@
+"""Generator and discriminator, their layers, variants and moving average."""
