@@ -20,10 +20,10 @@ import torch
 
 from celebahq.console import status
 from swd.report import as_json
-from trainer.checkpoint import snapshots
 from trainer.cli import main as trainer_command
 from trainer.configuration.presets import preset
 from trainer.evaluate import evaluate
+from trainer.storage.checkpoint import snapshots
 
 ROWS = ("a", "b", "e", "f", "g")
 

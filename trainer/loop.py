@@ -9,9 +9,9 @@ from trainer.distributed import World, any_rank
 from trainer.interrupt import Interrupt
 from trainer.maintenance import Maintenance
 from trainer.networks.ema import update_average
-from trainer.runs import Run
 from trainer.state import TrainingState, save_state
 from trainer.steps import Steps
+from trainer.storage.runs import Run
 
 
 class NonFiniteError(ToolError):

@@ -7,7 +7,6 @@ from typing import Self
 import numpy as np
 import torch
 
-from trainer.checkpoint import prune_states, snapshot_path
 from trainer.configuration.schedule import Phase, TrainingSchedule
 from trainer.data import TrainingData
 from trainer.distributed import World, check_replicas, wait_for_all
@@ -16,9 +15,10 @@ from trainer.grids import enlarge, grid_shape, image_grid, save_png
 from trainer.networks.batchnorm import freeze_batch_statistics
 from trainer.progress import Clock, Report, TimeLeft, peak_memory_gb
 from trainer.randomness import Stream
-from trainer.runs import Run
 from trainer.snapshot import Snapshot, save_snapshot
 from trainer.state import TrainingState, save_state
+from trainer.storage.checkpoint import prune_states, snapshot_path
+from trainer.storage.runs import Run
 
 GRID_SEED = 0
 BATCH_NORM_SEED = 1

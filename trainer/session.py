@@ -11,7 +11,6 @@ import torch.distributed as dist
 from celebahq.console import status
 from celebahq.errors import ToolError
 from trainer.batches import choose_chunks
-from trainer.checkpoint import states
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.data import CACHE_BYTES, TrainingData, to_network_range
@@ -20,8 +19,9 @@ from trainer.footprint import StepCost, free_memory_bytes, step_costs
 from trainer.loop import train
 from trainer.losses import real_fade
 from trainer.maintenance import Maintenance
-from trainer.runs import Run, create_run, open_run
 from trainer.state import TrainingState, load_state, new_state
+from trainer.storage.checkpoint import states
+from trainer.storage.runs import Run, create_run, open_run
 
 USABLE_MEMORY = 0.8  # of what is free; convolutions need workspace of their own
 INITIAL_REALS = 500  # that minibatch discrimination is initialized from

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from trainer.checkpoint import STATE_FORMAT, read_tensors, state_path, write_tensors
 from trainer.configuration.config import TrainingConfig
 from trainer.networks.models import build_discriminator, build_generator
 from trainer.networks.progressive import Discriminator, Generator
 from trainer.optimizer import Adam
+from trainer.storage.checkpoint import STATE_FORMAT, read_tensors, state_path, write_tensors
 
 
 @dataclass

@@ -10,10 +10,10 @@ import torch
 from tiny_runs import final_state, resume, start, tiny_config, write_pyramid
 
 from celebahq.files import read_jsonl
-from trainer.checkpoint import snapshots, states
 from trainer.loop import NonFiniteError
 from trainer.session import resume_run
 from trainer.steps import Steps
+from trainer.storage.checkpoint import snapshots, states
 
 SHORT = {"train": {"total_kimg": 0.16}}  # to the middle of 8x8
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from celebahq.pyramid import PyramidWriter
-from trainer.checkpoint import states
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.settings import from_dict
 from trainer.distributed import World
 from trainer.footprint import StepCost
 from trainer.session import resume_run, start_run
+from trainer.storage.checkpoint import states
 
 CPU = torch.device("cpu")
 TINY = {

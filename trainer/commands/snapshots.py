@@ -167,7 +167,7 @@ def evaluate(
     from swd.report import as_json as report_as_json
     from swd.report import as_table
     from trainer.evaluate import evaluate_run
-    from trainer.runs import open_run
+    from trainer.storage.runs import open_run
 
     if plot is not None:
         if "swd" not in metrics:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from celebahq.errors import FormatError, ToolError
-from trainer.checkpoint import (
+from trainer.storage.checkpoint import (
     STATE_FORMAT,
     prune_states,
     read_tensors,
@@ -44,7 +44,7 @@ def test_equal_states_are_equal_bytes(tmp_path):
 
 def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "trainer.checkpoint.save", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full"))
+        "trainer.storage.checkpoint.save", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full"))
     )
     with pytest.raises(OSError, match="disk full"):
         write_states(tmp_path, [1])
