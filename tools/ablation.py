@@ -22,8 +22,8 @@ from celebahq.console import status
 from swd.report import as_json
 from trainer.cli import main as trainer_command
 from trainer.configuration.presets import preset
-from trainer.evaluate import evaluate
 from trainer.storage.checkpoint import snapshots
+from trainer.use.evaluate import evaluate
 
 ROWS = ("a", "b", "e", "f", "g")
 

@@ -27,7 +27,7 @@ from celebahq.console import (
 from celebahq.errors import ToolError
 from celebahq.files import refuse_existing
 from celebahq.pyramid import PyramidReader
-from trainer.modes import DigitClassifier, save_classifier
+from trainer.use.modes import DigitClassifier, save_classifier
 
 BATCH = 128
 HIGHEST_RATE = 2e-3

@@ -10,7 +10,7 @@ from .configuration.schedule import TrainingSchedule
 from .legacy_import import load_legacy_pickle
 from .losses import gradient_penalty, real_fade
 from .networks.progressive import Discriminator, Generator
-from .snapshot import Snapshot, load_snapshot
+from .use.snapshot import Snapshot, load_snapshot
 
 __all__ = [
     "Discriminator",

@@ -22,7 +22,7 @@ from trainer.configuration.config import (
 from trainer.configuration.settings import from_dict
 from trainer.legacy_pickle import Array, PickledNetwork, read_networks
 from trainer.networks.progressive import Discriminator, Generator
-from trainer.snapshot import Snapshot
+from trainer.use.snapshot import Snapshot
 
 N = TypeVar("N", bound=nn.Module)
 

@@ -11,14 +11,14 @@ from trainer.configuration.schedule import Phase, TrainingSchedule
 from trainer.data import TrainingData
 from trainer.distributed import World, check_replicas, wait_for_all
 from trainer.footprint import StepCost
-from trainer.grids import enlarge, grid_shape, image_grid, save_png
 from trainer.networks.batchnorm import freeze_batch_statistics
 from trainer.progress import Clock, Report, TimeLeft, peak_memory_gb
 from trainer.randomness import Stream
-from trainer.snapshot import Snapshot, save_snapshot
 from trainer.state import TrainingState, save_state
 from trainer.storage.checkpoint import prune_states, snapshot_path
 from trainer.storage.runs import Run
+from trainer.use.grids import enlarge, grid_shape, image_grid, save_png
+from trainer.use.snapshot import Snapshot, save_snapshot
 
 GRID_SEED = 0
 BATCH_NORM_SEED = 1
@@ -123,7 +123,7 @@ class Maintenance:
         save_snapshot(path, self._averaged(BATCH_NORM_LATENTS))
         images = self.run.config.snapshot.metric_images
         if images:
-            from trainer.evaluate import measure_snapshot
+            from trainer.use.evaluate import measure_snapshot
 
             figures = measure_snapshot(path, self.run.data, self.device, images=images)
             self.report.metrics({"nimg": self.state.nimg, "kimg": self.state.nimg / 1000, **figures})

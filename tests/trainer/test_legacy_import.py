@@ -15,7 +15,7 @@ from celebahq.errors import FormatError
 from trainer.cli import main
 from trainer.legacy_import import load_legacy_pickle
 from trainer.networks.layers import downscale2d, upscale2d
-from trainer.snapshot import load_snapshot
+from trainer.use.snapshot import load_snapshot
 
 RESOLUTION, WIDTH, LATENTS, LABELS = 16, 5, 7, 2
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from celebahq.files import append_jsonl, read_jsonl
-from trainer.grids import enlarge, grid_shape, image_grid, to_uint8
 from trainer.progress import Averages, Report, TimeLeft, tick_line
-from trainer.video import interpolation_latents
+from trainer.use.grids import enlarge, grid_shape, image_grid, to_uint8
+from trainer.use.video import interpolation_latents
 
 RECORD = {
     "tick": 3,

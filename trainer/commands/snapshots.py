@@ -39,8 +39,8 @@ def generate(snapshot: Path, num: int, out: Path, seed: int, device: str) -> Non
     Example:
       trainer generate runs/00000-faces-64 --num 50000 --out fakes.h5 --seed 1
     """
-    from trainer.generate import generate_to
-    from trainer.snapshot import load_snapshot
+    from trainer.use.generate import generate_to
+    from trainer.use.snapshot import load_snapshot
 
     generate_to(load_snapshot(snapshot, resolve_device(device)), out, num=num, seed=seed)
 
@@ -60,8 +60,8 @@ def grid(snapshot: Path, out: Path, columns: int, rows: int, seed: int, device: 
       trainer grid runs/00000-faces-64 --out grid.png --seed 1
     """
     from celebahq.files import refuse_existing
-    from trainer.grids import image_grid, save_png
-    from trainer.snapshot import load_snapshot
+    from trainer.use.grids import image_grid, save_png
+    from trainer.use.snapshot import load_snapshot
 
     refuse_existing(out)
     images = load_snapshot(snapshot, resolve_device(device)).generate(seed, range(columns * rows))
@@ -113,7 +113,7 @@ def video(
       trainer video --progress runs/00000-faces-64 --out progress.mp4 --duration 10
     """
     from celebahq.files import refuse_existing
-    from trainer.video import VideoLayout, write_interpolation, write_progress
+    from trainer.use.video import VideoLayout, write_interpolation, write_progress
 
     if (snapshot is None) == (run is None):
         raise click.UsageError("Give either SNAPSHOT or --progress RUN.")
@@ -166,8 +166,8 @@ def evaluate(
     from swd.plot import plot_track
     from swd.report import as_json as report_as_json
     from swd.report import as_table
-    from trainer.evaluate import evaluate_run
     from trainer.storage.runs import open_run
+    from trainer.use.evaluate import evaluate_run
 
     if plot is not None:
         if "swd" not in metrics:
@@ -212,8 +212,8 @@ def modes(
     """
     from dataclasses import asdict
 
-    from trainer.modes import load_classifier, score_modes
-    from trainer.snapshot import load_snapshot
+    from trainer.use.modes import load_classifier, score_modes
+    from trainer.use.snapshot import load_snapshot
 
     torch_device = resolve_device(device)
     score = score_modes(
@@ -243,8 +243,8 @@ def export(snapshot: Path, out: Path) -> None:
     Example:
       trainer export runs/00000-faces-64 --out generator.pt
     """
-    from trainer.export import export_generator
-    from trainer.snapshot import load_snapshot
+    from trainer.use.export import export_generator
+    from trainer.use.snapshot import load_snapshot
 
     export_generator(load_snapshot(snapshot), out)
 
@@ -263,7 +263,7 @@ def import_(pickle: Path, out: Path) -> None:
     """
     from celebahq.files import refuse_existing
     from trainer.legacy_import import import_snapshot
-    from trainer.snapshot import save_snapshot
+    from trainer.use.snapshot import save_snapshot
 
     refuse_existing(out)
     snapshot = import_snapshot(pickle)

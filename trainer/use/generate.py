@@ -11,8 +11,8 @@ import numpy.typing as npt
 from celebahq.console import Progress
 from celebahq.files import atomic_folder, atomic_path, refuse_existing
 from celebahq.pyramid import PyramidWriter
-from trainer.grids import encode_png
-from trainer.snapshot import Snapshot, block_size
+from trainer.use.grids import encode_png
+from trainer.use.snapshot import Snapshot, block_size
 
 Pixels = npt.NDArray[np.uint8]
 Sink = Callable[[int, Pixels], None]

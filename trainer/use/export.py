@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from celebahq.errors import ToolError
 from celebahq.files import atomic_path, refuse_existing
-from trainer.snapshot import Snapshot
+from trainer.use.snapshot import Snapshot
 
 
 class FixedLod(nn.Module):

@@ -11,11 +11,11 @@ from torch import Tensor
 from celebahq.errors import ToolError
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.settings import from_dict, to_dict
-from trainer.grids import to_uint8
 from trainer.networks.models import build_generator
 from trainer.networks.progressive import Generator
 from trainer.randomness import Stream, keyed_choice, keyed_normal
 from trainer.storage.checkpoint import SNAPSHOT_FORMAT, read_tensors, snapshots, write_tensors
+from trainer.use.grids import to_uint8
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from torch import Tensor
 from celebahq.console import Progress
 from celebahq.errors import MissingExtraError, ToolError
 from celebahq.files import atomic_path
-from trainer.grids import enlarge, image_grid, to_uint8
 from trainer.randomness import Stream, keyed_normal
-from trainer.snapshot import load_snapshot
 from trainer.storage.checkpoint import snapshots
+from trainer.use.grids import enlarge, image_grid, to_uint8
+from trainer.use.snapshot import load_snapshot
 
 Frame = npt.NDArray[np.uint8]
 

@@ -12,7 +12,9 @@ from torch import nn
 from trainer.cli import main
 from trainer.configuration.presets import preset
 from trainer.configuration.settings import override
-from trainer.modes import (
+from trainer.networks.batchnorm import freeze_batch_statistics
+from trainer.networks.models import build_generator
+from trainer.use.modes import (
     DigitClassifier,
     count_modes,
     kl_from_uniform,
@@ -20,9 +22,7 @@ from trainer.modes import (
     save_classifier,
     score_modes,
 )
-from trainer.networks.batchnorm import freeze_batch_statistics
-from trainer.networks.models import build_generator
-from trainer.snapshot import Snapshot, save_snapshot
+from trainer.use.snapshot import Snapshot, save_snapshot
 
 
 class BrightnessReader(nn.Module):

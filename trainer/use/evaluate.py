@@ -13,9 +13,9 @@ from celebahq.errors import ToolError
 from celebahq.pyramid import PyramidReader, PyramidWriter
 from swd.comparison import Report, compare
 from swd.pipeline.resources import Resources
-from trainer.grids import enlarge
-from trainer.snapshot import Snapshot, block_size, load_snapshot
 from trainer.storage.checkpoint import snapshots
+from trainer.use.grids import enlarge
+from trainer.use.snapshot import Snapshot, block_size, load_snapshot
 
 
 def evaluate_run(

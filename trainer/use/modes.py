@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from celebahq.console import Progress
 from celebahq.errors import ToolError
-from trainer.snapshot import Snapshot
 from trainer.storage.checkpoint import read_tensors, write_tensors
+from trainer.use.snapshot import Snapshot
 
 MODES = 1000
 CLASSIFIER_FORMAT = "trainer-digit-classifier"
