@@ -16,17 +16,17 @@ import torch
 from textbook_step import TextbookStep
 
 from celebahq.console import status
-from trainer.batches import choose_chunks
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.presets import preset
 from trainer.configuration.schedule import Phase, TrainingSchedule
 from trainer.configuration.settings import override
-from trainer.data import TrainingData, to_network_range
-from trainer.distributed import World
 from trainer.networks.ema import update_average
-from trainer.session import open_data
-from trainer.state import new_state
-from trainer.steps import Steps
+from trainer.training.batches import choose_chunks
+from trainer.training.data import TrainingData, to_network_range
+from trainer.training.distributed import World
+from trainer.training.session import open_data
+from trainer.training.state import new_state
+from trainer.training.steps import Steps
 
 CPU = torch.device("cpu")
 

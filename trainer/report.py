@@ -7,7 +7,7 @@ from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 
 if TYPE_CHECKING:
-    from trainer.bench import BenchRow
+    from trainer.training.bench import BenchRow
 
 
 def schedule_table(config: TrainingConfig) -> str:

@@ -13,7 +13,7 @@ import torch
 import torch.utils.tensorboard  # before forking: it takes seconds
 from tiny_runs import die, final_state, in_a_child, resume, start, tiny_config, write_pyramid
 
-from trainer.steps import Steps
+from trainer.training.steps import Steps
 
 # D steps: 8 at 4x4, 8 fading to 8x8, 8 at 8x8, 8 fading to 16x16, 8 at 16x16; a state after every sixth.
 KILLED_AT_STEP = {

@@ -12,10 +12,10 @@ import torch
 from celebahq.pyramid import PyramidWriter
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.settings import from_dict
-from trainer.distributed import World
-from trainer.footprint import StepCost
-from trainer.session import resume_run, start_run
 from trainer.storage.checkpoint import states
+from trainer.training.distributed import World
+from trainer.training.footprint import StepCost
+from trainer.training.session import resume_run, start_run
 
 CPU = torch.device("cpu")
 TINY = {
@@ -60,13 +60,13 @@ def known_costs(config: TrainingConfig) -> dict[int, StepCost]:
 
 def start(config: TrainingConfig, data: Path, outdir: Path) -> Path:
     """Run to the end on one CPU."""
-    with patch("trainer.session.step_costs", known_costs):
+    with patch("trainer.training.session.step_costs", known_costs):
         return start_run(config, data, outdir, CPU, World())
 
 
 def resume(run: Path) -> None:
     """Continue to the end on one CPU."""
-    with patch("trainer.session.step_costs", known_costs):
+    with patch("trainer.training.session.step_costs", known_costs):
         resume_run(run, CPU, World())
 
 

@@ -9,10 +9,10 @@ from test_steps import FADING_KIMG, config_with, scaled
 from tiny_runs import CPU, tiny_config
 
 from trainer.configuration.schedule import TrainingSchedule
-from trainer.data import TrainingData
-from trainer.distributed import join_world
-from trainer.session import start_run
-from trainer.steps import Steps
+from trainer.training.data import TrainingData
+from trainer.training.distributed import join_world
+from trainer.training.session import start_run
+from trainer.training.steps import Steps
 
 
 def main() -> None:

@@ -76,8 +76,8 @@ def run(
       torchrun --nproc-per-node 8 -m trainer run --data celebahq.h5 --preset celebahq-1024
     """
     from trainer.configuration.settings import to_dict
-    from trainer.distributed import launched_world_size
     from trainer.report import schedule_table
+    from trainer.training.distributed import launched_world_size
 
     changes = list(assignments)
     changes += [] if seed is None else [f"train.seed={seed}"]
@@ -92,7 +92,7 @@ def run(
     if data is None:
         raise click.UsageError("Missing option '--data': the HDF5 pyramid to train on.")
 
-    from trainer.session import start_run
+    from trainer.training.session import start_run
 
     with _processes(device) as (torch_device, world):
         start_run(config, data, outdir, torch_device, world, minibatch_gpu)
@@ -112,7 +112,7 @@ def resume(run: Path, data: Path | None, device: str, on_nan: Literal["stop", "s
     Example:
       trainer resume runs/00000-faces-64
     """
-    from trainer.session import resume_run
+    from trainer.training.session import resume_run
 
     with _processes(device) as (torch_device, world):
         resume_run(run, torch_device, world, data=data, on_nan=on_nan)
@@ -170,8 +170,8 @@ def bench(
     """
     from dataclasses import asdict
 
-    from trainer.bench import bench as measure
     from trainer.report import bench_table
+    from trainer.training.bench import bench as measure
 
     if synthetic == (data is not None):
         raise click.UsageError("Give either --data FILE.h5 or --synthetic.")
@@ -205,7 +205,7 @@ def _configure(preset_name: str, world_size: int, assignments: Iterable[str]) ->
 @contextmanager
 def _processes(device: str) -> Iterator[tuple[Any, Any]]:
     """This process's device, and the processes that torchrun started; Ctrl-C ends with status 130."""
-    from trainer.distributed import device_of_rank, join_world
+    from trainer.training.distributed import device_of_rank, join_world
 
     torch_device = resolve_device(device_of_rank(device))
     try:

@@ -15,7 +15,7 @@ from trainer.configuration.presets import even_minibatch, preset, preset_summari
 from trainer.configuration.settings import from_dict, override
 from trainer.networks.models import build_discriminator, build_generator
 from trainer.networks.progressive import no_noise
-from trainer.objectives import Objectives
+from trainer.training.objectives import Objectives
 
 PUBLISHED = [
     "celebahq-1024", "celebahq-1024-v1", "cifar10", "faces-64", "lsun-256", "mnist-rgb-1k", "smoke",

@@ -10,18 +10,18 @@ import torch.distributed as dist
 
 from celebahq.console import status
 from celebahq.errors import ToolError
-from trainer.batches import choose_chunks
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
-from trainer.data import CACHE_BYTES, TrainingData, to_network_range
-from trainer.distributed import World, processes_here, same_on_all_ranks
-from trainer.footprint import StepCost, free_memory_bytes, step_costs
-from trainer.loop import train
-from trainer.losses import real_fade
-from trainer.maintenance import Maintenance
-from trainer.state import TrainingState, load_state, new_state
 from trainer.storage.checkpoint import states
 from trainer.storage.runs import Run, create_run, open_run
+from trainer.training.batches import choose_chunks
+from trainer.training.data import CACHE_BYTES, TrainingData, to_network_range
+from trainer.training.distributed import World, processes_here, same_on_all_ranks
+from trainer.training.footprint import StepCost, free_memory_bytes, step_costs
+from trainer.training.loop import train
+from trainer.training.losses import real_fade
+from trainer.training.maintenance import Maintenance
+from trainer.training.state import TrainingState, load_state, new_state
 
 USABLE_MEMORY = 0.8  # of what is free; convolutions need workspace of their own
 INITIAL_REALS = 500  # that minibatch discrimination is initialized from

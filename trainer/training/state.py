@@ -10,8 +10,8 @@ from torch import nn
 from trainer.configuration.config import TrainingConfig
 from trainer.networks.models import build_discriminator, build_generator
 from trainer.networks.progressive import Discriminator, Generator
-from trainer.optimizer import Adam
 from trainer.storage.checkpoint import STATE_FORMAT, read_tensors, state_path, write_tensors
+from trainer.training.optimizer import Adam
 
 
 @dataclass

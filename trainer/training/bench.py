@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 from celebahq.errors import ToolError
-from trainer.batches import choose_chunks
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
-from trainer.data import RealImages, TrainingData
-from trainer.distributed import World
-from trainer.footprint import step_costs
 from trainer.networks.ema import update_average
-from trainer.progress import peak_memory_gb
 from trainer.randomness import Indices, Stream
-from trainer.session import open_data, prepare_backends, usable_memory_bytes
-from trainer.state import new_state
-from trainer.steps import Steps
+from trainer.training.batches import choose_chunks
+from trainer.training.data import RealImages, TrainingData
+from trainer.training.distributed import World
+from trainer.training.footprint import step_costs
+from trainer.training.progress import peak_memory_gb
+from trainer.training.session import open_data, prepare_backends, usable_memory_bytes
+from trainer.training.state import new_state
+from trainer.training.steps import Steps
 
 PARTS = ("data", "D", "penalty", "G", "update")
 

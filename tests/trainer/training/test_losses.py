@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from trainer.configuration.config import DiscriminatorConfig
-from trainer.losses import (
+from trainer.networks.layers import downscale2d, upscale2d
+from trainer.networks.progressive import Discriminator
+from trainer.training.losses import (
     gradient_penalty,
     label_loss,
     lsgan_discriminator_loss,
@@ -17,8 +19,6 @@ from trainer.losses import (
     wgan_discriminator_loss,
     wgan_generator_loss,
 )
-from trainer.networks.layers import downscale2d, upscale2d
-from trainer.networks.progressive import Discriminator
 
 
 def critic(a, b, c=0.0):

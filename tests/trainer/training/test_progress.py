@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from celebahq.files import append_jsonl, read_jsonl
-from trainer.progress import Averages, Report, TimeLeft, tick_line
+from trainer.training.progress import Averages, Report, TimeLeft, tick_line
 from trainer.use.grids import enlarge, grid_shape, image_grid, to_uint8
 from trainer.use.video import interpolation_latents
 

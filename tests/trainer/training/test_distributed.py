@@ -13,8 +13,8 @@ from torch.testing import assert_close
 
 from celebahq.errors import ToolError
 from celebahq.files import read_jsonl
-from trainer.distributed import World
-from trainer.session import check_chunks
+from trainer.training.distributed import World
+from trainer.training.session import check_chunks
 
 
 @pytest.mark.slow

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
-from trainer.data import TrainingData
-from trainer.distributed import World
-from trainer.losses import real_fade
 from trainer.randomness import Stream, keyed_normal, keyed_uniform
-from trainer.state import TrainingState, new_state
-from trainer.steps import Steps
+from trainer.training.data import TrainingData
+from trainer.training.distributed import World
+from trainer.training.losses import real_fade
+from trainer.training.state import TrainingState, new_state
+from trainer.training.steps import Steps
 
 FADING_KIMG = 0.1  # lod 1.44: 8x8 fades in
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from trainer.configuration.config import TrainingConfig
-from trainer.losses import (
+from trainer.networks.progressive import Discriminator, Generator, InputNoise, input_noise, no_noise
+from trainer.training.losses import (
     gradient_penalty,
     label_loss,
     lsgan_discriminator_loss,
@@ -18,7 +19,6 @@ from trainer.losses import (
     wgan_discriminator_loss,
     wgan_generator_loss,
 )
-from trainer.networks.progressive import Discriminator, Generator, InputNoise, input_noise, no_noise
 
 Fade = float | Tensor
 

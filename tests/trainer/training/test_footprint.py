@@ -11,8 +11,8 @@ from trainer.configuration.config import (
     TrainConfig,
     TrainingConfig,
 )
-from trainer.footprint import CostCounter, free_memory_bytes, step_costs
 from trainer.networks.progressive import Generator
+from trainer.training.footprint import CostCounter, free_memory_bytes, step_costs
 
 
 def config(resolution: int) -> TrainingConfig:

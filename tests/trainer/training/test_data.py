@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from celebahq.pyramid import PyramidWriter
-from trainer.data import TrainingData, to_network_range
-from trainer.losses import real_fade
+from trainer.training.data import TrainingData, to_network_range
+from trainer.training.losses import real_fade
 
 COUNT = 13
 

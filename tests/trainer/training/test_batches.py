@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from celebahq.errors import ToolError
-from trainer.batches import choose_chunks, chunk_rows, possible_chunks
 from trainer.configuration.config import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -14,6 +13,7 @@ from trainer.configuration.config import (
     TrainConfig,
     TrainingConfig,
 )
+from trainer.training.batches import choose_chunks, chunk_rows, possible_chunks
 
 
 def config(minibatch: int = 16, **discriminator: object) -> TrainingConfig:

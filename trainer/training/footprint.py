@@ -13,12 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
-from trainer.batches import group_size
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.networks.models import build_discriminator, build_generator
 from trainer.networks.progressive import no_noise
-from trainer.objectives import Objectives
+from trainer.training.batches import group_size
+from trainer.training.objectives import Objectives
 
 
 class CostCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]

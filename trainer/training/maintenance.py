@@ -8,15 +8,15 @@ import numpy as np
 import torch
 
 from trainer.configuration.schedule import Phase, TrainingSchedule
-from trainer.data import TrainingData
-from trainer.distributed import World, check_replicas, wait_for_all
-from trainer.footprint import StepCost
 from trainer.networks.batchnorm import freeze_batch_statistics
-from trainer.progress import Clock, Report, TimeLeft, peak_memory_gb
 from trainer.randomness import Stream
-from trainer.state import TrainingState, save_state
 from trainer.storage.checkpoint import prune_states, snapshot_path
 from trainer.storage.runs import Run
+from trainer.training.data import TrainingData
+from trainer.training.distributed import World, check_replicas, wait_for_all
+from trainer.training.footprint import StepCost
+from trainer.training.progress import Clock, Report, TimeLeft, peak_memory_gb
+from trainer.training.state import TrainingState, save_state
 from trainer.use.grids import enlarge, grid_shape, image_grid, save_png
 from trainer.use.snapshot import Snapshot, save_snapshot
 

@@ -10,10 +10,10 @@ import torch
 from tiny_runs import final_state, resume, start, tiny_config, write_pyramid
 
 from celebahq.files import read_jsonl
-from trainer.loop import NonFiniteError
-from trainer.session import resume_run
-from trainer.steps import Steps
 from trainer.storage.checkpoint import snapshots, states
+from trainer.training.loop import NonFiniteError
+from trainer.training.session import resume_run
+from trainer.training.steps import Steps
 
 SHORT = {"train": {"total_kimg": 0.16}}  # to the middle of 8x8
 
@@ -118,7 +118,7 @@ def test_a_gradient_that_is_not_finite_can_be_skipped(data, tmp_path, monkeypatc
 
 def test_other_data_are_refused_on_resume(finished, tmp_path):
     from celebahq.errors import ToolError
-    from trainer.distributed import World
+    from trainer.training.distributed import World
 
     other = write_pyramid(tmp_path / "other.h5", count=51)
     with pytest.raises(ToolError, match="not the data of"):

@@ -6,7 +6,7 @@ import math
 import torch
 from torch import nn
 
-from trainer.optimizer import Adam
+from trainer.training.optimizer import Adam
 
 
 def gradients_for(network: nn.Module, steps: int, scale: float) -> list[list[torch.Tensor]]:

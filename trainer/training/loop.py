@@ -4,14 +4,14 @@ import torch
 
 from celebahq.errors import ToolError
 from trainer.configuration.schedule import TrainingSchedule
-from trainer.data import TrainingData
-from trainer.distributed import World, any_rank
-from trainer.interrupt import Interrupt
-from trainer.maintenance import Maintenance
 from trainer.networks.ema import update_average
-from trainer.state import TrainingState, save_state
-from trainer.steps import Steps
 from trainer.storage.runs import Run
+from trainer.training.data import TrainingData
+from trainer.training.distributed import World, any_rank
+from trainer.training.interrupt import Interrupt
+from trainer.training.maintenance import Maintenance
+from trainer.training.state import TrainingState, save_state
+from trainer.training.steps import Steps
 
 
 class NonFiniteError(ToolError):

@@ -4,18 +4,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.batches import chunk_rows, group_size
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import Phase
-from trainer.data import RealImages, to_network_range
-from trainer.distributed import World, sum_gradients, sum_over_ranks
-from trainer.losses import real_fade, update_gdrop
 from trainer.networks.progressive import InputNoise
-from trainer.objectives import Objectives
-from trainer.optimizer import Adam
-from trainer.progress import Averages
 from trainer.randomness import Indices, Stream, keyed_normal, keyed_seed, keyed_uniform
-from trainer.state import TrainingState
+from trainer.training.batches import chunk_rows, group_size
+from trainer.training.data import RealImages, to_network_range
+from trainer.training.distributed import World, sum_gradients, sum_over_ranks
+from trainer.training.losses import real_fade, update_gdrop
+from trainer.training.objectives import Objectives
+from trainer.training.optimizer import Adam
+from trainer.training.progress import Averages
+from trainer.training.state import TrainingState
 
 
 class Steps:

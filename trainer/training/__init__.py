@@ -1,0 +1,1 @@
+"""The training itself: session, loop, steps, data, and what happens between ticks."""
