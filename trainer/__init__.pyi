@@ -7,7 +7,7 @@ from .configuration.config import (
 )
 from .configuration.presets import preset
 from .configuration.schedule import TrainingSchedule
-from .legacy_import import load_legacy_pickle
+from .legacy.conversion import load_legacy_pickle
 from .networks.progressive import Discriminator, Generator
 from .training.losses import gradient_penalty, real_fade
 from .use.snapshot import Snapshot, load_snapshot

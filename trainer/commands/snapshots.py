@@ -262,7 +262,7 @@ def import_(pickle: Path, out: Path) -> None:
       trainer import karras2018iclr-celebahq-1024x1024.pkl -o celebahq.safetensors
     """
     from celebahq.files import refuse_existing
-    from trainer.legacy_import import import_snapshot
+    from trainer.legacy.conversion import import_snapshot
     from trainer.use.snapshot import save_snapshot
 
     refuse_existing(out)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from celebahq.errors import FormatError
 from trainer.cli import main
-from trainer.legacy_import import load_legacy_pickle
+from trainer.legacy.conversion import load_legacy_pickle
 from trainer.networks.layers import downscale2d, upscale2d
 from trainer.use.snapshot import load_snapshot
 

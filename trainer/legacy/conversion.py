@@ -20,7 +20,7 @@ from trainer.configuration.config import (
     TrainingConfig,
 )
 from trainer.configuration.settings import from_dict
-from trainer.legacy_pickle import Array, PickledNetwork, read_networks
+from trainer.legacy.unpickling import Array, PickledNetwork, read_networks
 from trainer.networks.progressive import Discriminator, Generator
 from trainer.use.snapshot import Snapshot
 

@@ -1,0 +1,1 @@
+"""The original's network pickles, read without building an object from them."""
