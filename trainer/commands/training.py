@@ -75,8 +75,8 @@ def run(
       trainer run --data faces.h5 --preset faces-64 --outdir runs
       torchrun --nproc-per-node 8 -m trainer run --data celebahq.h5 --preset celebahq-1024
     """
+    from trainer.commands.tables import schedule_table
     from trainer.configuration.settings import to_dict
-    from trainer.report import schedule_table
     from trainer.training.distributed import launched_world_size
 
     changes = list(assignments)
@@ -170,7 +170,7 @@ def bench(
     """
     from dataclasses import asdict
 
-    from trainer.report import bench_table
+    from trainer.commands.tables import bench_table
     from trainer.training.bench import bench as measure
 
     if synthetic == (data is not None):
