@@ -1,1 +1,1 @@
-"""The metric in the paper's order, on tensors alone: pyramid, descriptors, distance, its influences, MS-SSIM."""
+"""The metric in the paper's order, on tensors alone: pyramid, descriptors, distance, influences, MS-SSIM."""

@@ -221,7 +221,7 @@ def test_every_preset_takes_a_step_in_which_all_weights_of_the_resolution_learn(
 
 
 def test_the_example_in_the_documentation_runs():
-    text = (Path(__file__).parent.parent.parent / "docs" / "trainer-presets.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "trainer-presets.md").read_text()
     names = {}
     exec(re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1), names)
     assert names["images"].shape == (4, 3, 16, 16)
@@ -229,7 +229,7 @@ def test_the_example_in_the_documentation_runs():
 
 
 def test_the_documentation_names_every_preset_and_variant():
-    text = (Path(__file__).parent.parent.parent / "docs" / "trainer-presets.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "trainer-presets.md").read_text()
     table_1 = re.compile(r"table1-[b-g]")  # named by their ends
     for summary in preset_summaries():
         assert f"`{summary.name}`" in text or table_1.fullmatch(summary.name)

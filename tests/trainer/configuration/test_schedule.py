@@ -11,7 +11,7 @@ from trainer.configuration.config import ScheduleConfig
 from trainer.configuration.presets import preset
 from trainer.configuration.schedule import TrainingSchedule
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "trainer"
+GOLDEN = Path(__file__).parents[2] / "golden" / "trainer"
 
 PRESETS = {
     "theano-celebahq": ("celebahq-1024-v1", 1),

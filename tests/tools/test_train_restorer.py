@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from celebahq.restore.checkpoints import load_network, save_network
 
-TOOLS = Path(__file__).parents[3] / "tools"
+TOOLS = Path(__file__).parents[2] / "tools"
 SMALL = ["--batch", "1", "--patch", "16", "--device", "cpu"]
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-TOOLS = Path(__file__).parents[3] / "tools"
+TOOLS = Path(__file__).parents[2] / "tools"
 
 
 @pytest.fixture

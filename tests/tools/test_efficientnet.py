@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from celebahq.errors import ToolError
 from celebahq.restore.degrade import Photo, jpeg
 
-TOOLS = Path(__file__).parents[3] / "tools"
+TOOLS = Path(__file__).parents[2] / "tools"
 
 
 @pytest.fixture
