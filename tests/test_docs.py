@@ -57,3 +57,11 @@ def test_links_to_files_lead_somewhere(path):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
     missing = [link for link in links if not (path.parent / link).exists()]
     assert not missing
+
+
+def test_the_map_in_contributing_shows_every_room():
+    """Each folder with modules stands in CONTRIBUTING's table, and the table names no other."""
+    listed = set(re.findall(r"`([a-z_]+/(?:[a-z_]+/)?)`(?=[^|]*\|)", (ROOT / "CONTRIBUTING.md").read_text()))
+    modules = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    rooms = {f"{path.parent.relative_to(ROOT)}/" for path in modules}
+    assert {room for room in listed if room.split("/")[0] in PACKAGES} == rooms

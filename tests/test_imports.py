@@ -50,3 +50,19 @@ def test_help_does_not_import_torch(package):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "Usage:" in result.stdout
+
+
+FLOORS = {
+    "trainer": ["configuration", "networks", "storage", "use", "legacy", "training"],
+}
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_a_room_imports_only_from_rooms_below_it(package):
+    floors = FLOORS[package]
+    for height, room in enumerate(floors):
+        allowed = {f"{package}.{lower}" for lower in floors[: height + 1]}
+        for path in (ROOT / package / room).glob("*.py"):
+            rooms = {".".join(module.split(".")[:2]) for module in imported_modules(path)}
+            forbidden = rooms & {f"{package}.{other}" for other in floors} - allowed
+            assert not forbidden, f"{path} imports {forbidden}"
