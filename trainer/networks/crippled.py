@@ -66,41 +66,44 @@ class CrippledGeneratorBlock(nn.Module):
 class CrippledDiscriminator(Discriminator):
     """One convolution each at 32x32, 16x16 and 8x8, then a dense layer on 4x4.
 
-    The first convolution of the current resolution reads the colours and takes the place of `fromrgb`.
+    The convolutions keep their place while the networks grow: images at the full resolution go straight into
+    the first one, those of a lower resolution enter behind it, through a 1x1 `fromrgb` of their own.
+
+    `state_dict` keys: `fromrgb.R.*` below the full resolution, `blocks.R.conv.*`, `blocks.R.norm.*`,
+    `blocks.4.dense.*`.
     """
 
     def make_fromrgb(self, resolution: int) -> nn.Module:
-        """The first convolution, 3x3."""
-        width = self.width(resolution)
-        return nn.Sequential(
-            conv3x3(self.config, self.config.channels, width), normalization(self.config, width)
-        )
+        """From colours to what the convolution one octave above gives; nothing at the full resolution."""
+        if resolution == self.config.resolution:
+            return nn.Identity()
+        width = feature_maps(self.config, resolution * 2)
+        return ScaledConv2d(self.config.channels, width, 1, use_wscale=self.config.use_wscale)
 
     def make_block(self, resolution: int) -> nn.Module:
-        """Pooling, and the convolution of the next lower resolution."""
+        """One convolution; none at 4x4."""
         if resolution == 4:
-            return CrippledLastBlock(self.config, self.width(4))
-        next_width = self.width(resolution // 2) if resolution > 8 else None
-        return CrippledDiscriminatorBlock(self.config, self.width(resolution), next_width)
+            return CrippledLastBlock(self.config, feature_maps(self.config, 8))
+        full = resolution == self.config.resolution
+        width = self.config.channels if full else feature_maps(self.config, resolution * 2)
+        return CrippledDiscriminatorBlock(self.config, width, feature_maps(self.config, resolution))
 
-    def width(self, resolution: int) -> int:
-        """Feature maps at a resolution; 4x4 has no convolution, so it keeps those of 8x8."""
-        return feature_maps(self.config, max(resolution, 8))
+    def from_rgb(self, images: Tensor, resolution: int) -> Tensor:
+        """Images as the blocks of a resolution want them."""
+        return images if resolution == self.config.resolution else super().from_rgb(images, resolution)
 
 
 class CrippledDiscriminatorBlock(nn.Module):
-    """Downscale, one convolution to `next_width` feature maps if there is one."""
+    """One convolution, downscale."""
 
-    def __init__(self, config: DiscriminatorConfig, width: int, next_width: int | None) -> None:
+    def __init__(self, config: DiscriminatorConfig, in_width: int, width: int) -> None:
         super().__init__()
-        self.layers = None
-        if next_width is not None:
-            self.layers = nn.Sequential(conv3x3(config, width, next_width), normalization(config, next_width))
+        self.conv = conv3x3(config, in_width, width)
+        self.norm = normalization(config, width)
 
     def forward(self, x: Tensor, noise: InputNoise = no_noise) -> Tensor:
-        """`[N, width, r, r]` -> `[N, next width, r/2, r/2]`."""
-        x = downscale2d(x)
-        return x if self.layers is None else F.leaky_relu(self.layers(noise(x)), LEAKY_SLOPE)
+        """`[N, in width, r, r]` -> `[N, width, r/2, r/2]`."""
+        return downscale2d(F.leaky_relu(self.norm(self.conv(noise(x))), LEAKY_SLOPE))
 
 
 class CrippledLastBlock(nn.Module):

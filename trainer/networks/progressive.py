@@ -246,14 +246,15 @@ class Discriminator(nn.Module):
         self, images: Tensor, resolution: int, fade: float | Tensor, noise: InputNoise = no_noise
     ) -> Tensor:
         """Images to `[N, C, 4, 4]`."""
-        x = self._from_rgb(images, resolution)
+        x = self.from_rgb(images, resolution)
         for r in reversed(resolutions_up_to(resolution)[1:]):
             x = self.blocks[str(r)](x, noise)
             if r == resolution and is_fading(fade):
-                x = blend(x, self._from_rgb(downscale2d(images), r // 2), fade)
+                x = blend(x, self.from_rgb(downscale2d(images), r // 2), fade)
         return x
 
-    def _from_rgb(self, images: Tensor, resolution: int) -> Tensor:
+    def from_rgb(self, images: Tensor, resolution: int) -> Tensor:
+        """Images `[N, channels, r, r]` to features `[N, width, r, r]`."""
         return F.leaky_relu(self.fromrgb[str(resolution)](images), LEAKY_SLOPE)
 
     @torch.no_grad()

@@ -119,6 +119,12 @@ def test_variants_of_the_mode_test(name, changes):
     assert differences(preset("mnist-rgb-1k"), preset(f"mnist-rgb-1k+{name}")) == changes
 
 
+@pytest.mark.parametrize("variant", ["", "+ournorm", "+mbstddev", "+progression", "+k2"])
+def test_every_row_of_the_mode_test_normalises_latents_and_averages_alike(variant):
+    config = preset(f"mnist-rgb-1k{variant}")
+    assert (config.generator.normalize_latents, config.train.ema_beta) == (True, 0.999)
+
+
 def test_variants_combine():
     config = preset("mnist-rgb-1k+ournorm+k2")
     assert config.name == "mnist-rgb-1k+ournorm+k2"

@@ -1,12 +1,15 @@
 """The weak pair of networks against its layer list written out."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from trainer.configuration.presets import preset
 from trainer.networks.crippled import CrippledDiscriminator, CrippledGenerator
-from trainer.networks.layers import downscale2d, upscale2d
+from trainer.networks.layers import downscale2d, pixel_norm, upscale2d
 
 
 def networks(name):
@@ -29,7 +32,7 @@ def test_generator_is_one_convolution_per_resolution(rng):
     G, _ = networks("mnist-rgb-1k")
     P = G.state_dict()
     latents = torch.randn(6, 64, generator=rng, dtype=torch.float64)
-    x = norm_lrelu((latents @ P["dense.weight"].T).reshape(6, 64, 4, 4), P, "norm", 0.3)
+    x = norm_lrelu((pixel_norm(latents) @ P["dense.weight"].T).reshape(6, 64, 4, 4), P, "norm", 0.3)
     for resolution, width in ((8, 32), (16, 16), (32, 8)):
         x = F.conv2d(upscale2d(x), P[f"blocks.{resolution}.conv.weight"], padding=1)
         x = norm_lrelu(x, P, f"blocks.{resolution}.norm", 0.3)
@@ -44,12 +47,51 @@ def test_discriminator_is_three_convolutions_and_a_dense_layer(rng, name, widths
     P = D.state_dict()
     images = torch.randn(6, 3, 32, 32, generator=rng, dtype=torch.float64)
     x = images
-    for layer, width in zip(("fromrgb.32", "blocks.32.layers", "blocks.16.layers"), widths, strict=True):
-        x = norm_lrelu(F.conv2d(x, P[f"{layer}.0.weight"], padding=1), P, f"{layer}.1", 0.2)
-        x = downscale2d(x)
+    for resolution, width in zip((32, 16, 8), widths, strict=True):
+        x = F.conv2d(x, P[f"blocks.{resolution}.conv.weight"], padding=1)
+        x = downscale2d(norm_lrelu(x, P, f"blocks.{resolution}.norm", 0.2))
         assert x.shape[1] == width
     expected = x.flatten(1) @ P["blocks.4.dense.weight"].T + P["blocks.4.dense.bias"]
     torch.testing.assert_close(D(images)[0], expected)
+
+
+def test_smaller_images_enter_the_discriminator_behind_a_convolution_that_keeps_its_place(rng):
+    _, D = networks("mnist-rgb-1k+progression")
+    P = D.state_dict()
+    images = torch.randn(6, 3, 16, 16, generator=rng, dtype=torch.float64)
+
+    def from_rgb(images, resolution):
+        name = f"fromrgb.{resolution}"
+        return F.leaky_relu(F.conv2d(images, P[f"{name}.weight"], P[f"{name}.bias"]), 0.2)
+
+    def convolve(x, resolution):
+        x = F.conv2d(x, P[f"blocks.{resolution}.conv.weight"], padding=1)
+        return downscale2d(norm_lrelu(x, P, f"blocks.{resolution}.norm", 0.2))
+
+    x = convolve(from_rgb(images, 16), 16)
+    x = 0.7 * x + 0.3 * from_rgb(downscale2d(images), 8)  # lod 1.3: 16x16 has weight 0.7
+    expected = convolve(x, 8).flatten(1) @ P["blocks.4.dense.weight"].T + P["blocks.4.dense.bias"]
+    torch.testing.assert_close(D(images, lod=1.3)[0], expected)
+
+
+LAYERS = json.loads((Path(__file__).parents[2] / "golden" / "trainer" / "mnist_1k_layers.json").read_text())
+
+
+@pytest.mark.parametrize("lod", [0, 1, 2, 3])
+@pytest.mark.parametrize("name", LAYERS)
+def test_weights_in_use_at_each_resolution_are_those_written_down(rng, name, lod):
+    G, D = networks(name)
+    images = G(torch.randn(8, 64, generator=rng, dtype=torch.float64), lod=lod)
+    D(images, lod=lod)[0].sum().backward()
+    for network, expected in ((G, LAYERS[name]["G"]), (D, LAYERS[name]["D"])):
+        used = [list(parameter.shape) for parameter in network.parameters() if parameter.grad is not None]
+        assert sorted(used) == sorted(expected[str(32 >> lod)])
+
+
+def test_the_growing_discriminator_uses_457_weights_at_8x8(rng):
+    _, D = networks("mnist-rgb-1k+progression+ournorm+mbstddev")
+    D(torch.randn(8, 3, 8, 8, generator=rng, dtype=torch.float64), lod=2)[0].sum().backward()
+    assert sum(parameter.numel() for parameter in D.parameters() if parameter.grad is not None) == 457
 
 
 @pytest.mark.parametrize("variant", ["", "+ournorm", "+mbstddev", "+ournorm+mbstddev"])
