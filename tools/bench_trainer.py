@@ -18,10 +18,10 @@ from textbook_step import TextbookStep
 from celebahq.console import status
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.presets import preset
-from trainer.configuration.schedule import Phase, TrainingSchedule
+from trainer.configuration.schedule import TrainingSchedule
 from trainer.configuration.settings import override
-from trainer.networks.ema import update_average
 from trainer.training.batches import choose_chunks
+from trainer.training.bench import PartTimes
 from trainer.training.data import TrainingData, to_network_range
 from trainer.training.distributed import World
 from trainer.training.session import open_data
@@ -31,31 +31,12 @@ from trainer.training.steps import Steps
 CPU = torch.device("cpu")
 
 
-def trainer_steps(config: TrainingConfig, precision: str, reals: TrainingData, phase: Phase) -> Steps:
+def trainer_steps(config: TrainingConfig, precision: str, reals: TrainingData, parts: PartTimes) -> Steps:
     """The trainer's steps in one precision, the whole minibatch in one pass."""
     chunks = choose_chunks(config, 1, minibatch_gpu=10**9)
     runtime = dataclasses.replace(config.runtime, precision=precision, minibatch_gpu=chunks)
     config = dataclasses.replace(config, runtime=runtime)
-    steps = Steps(config, new_state(config, CPU), reals, CPU, World())
-    steps.configure(phase)
-    return steps
-
-
-def full_step(steps: Steps) -> float:
-    """One D step, average, one G step; returns the seconds spent waiting for and preparing data."""
-    start = time.perf_counter()
-    chunks = steps.real_chunks()
-    waited = time.perf_counter() - start
-    steps.state.D_adam.zero_grad()
-    for positions, images, labels in chunks:
-        fakes, fake_labels = steps.fakes(positions)
-        means = steps.add_critic_gradients(positions, images, labels, fakes, fake_labels)
-        steps.add_penalty_gradients(positions, images, fakes)
-    steps.apply(steps.state.D_adam, means)
-    steps.state.nimg += steps.minibatch
-    update_average(steps.state.Gs, steps.state.G, 0.999)
-    steps.apply(steps.state.G_adam, steps.generator_gradients())
-    return waited
+    return Steps(config, new_state(config, CPU), reals, CPU, World(), parts)
 
 
 @click.command()
@@ -91,18 +72,20 @@ def bench_resolution(
     phase = dataclasses.replace(
         schedule.at(0.0), lod=float(octaves), resolution=resolution, minibatch=minibatch
     )
-    ours = {precision: trainer_steps(config, precision, reals, phase) for precision in ("fp32", "bf16")}
+    parts = PartTimes(CPU)
+    ours = {precision: trainer_steps(config, precision, reals, parts) for precision in ("fp32", "bf16")}
     textbook = TextbookStep(config.generator, config.discriminator, resolution)
     best = {"textbook": float("inf"), "fp32": float("inf"), "bf16": float("inf")}
     share = {"fp32": float("inf"), "bf16": float("inf")}
     for i in range(rounds + 1):
-        images = to_network_range(ours["fp32"].data.next(ours["fp32"].state.nimg)[0])
+        fp32 = ours["fp32"]
+        images = to_network_range(fp32.data.next(fp32.state.nimg, fp32.plan(phase))[0])
         start = time.perf_counter()
         textbook(images)
         seconds = {"textbook": time.perf_counter() - start}
         for precision, steps in ours.items():
             start = time.perf_counter()
-            waited = full_step(steps)
+            waited = parts.of(steps, phase)["data"]
             seconds[precision] = time.perf_counter() - start
             if i:
                 share[precision] = min(share[precision], waited / seconds[precision])

@@ -25,8 +25,11 @@ class Stream(IntEnum):
     MIX_FACTORS = 7
     GENERATE = 8
     GENERATE_LABELS = 9
-    NOISE = 11
+    NOISE_REALS = 11
     VIDEO = 14
+    NOISE_FAKES = 15
+    NOISE_MIXED = 16
+    NOISE_G = 17
 
 
 def keyed_bits(seed: int, stream: Stream, indices: Indices, columns: int = 1) -> Bits:

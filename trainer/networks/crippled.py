@@ -84,9 +84,15 @@ class CrippledDiscriminator(Discriminator):
         """One convolution; none at 4x4."""
         if resolution == 4:
             return CrippledLastBlock(self.config, feature_maps(self.config, 8))
+        width = feature_maps(self.config, resolution)
+        return CrippledDiscriminatorBlock(self.config, self.block_noise_maps(resolution), width)
+
+    def block_noise_maps(self, resolution: int) -> int:
+        """Feature maps of the convolution's input; 0 where there is none."""
+        if resolution == 4:
+            return 0
         full = resolution == self.config.resolution
-        width = self.config.channels if full else feature_maps(self.config, resolution * 2)
-        return CrippledDiscriminatorBlock(self.config, width, feature_maps(self.config, resolution))
+        return self.config.channels if full else feature_maps(self.config, resolution * 2)
 
     def from_rgb(self, images: Tensor, resolution: int) -> Tensor:
         """Images as the blocks of a resolution want them."""
@@ -103,7 +109,7 @@ class CrippledDiscriminatorBlock(nn.Module):
 
     def forward(self, x: Tensor, noise: InputNoise = no_noise) -> Tensor:
         """`[N, in width, r, r]` -> `[N, width, r/2, r/2]`."""
-        return downscale2d(F.leaky_relu(self.norm(self.conv(noise(x))), LEAKY_SLOPE))
+        return downscale2d(F.leaky_relu(self.norm(self.conv(noise(x, 0))), LEAKY_SLOPE))
 
 
 class CrippledLastBlock(nn.Module):

@@ -5,8 +5,7 @@ resolution R/4 is being faded in, with weight 0.4, on top of R/8. Nothing is com
 """
 
 import math
-from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,10 +28,15 @@ from trainer.networks.layers import (
     upscale2d,
 )
 
-InputNoise = Callable[[Tensor], Tensor]
+
+class InputNoise(Protocol):
+    """What D's layers do to their inputs."""
+
+    def __call__(self, x: Tensor, start: int) -> Tensor:
+        """Args: `x` is `[N, C, H, W]`; `start` counts the feature maps of the layers before this one."""
 
 
-def no_noise(x: Tensor) -> Tensor:
+def no_noise(x: Tensor, start: int) -> Tensor:
     """The usual case: D's layers see their inputs as they are."""
     return x
 
@@ -194,6 +198,15 @@ class Discriminator(nn.Module):
             self.fromrgb[str(resolution)] = self.make_fromrgb(resolution)
             self.blocks[str(resolution)] = self.make_block(resolution)
 
+    def noise_maps(self, resolution: int) -> int:
+        """Feature maps that multiplicative noise reaches, over all layers up to a resolution."""
+        return sum(self.block_noise_maps(r) for r in resolutions_up_to(resolution))
+
+    def block_noise_maps(self, resolution: int) -> int:
+        """The same of one block: the inputs of its two layers."""
+        statistics = resolution == 4 and self.config.mbstd_group_size != 0
+        return 2 * feature_maps(self.config, resolution) + int(statistics)
+
     def make_fromrgb(self, resolution: int) -> nn.Module:
         """From colours to features, without the activation."""
         width = feature_maps(self.config, resolution)
@@ -231,7 +244,10 @@ class Discriminator(nn.Module):
         if images.shape[-2:] != (resolution, resolution):
             height, width = images.shape[-2:]
             raise ValueError(f"images: {width}x{height} pixels, but lod {lod:g} is {resolution}x{resolution}")
-        noise = input_noise(gdrop_strength, gdrop_rng) if gdrop_strength else no_noise
+        noise: InputNoise = no_noise
+        if gdrop_strength:
+            shape = (len(images), self.noise_maps(resolution))
+            noise = input_noise(gdrop_strength, torch.randn(shape, generator=gdrop_rng, device=images.device))
         return self.scores(images, resolution, fade, noise)
 
     def scores(
@@ -248,7 +264,7 @@ class Discriminator(nn.Module):
         """Images to `[N, C, 4, 4]`."""
         x = self.from_rgb(images, resolution)
         for r in reversed(resolutions_up_to(resolution)[1:]):
-            x = self.blocks[str(r)](x, noise)
+            x = self.blocks[str(r)](x, skip_maps(noise, self.noise_maps(r // 2)))
             if r == resolution and is_fading(fade):
                 x = blend(x, self.from_rgb(downscale2d(images), r // 2), fade)
         return x
@@ -285,10 +301,12 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, x: Tensor, noise: InputNoise = no_noise) -> Tensor:
         """`[N, width, r, r]` -> `[N, next width, r/2, r/2]`."""
-        x = F.leaky_relu(self.norm0(self.conv0(noise(x))), LEAKY_SLOPE)
+        width = x.shape[1]
+        x = F.leaky_relu(self.norm0(self.conv0(noise(x, 0))), LEAKY_SLOPE)
+        x = noise(x, width)
         if self.config.fused_scale:  # activation after pooling: not the same function
-            return F.leaky_relu(self.norm1(self.conv1.conv_downscale(noise(x))), LEAKY_SLOPE)
-        return downscale2d(F.leaky_relu(self.norm1(self.conv1(noise(x))), LEAKY_SLOPE))
+            return F.leaky_relu(self.norm1(self.conv1.conv_downscale(x)), LEAKY_SLOPE)
+        return downscale2d(F.leaky_relu(self.norm1(self.conv1(x)), LEAKY_SLOPE))
 
 
 class LastDiscriminatorBlock(nn.Module):
@@ -323,8 +341,9 @@ class LastDiscriminatorBlock(nn.Module):
         """`[N, C, 4, 4]` -> `[N, width]`, the input of the last layer."""
         if self.config.mbstd_group_size != 0:
             x = minibatch_stddev(x, self.config.mbstd_group_size)
-        x = F.leaky_relu(self.norm(self.conv(noise(x))), LEAKY_SLOPE)
-        x = self.dense0(noise(x).flatten(1))[:, :, None, None]  # a 4x4 convolution without padding
+        width = x.shape[1]
+        x = F.leaky_relu(self.norm(self.conv(noise(x, 0))), LEAKY_SLOPE)
+        x = self.dense0(noise(x, width).flatten(1))[:, :, None, None]  # a 4x4 convolution without padding
         return F.leaky_relu(self.norm_dense0(x), LEAKY_SLOPE).flatten(1)
 
 
@@ -355,14 +374,23 @@ def normalization(config: GeneratorConfig | DiscriminatorConfig, width: int) -> 
     return nn.Identity()
 
 
-def input_noise(strength: float, rng: torch.Generator | None) -> InputNoise:
-    """Fresh multiplicative noise for each layer's input."""
+def input_noise(strength: float, draws: Tensor) -> InputNoise:
+    """Multiplicative noise: each layer takes the columns of its own feature maps.
 
-    def add_noise(x: Tensor) -> Tensor:
-        noise = torch.randn(x.shape[:2], generator=rng, device=x.device)
-        return multiplicative_noise(x, strength, noise)
+    Args:
+        strength: See `layers.multiplicative_noise`.
+        draws: `[N, D.noise_maps(resolution)]` from N(0, 1).
+    """
+
+    def add_noise(x: Tensor, start: int) -> Tensor:
+        return multiplicative_noise(x, strength, draws[:, start : start + x.shape[1]])
 
     return add_noise
+
+
+def skip_maps(noise: InputNoise, maps: int) -> InputNoise:
+    """The noise of layers that come behind others with so many feature maps."""
+    return lambda x, start: noise(x, maps + start)
 
 
 def is_fading(fade: float | Tensor) -> bool:

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from celebahq.errors import ToolError
 from trainer.configuration.config import TrainingConfig
-from trainer.configuration.schedule import TrainingSchedule
+from trainer.configuration.schedule import Phase, TrainingSchedule
 from trainer.networks.ema import update_average
 from trainer.randomness import Indices, Stream
 from trainer.training.batches import choose_chunks
 from trainer.training.data import RealImages, TrainingData
 from trainer.training.distributed import World
 from trainer.training.footprint import step_costs
+from trainer.training.plan import StepPlan
 from trainer.training.progress import peak_memory_gb
 from trainer.training.session import open_data, prepare_backends, usable_memory_bytes
 from trainer.training.state import new_state
@@ -46,14 +47,14 @@ class SyntheticData:
 
     def __init__(self, config: TrainingConfig) -> None:
         self.channels, self.label_size = config.generator.channels, config.generator.label_size
+        self._images = torch.empty(0, dtype=torch.uint8)
 
-    def configure(self, resolution: int, minibatch: int, rows: Indices) -> None:
-        """As `TrainingData.configure`."""
-        shape = (len(rows), self.channels, resolution, resolution)
-        self._images = torch.randint(256, shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-
-    def next(self, first: int) -> tuple[Tensor, Tensor | None]:
+    def next(self, first: int, plan: StepPlan) -> tuple[Tensor, Tensor | None]:
         """As `TrainingData.next`."""
+        shape = (len(plan.rows), self.channels, plan.resolution, plan.resolution)
+        if self._images.shape != shape:
+            noise = torch.randint(256, shape, generator=torch.Generator().manual_seed(0))
+            self._images = noise.to(torch.uint8)
         return self._images, self._one_hot(len(self._images))
 
     def drawn_labels(self, stream: Stream, positions: Indices) -> Tensor | None:
@@ -124,10 +125,10 @@ def _bench_resolution(
         minibatch=config.schedule.minibatch_by_resolution.get(resolution, config.schedule.minibatch),
     )
     state = new_state(config, device)
-    trained = Steps(config, state, reals, device, World())
-    trained.configure(phase)
     peak_memory_gb(device)
-    timings = [_timed_step(trained, config, device) for _ in range(steps + 1)][1:]
+    parts = PartTimes(device)
+    trained = Steps(config, state, reals, device, World(), parts)
+    timings = [parts.of(trained, phase) for _ in range(steps + 1)][1:]
     best = {part: min(timing[part] for timing in timings) for part in PARTS}
     total = sum(best.values())
     return BenchRow(
@@ -142,35 +143,29 @@ def _bench_resolution(
     )
 
 
-def _timed_step(steps: Steps, config: TrainingConfig, device: torch.device) -> dict[str, float]:
-    """Seconds of each part of one D step and one G step."""
-    state = steps.state
-    seconds = dict.fromkeys(PARTS, 0.0)
+class PartTimes:
+    """Seconds that the parts of a step take."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds = dict.fromkeys(PARTS, 0.0)
 
     @contextmanager
-    def timed(part: str) -> Iterator[None]:
+    def __call__(self, part: str) -> Iterator[None]:
+        """Time what is inside."""
         start = time.perf_counter()
         yield
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds[part] += time.perf_counter() - start
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.seconds[part] += time.perf_counter() - start
 
-    with timed("data"):
-        chunks = steps.real_chunks()
-    state.D_adam.zero_grad()
-    for positions, images, labels in chunks:
-        with timed("D"):
-            fakes, fake_labels = steps.fakes(positions)
-            means = steps.add_critic_gradients(positions, images, labels, fakes, fake_labels)
-        if config.loss.kind == "wgan-gp":
-            with timed("penalty"):
-                steps.add_penalty_gradients(positions, images, fakes)
-    with timed("update"):
-        steps.apply(state.D_adam, means)
-        update_average(state.Gs, state.G, config.train.ema_beta)
-    with timed("G"):
-        means = steps.generator_gradients()
-    with timed("update"):
-        steps.apply(state.G_adam, means)
-    state.nimg += steps.minibatch
-    return seconds
+    def of(self, steps: Steps, phase: Phase) -> dict[str, float]:
+        """Take one D step and one G step; `steps` must have been made with this object as its `timed`."""
+        self.seconds = dict.fromkeys(PARTS, 0.0)
+        state, plan = steps.state, steps.plan(phase)
+        steps.apply(state.D_adam, steps.discriminator_gradients(plan), phase.learning_rate)
+        with self("update"):
+            update_average(state.Gs, state.G, steps.config.train.ema_beta)
+        steps.apply(state.G_adam, steps.generator_gradients(plan), phase.learning_rate)
+        state.nimg += plan.minibatch
+        return self.seconds

@@ -15,6 +15,7 @@ from torch import Tensor
 from celebahq.errors import ToolError
 from celebahq.pyramid import PyramidReader
 from trainer.randomness import Indices, Stream, keyed_bits, keyed_choice, keyed_permutation
+from trainer.training.plan import StepPlan
 
 READ_AHEAD = 4  # minibatches
 CACHE_BYTES = 4 << 30  # a level up to this size is kept in memory, as the original does
@@ -22,20 +23,18 @@ CACHE_SLICE = 4096  # images
 
 
 @dataclass(frozen=True)
-class Minibatch:
-    """What the loader reads next: `rows` of the minibatch whose first image has position `first`."""
+class Share:
+    """What one process needs of every minibatch: these rows of it, at this resolution."""
 
-    first: int
     resolution: int
+    minibatch: int
+    rows: tuple[int, ...]
 
 
 class RealImages(Protocol):
     """What a training step needs of its data; see `TrainingData`."""
 
-    def configure(self, resolution: int, minibatch: int, rows: Indices) -> None:
-        """Say what the coming minibatches look like."""
-
-    def next(self, first: int) -> tuple[Tensor, Tensor | None]:
+    def next(self, first: int, plan: StepPlan) -> tuple[Tensor, Tensor | None]:
         """The images and labels of the minibatch that starts at this position."""
 
     def drawn_labels(self, stream: Stream, positions: Indices) -> Tensor | None:
@@ -53,52 +52,42 @@ class TrainingData:
     def __init__(
         self, path: Path, *, seed: int, mirror: bool, use_labels: bool = True, cache_bytes: int = CACHE_BYTES
     ) -> None:
-        """Open the file; nothing is read before `configure`."""
+        """Open the file; nothing is read before `next`."""
         self.reader = PyramidReader(path)
         self.seed, self.mirror, self.cache_bytes = seed, mirror, cache_bytes
         self.labels = self.reader.labels if use_labels else None  # [N, L] float32
         if len(self.reader) == 0:
             raise ToolError(f"{path}: holds no images")
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="reals")
-        self._pending: deque[tuple[Minibatch, Future[tuple[Tensor, Tensor | None]]]] = deque()
-        self._resolution = 0
-        self._rows: Indices = np.zeros(0, dtype=np.int64)
-        self._minibatch = 0
+        self._pending: deque[tuple[int, Future[tuple[Tensor, Tensor | None]]]] = deque()
+        self._share = Share(0, 0, ())
         self._level: npt.NDArray[np.uint8] | None = None
         self._order: tuple[int, Indices] | None = None
 
     def __len__(self) -> int:
         return len(self.reader)
 
-    def configure(self, resolution: int, minibatch: int, rows: Indices) -> None:
-        """Say what the coming minibatches look like.
+    def next(self, first: int, plan: StepPlan) -> tuple[Tensor, Tensor | None]:
+        """This process's rows of the minibatch that starts at position `first`.
 
-        Args:
-            resolution: Side of the level to read.
-            minibatch: Images per minibatch, over all processes.
-            rows: `[n]` which of them this process needs, in this order.
-        """
-        if (resolution, minibatch) == (self._resolution, self._minibatch) and np.array_equal(
-            rows, self._rows
-        ):
-            return
-        self._forget_read_ahead()
-        if resolution != self._resolution:
-            self._level = self._cache_level(resolution)
-        self._resolution, self._minibatch, self._rows = resolution, minibatch, rows
-
-    def next(self, first: int) -> tuple[Tensor, Tensor | None]:
-        """The configured rows of the minibatch that starts at position `first`.
+        The next minibatches of the same plan are read ahead.
 
         Returns:
             Images `[n, C, r, r]` uint8 and labels `[n, L]` float32 (None without labels), on the CPU.
         """
-        wanted = Minibatch(first, self._resolution)
-        if self._pending and self._pending[0][0] != wanted:
+        share = Share(plan.resolution, plan.minibatch, tuple(plan.rows.tolist()))
+        if share != self._share:
+            self._forget_read_ahead()
+            if share.resolution != self._share.resolution:
+                self._level = self._cache_level(share.resolution)
+            self._share = share
+        if self._pending and self._pending[0][0] != first:
             self._forget_read_ahead()
         while len(self._pending) < READ_AHEAD:
-            ahead = Minibatch(first + len(self._pending) * self._minibatch, self._resolution)
-            self._pending.append((ahead, self._executor.submit(self._load, ahead.first, self._rows)))
+            ahead = first + len(self._pending) * share.minibatch
+            self._pending.append(
+                (ahead, self._executor.submit(self._load, ahead + plan.rows, share.resolution))
+            )
         return self._pending.popleft()[1].result()
 
     def indices(self, positions: Indices) -> Indices:
@@ -134,20 +123,19 @@ class TrainingData:
     ) -> None:
         self.close()
 
-    def _load(self, first: int, rows: Indices) -> tuple[Tensor, Tensor | None]:
-        positions = first + rows
+    def _load(self, positions: Indices, resolution: int) -> tuple[Tensor, Tensor | None]:
         indices = self.indices(positions)
-        images = self._read(indices)  # [n, C, r, r]
+        images = self._read(indices, resolution)  # [n, C, r, r]
         if self.mirror:
             flip = (keyed_bits(self.seed, Stream.MIRROR, positions)[:, 0] & np.uint64(1)).astype(bool)
             images[flip] = images[flip, :, :, ::-1]
         labels = None if self.labels is None else torch.from_numpy(self.labels[indices])
         return torch.from_numpy(images), labels
 
-    def _read(self, indices: Indices) -> npt.NDArray[np.uint8]:
+    def _read(self, indices: Indices, resolution: int) -> npt.NDArray[np.uint8]:
         if self._level is not None:
             return self._level[indices]
-        return np.asarray(self.reader.read(indices, self._resolution), dtype=np.uint8)
+        return np.asarray(self.reader.read(indices, resolution), dtype=np.uint8)
 
     def _cache_level(self, resolution: int) -> npt.NDArray[np.uint8] | None:
         shape = (len(self), self.reader.channels, resolution, resolution)

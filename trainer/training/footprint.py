@@ -16,9 +16,9 @@ from torch.utils.flop_counter import flop_registry
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.networks.models import build_discriminator, build_generator
-from trainer.networks.progressive import no_noise
 from trainer.training.batches import group_size
 from trainer.training.objectives import Objectives
+from trainer.training.passes import DiscriminatorInputs, GeneratorInputs, discriminator_pass, generator_pass
 
 
 class CostCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -82,19 +82,13 @@ def _step_cost(objectives: Objectives, config: TrainingConfig, resolution: int) 
     images = max(group_size(config, 4, 4), 1)
     reals = torch.empty(images, config.generator.channels, resolution, resolution)
     latents = torch.empty(images, config.generator.latent_size)
-    factors = torch.empty(images, 1, 1, 1)
+    mix_factors = torch.empty(images, 1, 1, 1)
     labels = torch.empty(images, config.generator.label_size) if config.generator.label_size else None
 
-    def step() -> None:
-        fakes = objectives.fakes(latents, labels, resolution, 0.0)
-        loss, _, _ = objectives.discriminator_loss(reals, labels, fakes, labels, resolution, 0.0, no_noise)
-        torch.autograd.backward(loss)
-        if config.loss.kind == "wgan-gp":
-            torch.autograd.backward(objectives.penalty(reals, fakes, factors, resolution, 0.0))
-        torch.autograd.backward(objectives.generator_loss(latents, labels, resolution, 0.0, no_noise))
-
     with CostCounter() as counter:
-        step()
+        D_inputs = DiscriminatorInputs(reals, labels, latents, labels, mix_factors)
+        discriminator_pass(objectives, D_inputs, resolution, 0.0, 1.0)
+        generator_pass(objectives, GeneratorInputs(latents, labels), resolution, 0.0, 1.0)
     return StepCost(counter.peak // images, counter.flops // images)
 
 

@@ -46,15 +46,15 @@ def train(
                 state.G_adam.reset()
                 state.D_adam.reset()
             state.phase_nimg = state.nimg
-            steps.configure(phase)
+            plan = steps.plan(phase)
 
             for _ in range(config.train.minibatch_repeats):
                 # Train the discriminator on the next reals. A joint step takes G's gradients here as well,
                 # from the same latents and the same discriminator.
                 for _ in range(config.train.d_repeats):
-                    means = steps.discriminator_gradients()
-                    joint_means = steps.generator_gradients() if config.train.joint_step else {}
-                    if steps.apply(state.D_adam, means):
+                    means = steps.discriminator_gradients(plan)
+                    joint_means = steps.generator_gradients(plan) if config.train.joint_step else {}
+                    if steps.apply(state.D_adam, means, phase.learning_rate):
                         steps.adapt_noise(means["loss_D"])
                     else:
                         skip_or_stop("D", run, state, world)
@@ -62,8 +62,8 @@ def train(
 
                 # Average the generator, then train it on fresh latents.
                 update_average(state.Gs, state.G, config.train.ema_beta)
-                means = joint_means or steps.generator_gradients()
-                if not steps.apply(state.G_adam, means):
+                means = joint_means or steps.generator_gradients(plan)
+                if not steps.apply(state.G_adam, means, phase.learning_rate):
                     skip_or_stop("G", run, state, world)
 
             # Once per tick: report, images, snapshots, state.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.configuration.config import TrainingConfig
-from trainer.networks.progressive import Discriminator, Generator, InputNoise, input_noise, no_noise
+from trainer.networks.progressive import Discriminator, Generator, InputNoise
 from trainer.training.losses import (
     gradient_penalty,
     label_loss,
@@ -39,12 +39,6 @@ class Objectives:
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
-    def noise(self, strength: float, seed: int) -> InputNoise:
-        """Multiplicative noise for D's layers."""
-        if strength == 0.0:
-            return no_noise
-        return input_noise(strength, torch.Generator(self.device).manual_seed(seed))
-
     def fakes(self, latents: Tensor, labels: Tensor | None, resolution: int, fade: Fade) -> Tensor:
         """Images for D to judge, `[n, C, r, r]` float32; no gradient reaches G."""
         with torch.no_grad(), self.autocast():
@@ -58,13 +52,14 @@ class Objectives:
         fake_labels: Tensor | None,
         resolution: int,
         fade: Fade,
-        noise: InputNoise,
+        real_noise: InputNoise,
+        fake_noise: InputNoise,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """D's loss without the penalty, and the mean scores of reals and fakes; all 0-d."""
         options = self.config.loss
         with self.autocast():
-            real_scores, real_logits = self.D.scores(reals, resolution, fade, noise)
-            fake_scores, fake_logits = self.D.scores(fakes, resolution, fade, noise)
+            real_scores, real_logits = self.D.scores(reals, resolution, fade, real_noise)
+            fake_scores, fake_logits = self.D.scores(fakes, resolution, fade, fake_noise)
         if options.kind == "wgan-gp":
             loss = wgan_discriminator_loss(real_scores, fake_scores, options.drift)
         else:
@@ -74,13 +69,21 @@ class Objectives:
             loss = loss + options.label_weight * terms
         return loss, real_scores.detach().float().mean(), fake_scores.detach().float().mean()
 
-    def penalty(self, reals: Tensor, fakes: Tensor, factors: Tensor, resolution: int, fade: Fade) -> Tensor:
+    def penalty(
+        self,
+        reals: Tensor,
+        fakes: Tensor,
+        factors: Tensor,
+        resolution: int,
+        fade: Fade,
+        noise: InputNoise,
+    ) -> Tensor:
         """The gradient penalty between reals and fakes, 0-d."""
         options = self.config.loss
 
         def score(images: Tensor) -> Tensor:
             with self.autocast():
-                return self.D.scores(images, resolution, fade)[0].float()
+                return self.D.scores(images, resolution, fade, noise)[0].float()
 
         return gradient_penalty(
             score,

@@ -213,9 +213,9 @@ def test_every_preset_takes_a_step_in_which_all_weights_of_the_resolution_learn(
     reals = torch.rand(8, 3, resolution, resolution, generator=rng) * 2 - 1
     D.initialize_from_reals(reals, 0.0)
     fakes = objectives.fakes(latents, None, resolution, 0.5)
-    loss, *_ = objectives.discriminator_loss(reals, None, fakes, None, resolution, 0.5, no_noise)
+    loss, *_ = objectives.discriminator_loss(reals, None, fakes, None, resolution, 0.5, no_noise, no_noise)
     factors = torch.rand(8, 1, 1, 1, generator=rng)
-    (loss + objectives.penalty(reals, fakes, factors, resolution, 0.5)).backward()
+    (loss + objectives.penalty(reals, fakes, factors, resolution, 0.5, no_noise)).backward()
     objectives.generator_loss(latents, None, resolution, 0.5, no_noise).backward()
     below_the_faded = ("fromrgb.4.", "fromrgb.8.", "torgb.4.", "torgb.8.") if resolution == 32 else ()
     for network in (G, D):

@@ -284,12 +284,14 @@ def test_multiplicative_noise_enters_every_convolution_but_the_first(rng):
     _, D = small_networks("table1-e")
     seen = []
 
-    def noise(x):
-        seen.append(tuple(x.shape[1:]))
+    def noise(x, start):
+        seen.append((start, *x.shape[1:]))
         return x
 
     D.scores(torch.randn(4, 3, 8, 8, generator=rng, dtype=torch.float64), 8, 0.0, noise)
-    assert seen == [(8, 8, 8), (8, 8, 8), (9, 4, 4), (8, 4, 4)]
+    # Each layer has columns of its own, those of the lowest resolution first.
+    assert seen == [(17, 8, 8, 8), (25, 8, 8, 8), (0, 9, 4, 4), (9, 8, 4, 4)]
+    assert D.noise_maps(8) == 33
 
 
 def test_multiplicative_noise_comes_from_the_given_source(rng):

@@ -30,9 +30,9 @@ def kill_at_step(number: int) -> None:
     """Die right after D's update number `number`."""
     applied = 0
 
-    def apply(self: Steps, adam: Any, means: Any) -> bool:
+    def apply(self: Steps, adam: Any, *arguments: Any) -> bool:
         nonlocal applied
-        result = original_apply(self, adam, means)
+        result = original_apply(self, adam, *arguments)
         applied += adam is self.state.D_adam
         if applied == number:
             die()

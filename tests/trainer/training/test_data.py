@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from celebahq.pyramid import PyramidWriter
+from trainer.configuration.schedule import Phase
 from trainer.training.data import TrainingData, to_network_range
 from trainer.training.losses import real_fade
+from trainer.training.plan import StepPlan
 
 COUNT = 13
 
@@ -24,11 +26,15 @@ def pyramid(tmp_path_factory):
     return path, images
 
 
+def plan(resolution: int, minibatch: int, rows: np.ndarray) -> StepPlan:
+    phase = Phase(0.0, 0.0, resolution, minibatch, learning_rate=0.001, tick_kimg=1.0)
+    return StepPlan(phase, 0.0, (rows,))
+
+
 def served(data: TrainingData, first: int, minibatch: int, steps: int, rows: np.ndarray) -> list[int]:
-    data.configure(8, minibatch, rows)
     names = []
     for step in range(steps):
-        images, _ = data.next(first + step * minibatch)
+        images, _ = data.next(first + step * minibatch, plan(8, minibatch, rows))
         names += images[:, 0, 0, 0].tolist()
     return names
 
@@ -62,16 +68,14 @@ def test_a_jump_drops_what_was_read_ahead(pyramid):
     with TrainingData(pyramid[0], seed=2, mirror=False) as data:
         whole = served(data, 0, 4, 10, np.arange(4))
         assert served(data, 8, 4, 1, np.arange(4)) == whole[8:12]
-        data.configure(4, 4, np.arange(4))
-        assert data.next(8)[0].shape == (4, 3, 4, 4)
+        assert data.next(8, plan(4, 4, np.arange(4)))[0].shape == (4, 3, 4, 4)
         assert served(data, 8, 4, 1, np.arange(4)) == whole[8:12]
 
 
 def test_half_of_the_images_are_mirrored_and_labels_follow_their_images(pyramid):
     path, images = pyramid
     with TrainingData(path, seed=3, mirror=True) as data:
-        data.configure(8, 100, np.arange(100))
-        shown, labels = data.next(0)
+        shown, labels = data.next(0, plan(8, 100, np.arange(100)))
         indices = data.indices(np.arange(100))
     straight = torch.from_numpy(images[indices])
     as_they_are = (shown == straight).flatten(1).all(dim=1)

@@ -33,9 +33,9 @@ def at_step(monkeypatch, number: int, action) -> None:
     original = Steps.discriminator_gradients
     done = 0
 
-    def gradients(self):
+    def gradients(self, plan):
         nonlocal done
-        means = original(self)
+        means = original(self, plan)
         done += 1
         if done == number:
             action(self)

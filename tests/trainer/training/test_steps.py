@@ -15,6 +15,7 @@ from trainer.randomness import Stream, keyed_normal, keyed_uniform
 from trainer.training.data import TrainingData
 from trainer.training.distributed import World
 from trainer.training.losses import real_fade
+from trainer.training.plan import plan_steps
 from trainer.training.state import TrainingState, new_state
 from trainer.training.steps import Steps
 
@@ -43,10 +44,10 @@ def gradients(
     alone = world or World()
     with TrainingData(data_path, seed=0, mirror=True, use_labels=config.generator.label_size > 0) as reals:
         steps = Steps(config, copy.deepcopy(state), reals, CPU, alone)
-        steps.configure(TrainingSchedule(config.schedule).at(kimg))
+        plan = steps.plan(TrainingSchedule(config.schedule).at(kimg))
         steps.world = World()  # what follows would sum over processes that are not there
-        steps.discriminator_gradients()
-        steps.generator_gradients()
+        steps.discriminator_gradients(plan)
+        steps.generator_gradients(plan)
         found = {f"D.{name}": g.clone() for name, g in steps.state.D_adam.gradients().items()}
         return found | {f"G.{name}": g.clone() for name, g in steps.state.G_adam.gradients().items()}
 
@@ -80,6 +81,34 @@ def test_two_passes_give_the_gradients_of_one(data, sections):
         )
 
 
+@pytest.mark.parametrize("loss", [{"kind": "lsgan"}, {"kind": "wgan-gp"}])
+def test_two_passes_and_four_see_the_same_noise(data, loss):
+    sections = {"schedule": {"minibatch": 16}, "loss": {**loss, "gdrop_coefficient": 0.2}}
+    two, four = config_with(8, **sections), config_with(4, **sections)
+    state = scaled(two)
+    silent = gradients(two, state, data)
+    state.gdrop_strength = 0.1
+    expected, found = gradients(two, state, data), gradients(four, state, data)
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-6)
+    loud = [name for name in expected if not torch.allclose(expected[name], silent[name], rtol=1e-2)]
+    assert "D.blocks.8.conv0.weight" in loud
+    assert "G.dense.weight" in loud
+
+
+def test_the_penalty_sees_the_noise_as_well(data):
+    config = config_with(8)
+    state = scaled(config)
+    steps_of = {}
+    for strength in (0.0, 0.1):
+        with TrainingData(data, seed=0, mirror=True, use_labels=False) as reals:
+            state.gdrop_strength = strength
+            steps = Steps(config, state, reals, CPU, World())
+            plan = steps.plan(TrainingSchedule(config.schedule).at(FADING_KIMG))
+            steps_of[strength] = steps.discriminator_gradients(plan)["penalty"]
+    assert not torch.allclose(steps_of[0.1], steps_of[0.0], rtol=1e-3)
+
+
 def test_the_memory_layout_changes_no_gradient(data):
     config, channels_last = config_with(8), config_with(8, runtime={"channels_last": True})
     expected = gradients(config, scaled(config), data)
@@ -105,8 +134,8 @@ def test_gradients_are_those_of_the_losses_written_out(data, kimg):
 
     lod = TrainingSchedule(config.schedule).at(kimg).lod
     with TrainingData(data, seed=0, mirror=True, use_labels=False) as reals:
-        reals.configure(16 >> int(lod), 8, np.arange(8))
-        real = real_fade(reals.next(0)[0] / 127.5 - 1, lod)
+        plan = plan_steps(config, TrainingSchedule(config.schedule).at(kimg), World(), CPU)
+        real = real_fade(reals.next(0, plan)[0] / 127.5 - 1, lod)
     fake = state.G(torch.from_numpy(keyed_normal(0, Stream.D_LATENTS, np.arange(8), 8)), lod=lod).detach()
     u = torch.from_numpy(keyed_uniform(0, Stream.MIX_FACTORS, np.arange(8))).float()[:, :, None, None]
     mixed = (real + (fake - real) * u).requires_grad_()

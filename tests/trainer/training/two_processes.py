@@ -25,8 +25,8 @@ def main() -> None:
         state = scaled(config)
         with TrainingData(data, seed=0, mirror=True, use_labels=False) as reals:
             steps = Steps(config, state, reals, CPU, world)
-            steps.configure(TrainingSchedule(config.schedule).at(FADING_KIMG))
-            means = steps.discriminator_gradients() | steps.generator_gradients()
+            plan = steps.plan(TrainingSchedule(config.schedule).at(FADING_KIMG))
+            means = steps.discriminator_gradients(plan) | steps.generator_gradients(plan)
         found = {f"D.{name}": g for name, g in state.D_adam.gradients().items()}
         found |= {f"G.{name}": g for name, g in state.G_adam.gradients().items()}
         if world.is_main:
