@@ -2,13 +2,13 @@
 
 index -> restore -> align -> score -> rank and keep -> write. The first is `celebahq.build_index`; restore and
 align are functions below, the score is `celebahq.align.quality`; ranking, keeping and writing are the job's
-(`celebahq.jobs.job`), which makes all of it resumable.
+(`celebahq.jobs`), which makes all of it resumable.
 
 Source: Karras et al. 2018, section 6.3 and appendix C.
 """
 
 import hashlib
-from dataclasses import dataclass
+import logging
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -19,15 +19,19 @@ from numpy.typing import NDArray
 
 from celebahq.align.crop import CropPlan, enlarge, enlargement, finish_crop, plan_crop
 from celebahq.align.quality import build_score
-from celebahq.build_index import Source, index, without_path
+from celebahq.build_index import count_photos, index, without_path
 from celebahq.build_report import report_build
-from celebahq.console import status
 from celebahq.errors import ToolError
+from celebahq.formats.codecs import dataset_options
 from celebahq.images import RAISE_LIMIT, load_photo
 from celebahq.jobs.disk import require_space
 from celebahq.jobs.engine import choose_engine
-from celebahq.jobs.job import require_new_output, run_job, work_folder
-from celebahq.jobs.shards import Finished, Task
+from celebahq.jobs.job import image_job
+from celebahq.jobs.merge import write_pyramid
+from celebahq.jobs.progress import Progress, silent
+from celebahq.jobs.scratch import require_new_output, scratch_for, work_folder
+from celebahq.jobs.task import Finished, Task
+from celebahq.options import BuildOptions
 from celebahq.pyramid import encode_image
 from celebahq.report import BuildReport
 from celebahq.sources.records import FaceIndex
@@ -35,59 +39,41 @@ from celebahq.sources.records import FaceIndex
 if TYPE_CHECKING:
     from celebahq.restore.infer import Restorer
 
+log = logging.getLogger(__name__)
+
 Photo = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class BuildOptions:
-    """What `celebahq build` is asked for; the defaults are the command's."""
+def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildReport:
+    """Make a data set from photos, or continue making it, and report on it: what `celebahq build` does.
 
-    source: Source
-    out: Path
-    resolution: int = 1024
-    keep: int | None = None
-    jpeg_model: str = "jpeg"
-    sr_model: str = "sr4x-psnr"
-    sr_alpha: float = 1.0
-    sr_when: str = "needed"
-    device: str = "cpu"
-    codec: str = "gzip"
-    workers: int | None = None
-    cluster: str | None = None
-
-
-def build(options: BuildOptions) -> BuildReport:
-    """Make the data set, or continue making it, and report on it.
+    Args:
+        progress: Called as the work goes on. What is to be known besides goes to the logger `celebahq`.
 
     Raises:
         ToolError: Something outside is missing: photos, annotations, networks, disk space.
     """
-    require_new_output(options.out)
-    facts = describe(options)
-    engine = choose_engine(options.workers, options.cluster)
-    status(
-        f"{options.source.folder}: faces at {options.resolution}x{options.resolution} into {options.out}; "
-        f"networks: {options.jpeg_model}, {options.sr_model} on {options.device}; {engine}"
-    )
-    indexed = index(options.source, work_folder(options.out) / "index", engine)
-    facts["label_names"] = list(indexed.faces.label_names)
-    task = FaceTask(indexed.faces, options, facts)
-    notices = [*indexed.notices, *missing_stages(options)]
-    for notice in notices:
-        status(notice)
-    require_space(options.out, len(task), options.keep, options.resolution, options.codec)
-    reports: list[BuildReport] = []
-    run_job(
-        task,
-        options.out,
-        resolution=options.resolution,
-        engine=engine,
-        keep=options.keep,
-        codec=options.codec,
-        provenance=facts,
-        finish=lambda job: reports.append(report_build(options.out, facts, indexed, job, notices)),
-    )
-    return reports[0]
+    out, resolution = options.out, options.resolution
+    dataset_options(options.job.codec)  # a missing package is better known now than at every image
+    with scratch_for(out) as scratch:
+        facts = describe(options)
+        engine = choose_engine(options.job.workers, options.job.cluster)
+        log.info(
+            "%s: faces at %dx%d into %s; networks: %s, %s on %s; %s",
+            *(options.source.folder, resolution, resolution, out),
+            *(options.jpeg_model, options.sr_model, options.device, engine),
+        )
+        indexed = index(options.source, scratch, engine, options.job, progress)
+        facts["label_names"] = list(indexed.faces.label_names)
+        notices = [*indexed.notices, *missing_stages(options)]
+        for notice in notices:
+            log.info("%s", notice)
+        require_space(out, len(indexed.faces), options.keep, resolution, options.job.codec)
+        task = FaceTask(indexed.faces, options, facts)
+        job = image_job(task, scratch, resolution, keep=options.keep, options=options.job)
+        job.run(engine, progress)
+        done = write_pyramid(job, out, resolution=resolution, provenance=facts, progress=progress)
+        return report_build(out, facts, indexed, done, notices)
 
 
 class FaceTask(Task):
@@ -133,8 +119,8 @@ class FaceTask(Task):
                 face.path, orient=face.orient, max_pixels=options.source.max_pixels, remedy=RAISE_LIMIT
             )
         plan = plan_crop(photo.shape[0], photo.shape[1], face.landmarks)
-        restored = restore(photo, plan, self.jpeg, self.sr, options)
-        image = align(restored, plan, options.resolution)
+        restored = restore_crop(photo, plan, self.jpeg, self.sr, options)
+        image = align_crop(restored, plan, options.resolution)
         score = build_score(image, plan.cut(photo))
         meta = {
             "source_name": face.name,
@@ -145,7 +131,7 @@ class FaceTask(Task):
             "jpeg_removal": restored.jpeg_removal,
             "super_resolution": restored.super_resolution,
         }
-        return Finished(encode_image(image.transpose(2, 0, 1), options.codec), meta, face.label, score)
+        return Finished(encode_image(image.transpose(2, 0, 1), options.job.codec), meta, face.label, score)
 
 
 class Restored(NamedTuple):
@@ -157,7 +143,7 @@ class Restored(NamedTuple):
     super_resolution: str
 
 
-def restore(
+def restore_crop(
     photo: Photo, plan: CropPlan, jpeg: "Restorer | None", sr: "Restorer | None", options: BuildOptions
 ) -> Restored:
     """Remove JPEG artifacts, then enlarge by 4; only the part of the photo that the crop needs.
@@ -194,7 +180,7 @@ def widen(plan: CropPlan, by: int, photo: Photo) -> tuple[int, int, int, int]:
     )
 
 
-def align(restored: Restored, plan: CropPlan, resolution: int) -> Photo:
+def align_crop(restored: Restored, plan: CropPlan, resolution: int) -> Photo:
     """Crop, pad, turn and filter; what is still too small is enlarged by Lanczos. `(r, r, 3)` uint8."""
     further = enlargement(plan.side * restored.factor, resolution)
     return finish_crop(enlarge(restored.picture, further), plan, restored.factor * further, resolution)
@@ -238,13 +224,13 @@ def configuration(options: BuildOptions) -> dict[str, Any]:
         "out": str(options.out),
         "scratch": str(work_folder(options.out)),
         "folder": str(options.source.folder),
-        "photos": options.source.count(),
+        "photos": count_photos(options.source),
         **describe(options),
         "limit": options.source.limit,
         "max_pixels": options.source.max_pixels,
-        "codec": options.codec,
+        "codec": options.job.codec,
         "device": options.device,
-        **choose_engine(options.workers, options.cluster).facts(),
+        **choose_engine(options.job.workers, options.job.cluster).facts(),
     }
 
 

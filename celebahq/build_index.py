@@ -1,6 +1,5 @@
 """The first stage of a build: which faces there are, from CelebA's annotations or found in a folder."""
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +9,17 @@ from typing import Any
 
 from celebahq.align.faces import FaceFinder
 from celebahq.errors import ToolError
-from celebahq.images import MAX_PIXELS
 from celebahq.jobs.engine import Engine
 from celebahq.jobs.job import Job
-from celebahq.jobs.shards import Finished, Task
+from celebahq.jobs.options import JobOptions
+from celebahq.jobs.progress import Progress, silent
+from celebahq.jobs.scratch import Scratch
+from celebahq.jobs.task import Finished, Task
+from celebahq.options import CelebaSource, PhotoSource, Source
 from celebahq.report import Skip
 from celebahq.sources.celeba import index_celeba, missing_photos
 from celebahq.sources.listing import files_sha256, find_photos
 from celebahq.sources.photos import (
-    MIN_EYE_DISTANCE,
     Duplicate,
     PhotoFaces,
     find_duplicates,
@@ -26,53 +27,6 @@ from celebahq.sources.photos import (
     index_photos,
 )
 from celebahq.sources.records import FaceIndex
-
-
-@dataclass(frozen=True)
-class CelebaSource:
-    """CelebA's layout: in-the-wild photos with annotated landmarks."""
-
-    folder: Path
-    labels: tuple[str, ...] = ()
-    limit: int | None = None
-    max_pixels: int = MAX_PIXELS
-
-    def facts(self) -> dict[str, Any]:
-        """For the provenance."""
-        return {"source": "celeba", "landmarks": "annotated", "labels": list(self.labels)}
-
-    def count(self) -> int:
-        """Number of annotated photos."""
-        return len(index_celeba(self.folder, self.labels)[: self.limit])
-
-
-@dataclass(frozen=True)
-class PhotoSource:
-    """Any folder of photos, in which faces are looked for."""
-
-    folder: Path
-    min_eye_distance: float = MIN_EYE_DISTANCE
-    detector_scale: float = 1.0
-    keep_duplicates: bool = False
-    limit: int | None = None
-    max_pixels: int = MAX_PIXELS
-
-    def facts(self) -> dict[str, Any]:
-        """For the provenance."""
-        return {
-            "source": "photos",
-            "landmarks": "dlib, 68 points",
-            "min_eye_distance": self.min_eye_distance,
-            "detector_scale": self.detector_scale,
-            "keep_duplicates": self.keep_duplicates,
-        }
-
-    def count(self) -> int:
-        """Number of files that are named like photos."""
-        return len(find_photos(self.folder)[: self.limit])
-
-
-Source = CelebaSource | PhotoSource
 
 
 @dataclass(frozen=True)
@@ -85,11 +39,17 @@ class Indexed:
     notices: list[str] = field(default_factory=list)
 
 
-def index(source: Source, folder: Path, engine: Engine) -> Indexed:
+def index(
+    source: Source,
+    scratch: Scratch,
+    engine: Engine,
+    options: JobOptions | None = None,
+    progress: Progress = silent,
+) -> Indexed:
     """Find the faces of a source.
 
     Args:
-        folder: Scratch of this stage, so that it need not be repeated.
+        scratch: Of the whole build; a part of it remembers this stage, so that it need not be repeated.
         engine: Who looks for faces.
 
     Raises:
@@ -97,7 +57,17 @@ def index(source: Source, folder: Path, engine: Engine) -> Indexed:
     """
     if isinstance(source, CelebaSource):
         return _index_celeba(source)
-    return _index_photos(source, folder, engine)
+    scratch = scratch.stage("index")
+    job = Job(FaceSearch(source), scratch, options=options)
+    job.run(engine, progress)
+    return _index_photos(source, job)
+
+
+def count_photos(source: Source) -> int:
+    """Number of annotated photos, or of files that are named like photos."""
+    if isinstance(source, CelebaSource):
+        return len(index_celeba(source.folder, source.labels)[: source.limit])
+    return len(find_photos(source.folder)[: source.limit])
 
 
 def _index_celeba(source: CelebaSource) -> Indexed:
@@ -112,11 +82,8 @@ def _index_celeba(source: CelebaSource) -> Indexed:
     return Indexed(faces, {"annotated photos": len(faces)}, notices=notices)
 
 
-def _index_photos(source: PhotoSource, folder: Path, engine: Engine) -> Indexed:
-    task = FaceSearch(source)
-    with Job(task, folder) as job:
-        job.run(engine)
-        records = list(job.records())
+def _index_photos(source: PhotoSource, job: Job) -> Indexed:
+    task, records = job.task, list(job.records())
     found = [PhotoFaces(**record.meta) for record in records if record.entry.reason is None]
     unreadable = [
         Skip(task.item_name(record.entry.item), "read", record.entry.reason, failure=True)
@@ -125,7 +92,7 @@ def _index_photos(source: PhotoSource, folder: Path, engine: Engine) -> Indexed:
     ]
     faceless = [Skip(photo.name, "find faces", photo.why_none) for photo in found if not photo.faces]
     if len(faceless) == len(found):
-        shutil.rmtree(folder)  # what is there is of no use, and would only bind the next run to its options
+        job.forget()  # of no use, and would only bind the next run to its options
         raise ToolError(f"{source.folder}: no face to use in {_reasons([*unreadable, *faceless])}")
     duplicates = find_duplicates(found)
     faces = index_photos(source.folder, found, [] if source.keep_duplicates else duplicates)

@@ -39,7 +39,7 @@ def report_build(
         ranking=[Ranked(names[item], job.scores[item], item in kept) for item in job.ranking],
         skipped=[*indexed.left_out, *failed],
         elapsed_sec=job.elapsed_sec,
-        images_per_sec=(job.total - job.resumed) / max(job.elapsed_sec, 1e-9),
+        images_per_sec=job.items_per_sec,
     )
     best, rejected = job.ranking[: len(kept)], job.ranking[len(kept) :]
     evenly = np.linspace(0, len(best) - 1, min(BEST_TILES, len(best))).round().astype(int)

@@ -2,14 +2,25 @@
 
 import click
 
-from celebahq.commands.build import build
-from celebahq.commands.importing import import_
+from celebahq.commands.build import build_command
+from celebahq.commands.importing import import_command
 from celebahq.commands.pyramid_tools import compare, export, extract, inspect, sheet, verify
-from celebahq.commands.reconstruct import reconstruct
+from celebahq.commands.reconstruct import reconstruct_command
 from celebahq.commands.restore import restore
 from celebahq.console import ToolGroup
 
-COMMANDS = [build, restore, reconstruct, import_, inspect, verify, compare, extract, sheet, export]
+COMMANDS = [
+    build_command,
+    restore,
+    reconstruct_command,
+    import_command,
+    inspect,
+    verify,
+    compare,
+    extract,
+    sheet,
+    export,
+]
 
 
 @click.group(cls=ToolGroup, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

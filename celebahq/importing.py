@@ -4,75 +4,72 @@ Through the same machinery as `celebahq build`: resumable, in parallel, every im
 listed with its reason.
 """
 
-from dataclasses import dataclass, field
+import logging
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from celebahq.console import status
 from celebahq.errors import ToolError
+from celebahq.formats.codecs import dataset_options
 from celebahq.jobs.disk import require_space
 from celebahq.jobs.engine import choose_engine
-from celebahq.jobs.job import JobReport, require_new_output, run_job
-from celebahq.jobs.shards import Finished, Skipped, Task
+from celebahq.jobs.job import JobReport, image_job
+from celebahq.jobs.merge import write_pyramid
+from celebahq.jobs.progress import Progress, silent
+from celebahq.jobs.scratch import require_new_output, scratch_for
+from celebahq.jobs.task import Finished, Task
+from celebahq.options import ImportRequest
 from celebahq.pyramid import PyramidReader, encode_image
 from celebahq.report import TILE_PX, BuildReport, Skip, Tile, write_report
-from celebahq.sources.image_set import ImageSet, ImportOptions, open_images
+from celebahq.sources.image_set import ImageSet, open_images
+
+log = logging.getLogger(__name__)
 
 SHOWN_IMAGES, SHOWN_SKIPS = 64, 24
 
 
-@dataclass(frozen=True)
-class ImportRequest:
-    """What `celebahq import` is asked for."""
+def import_dataset(request: ImportRequest, progress: Progress = silent) -> BuildReport:
+    """Make a data set from one in another form, or continue making it: what `celebahq import` does.
 
-    source: str
-    """A name from `celebahq.sources.importable`."""
-    path: Path
-    out: Path
-    options: ImportOptions = field(default_factory=ImportOptions)
-    max_images: int | None = None
-    """Only the first images of the source."""
-    codec: str = "gzip"
-    workers: int | None = None
-    cluster: str | None = None
+    `build-report.json` and `.html` are written beside it.
 
-
-def import_images(request: ImportRequest) -> BuildReport:
-    """Make the data set, or continue making it; `build-report.json` and `.html` beside it.
+    Args:
+        progress: Called as the work goes on. What is to be known besides goes to the logger `celebahq`.
 
     Raises:
         ToolError: The source is not what it must be, the output exists, or the disk is too small.
     """
-    task = open_source(request)
-    images = task.images
-    colours = "grey" if images.channels == 1 else "RGB"
-    status(f"{request.path}: {len(task):,} images {images.resolution}x{images.resolution} {colours}")
-    require_space(request.out, len(task), None, images.resolution, request.codec)
-    reports: list[BuildReport] = []
-    run_job(
-        task,
-        request.out,
-        resolution=images.resolution,
-        channels=images.channels,
-        engine=choose_engine(request.workers, request.cluster),
-        codec=request.codec,
-        provenance=task.fingerprint(),
-        finish=lambda job: reports.append(_report(request, task, job)),
-    )
-    return reports[0]
+    dataset_options(request.job.codec)  # a missing package is better known now than at every image
+    with scratch_for(request.out) as scratch:
+        task = open_source(request)
+        images = task.images
+        colours = "grey" if images.channels == 1 else "RGB"
+        size = f"{images.resolution}x{images.resolution}"
+        log.info("%s: %s images %s %s", request.path, f"{len(task):,}", size, colours)
+        require_space(request.out, len(task), None, images.resolution, request.job.codec)
+        job = image_job(task, scratch, images.resolution, images.channels, options=request.job)
+        job.run(choose_engine(request.job.workers, request.job.cluster), progress)
+        done = write_pyramid(
+            job,
+            request.out,
+            resolution=images.resolution,
+            channels=images.channels,
+            provenance=task.fingerprint(),
+            progress=progress,
+        )
+        return _report(request, task, done)
 
 
 def open_source(request: ImportRequest) -> "ImportTask":
     """Look at what is on disk; fails where the import would fail at once."""
-    require_new_output(request.out)
     return ImportTask(open_images(request.source, request.path, request.options), request)
 
 
 def configuration(request: ImportRequest) -> dict[str, Any]:
     """What an import would do, for `--dry-run`."""
+    require_new_output(request.out)
     task = open_source(request)
     return {
         "out": str(request.out),
@@ -80,8 +77,8 @@ def configuration(request: ImportRequest) -> dict[str, Any]:
         "resolution": task.images.resolution,
         "channels": task.images.channels,
         **task.fingerprint(),
-        "codec": request.codec,
-        **choose_engine(request.workers, request.cluster).facts(),
+        "codec": request.job.codec,
+        **choose_engine(request.job.workers, request.job.cluster).facts(),
     }
 
 
@@ -91,7 +88,7 @@ class ImportTask(Task):
     name = "import"
 
     def __init__(self, images: ImageSet, request: ImportRequest) -> None:
-        self.images, self.codec = images, request.codec
+        self.images, self.codec = images, request.job.codec
         self._count = min(len(images), request.max_images or len(images))
         options = {name: getattr(request.options, name) for name in sorted(images.source.options)}
         self._facts: dict[str, Any] = {
@@ -114,13 +111,13 @@ class ImportTask(Task):
         """Open the source."""
         self.images.load()
 
-    def process(self, index: int) -> Finished | Skipped:
+    def process(self, index: int) -> Finished:
         """Encode one image."""
         name = self.images.image_name(index)
         try:
             example = self.images.read(index)
         except ToolError as err:
-            return Skipped(str(err).removeprefix(f"{name}: "))  # the report has the name already
+            raise ToolError(str(err).removeprefix(f"{name}: ")) from err  # the report has the name already
         meta = {"source_name": name, "orig_idx": index, **example.meta}
         return Finished(encode_image(example.image, self.codec), meta, example.label)
 
@@ -144,7 +141,7 @@ def _report(request: ImportRequest, task: ImportTask, job: JobReport) -> BuildRe
         ranking=[],
         skipped=skipped,
         elapsed_sec=job.elapsed_sec,
-        images_per_sec=(job.total - job.resumed) / max(job.elapsed_sec, 1e-9),
+        images_per_sec=job.items_per_sec,
     )
     sections = {
         "Images, evenly spread over the file": _tiles(request.out),

@@ -19,37 +19,22 @@ import numpy.typing as npt
 
 from celebahq.errors import FormatError, MissingExtraError, ToolError
 from celebahq.files import md5_file, write_json
+from celebahq.formats.codecs import dataset_options
 from celebahq.jobs.disk import require_space
 from celebahq.jobs.engine import choose_engine
-from celebahq.jobs.job import JobReport, require_new_output, run_job
-from celebahq.jobs.shards import Finished, StopJob, Task
+from celebahq.jobs.job import image_job
+from celebahq.jobs.merge import write_pyramid
+from celebahq.jobs.progress import Progress, silent
+from celebahq.jobs.scratch import require_new_output, scratch_for
+from celebahq.jobs.task import Finished, StopJob, Task
 from celebahq.legacy.align import SIDE, legacy_align
 from celebahq.legacy.checks import check_input
 from celebahq.legacy.delta import decrypt_delta, read_token
 from celebahq.legacy.published import IMAGE_LIST, PublishedImage, md5_array, read_image_list
+from celebahq.options import ReconstructOptions
 from celebahq.pyramid import encode_image
 from celebahq.sources.celeba import index_celeba
 from celebahq.sources.records import FaceIndex
-
-
-@dataclass(frozen=True)
-class ReconstructOptions:
-    """What `celebahq reconstruct` is asked for."""
-
-    celeba_dir: Path
-    """CelebA's layout: `img_celeba` (or `Img/img_celeba`) and `Anno`."""
-    delta_dir: Path
-    """`image_list.txt` and the zips."""
-    out: Path
-    indices: Sequence[int] | None = None
-    """Which images, by `idx`; all unless told."""
-    strict: bool = False
-    """Stop at the first image that fails."""
-    self_test: bool = True
-    """Check that the input is the published one, where that is known in advance."""
-    codec: str = "gzip"
-    workers: int | None = None
-    cluster: str | None = None
 
 
 class FailedImage(NamedTuple):
@@ -84,7 +69,7 @@ def prepare(options: ReconstructOptions) -> "ReconstructTask":
     images = choose_images(read_image_list(options.delta_dir / IMAGE_LIST), options)
     faces = index_celeba(options.celeba_dir)
     check_input(options.celeba_dir, options.delta_dir, images, faces, published=options.self_test)
-    require_space(options.out, len(images), None, SIDE, options.codec)
+    require_space(options.out, len(images), None, SIDE, options.job.codec)
     return ReconstructTask(options, images, faces)
 
 
@@ -97,38 +82,29 @@ def configuration(options: ReconstructOptions) -> dict[str, Any]:
         "delta_dir": str(options.delta_dir),
         **prepare(options).facts(),
         "strict": options.strict,
-        "codec": options.codec,
-        **choose_engine(options.workers, options.cluster).facts(),
+        "codec": options.job.codec,
+        **choose_engine(options.job.workers, options.job.cluster).facts(),
     }
 
 
-def reconstruct(options: ReconstructOptions) -> ReconstructReport:
+def reconstruct_dataset(options: ReconstructOptions, progress: Progress = silent) -> ReconstructReport:
     """Write the published images into a pyramid file, or continue doing so; `OUT.report.json` beside it.
 
     Raises:
         ToolError: Some input is missing or is not the published one; no image passed its checks.
         StopJob: An image failed and `strict` was asked for; what is finished is kept.
     """
-    require_new_output(options.out)
-    task = prepare(options)
-    reports: list[ReconstructReport] = []
-
-    def finish(job: JobReport) -> None:
+    dataset_options(options.job.codec)  # a missing package is better known now than at every image
+    with scratch_for(options.out) as scratch:
+        task = prepare(options)
+        job = image_job(task, scratch, SIDE, options=options.job)
+        job.run(choose_engine(options.job.workers, options.job.cluster), progress)
+        done = write_pyramid(job, options.out, resolution=SIDE, provenance=task.facts(), progress=progress)
         images = task.images
-        failed = [FailedImage(images[i].idx, images[i].orig_file, why) for i, why in job.skipped.items()]
-        reports.append(ReconstructReport(options.out.name, len(job.kept), failed))
-        write_json(report_path(options.out), reports[0].to_json())
-
-    run_job(
-        task,
-        options.out,
-        resolution=SIDE,
-        engine=choose_engine(options.workers, options.cluster),
-        codec=options.codec,
-        provenance=task.facts(),
-        finish=finish,
-    )
-    return reports[0]
+        failed = [FailedImage(images[i].idx, images[i].orig_file, why) for i, why in done.skipped.items()]
+        report = ReconstructReport(options.out.name, len(done.kept), failed)
+        write_json(report_path(options.out), report.to_json())
+        return report
 
 
 def report_path(out: Path) -> Path:
@@ -210,7 +186,7 @@ class ReconstructTask(Task):
             "source_name": image.orig_file,
             "landmarks": self.landmarks[index],
         }
-        return Finished(encode_image(pixels, self.options.codec), meta)
+        return Finished(encode_image(pixels, self.options.job.codec), meta)
 
 
 def restore_published(

@@ -24,9 +24,9 @@ import torch
 
 from celebahq.align.crop import plan_crop
 from celebahq.align.faces import FaceFinder
-from celebahq.build import BuildOptions, FaceTask, describe
-from celebahq.build_index import PhotoSource
+from celebahq.build import FaceTask, describe
 from celebahq.images import load_photo
+from celebahq.options import BuildOptions, PhotoSource
 from celebahq.sources.records import FaceIndex
 
 LANDMARKS = np.array([[212.0, 106], [250, 106], [230, 130], [215, 146], [248, 146]])  # of the 512 px photo

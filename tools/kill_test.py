@@ -19,8 +19,8 @@ from pathlib import Path
 import click
 
 from celebahq.files import sha256_file
-from celebahq.jobs.job import work_folder
-from celebahq.jobs.shards import read_entries
+from celebahq.jobs.logs import read_entries
+from celebahq.jobs.scratch import work_folder
 
 
 @click.command()

@@ -1,17 +1,19 @@
 """`celebahq build`: photos -> a data set."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import click
 
 from celebahq.commands.options import (
+    chosen,
     conclude,
     job_options,
     refuse_given,
     require_sr4x,
     restorer_options,
 )
+from celebahq.commands.terminal import on_terminal
 from celebahq.console import (
     FOLDER,
     NEW_FILE,
@@ -19,16 +21,17 @@ from celebahq.console import (
     emit_json,
     resolve_device,
 )
+from celebahq.options import BuildOptions, CelebaSource, JobOptions, PhotoSource, Source
 
 
-@click.command()
+@click.command("build")
 @click.option("--celeba-dir", type=FOLDER, metavar="DIR", help="CelebA: img_celeba/ and Anno/ below it.")
 @click.option("--photos", type=FOLDER, metavar="DIR", help="Any photos, in sub-folders too.")
 @click.option("--out", "-o", required=True, type=NEW_FILE, metavar="FILE.h5", help="The data set to make.")
 @click.option(
     "--resolution",
     type=click.Choice(["256", "512", "1024", "2048"]),
-    default="1024",
+    default=str(BuildOptions.resolution),
     show_default=True,
     help="Side of the images in pixels.",
 )
@@ -40,7 +43,7 @@ from celebahq.console import (
 @click.option(
     "--sr-when",
     type=click.Choice(["needed", "always"]),
-    default="needed",
+    default=BuildOptions.sr_when,
     show_default=True,
     help="Enlarge only faces smaller than the target, or all.",
 )
@@ -53,7 +56,7 @@ from celebahq.console import (
 @click.option(
     "--min-eye-distance",
     type=click.FloatRange(min=0),
-    default=32.0,
+    default=PhotoSource.min_eye_distance,
     show_default=True,
     metavar="PX",
     help="--photos: leave smaller faces out.",
@@ -61,7 +64,7 @@ from celebahq.console import (
 @click.option(
     "--detector-scale",
     type=click.FloatRange(min=0.1, max=8),
-    default=1.0,
+    default=PhotoSource.detector_scale,
     show_default=True,
     help="--photos: enlarge for the detector; 2 finds faces half as large, in four times the time.",
 )
@@ -69,7 +72,7 @@ from celebahq.console import (
 @click.option(
     "--max-pixels",
     type=click.IntRange(min=1),
-    default=1 << 27,
+    default=PhotoSource.max_pixels,
     show_default=True,
     metavar="N",
     help="Skip larger photos before they are decoded.",
@@ -77,29 +80,16 @@ from celebahq.console import (
 @job_options
 @device_option
 @click.pass_context
-def build(
+def build_command(
     ctx: click.Context,
+    /,
     celeba_dir: Path | None,
     photos: Path | None,
-    out: Path,
     resolution: str,
-    keep: int | None,
-    limit: int | None,
-    jpeg_model: str,
-    sr_model: str,
-    sr_alpha: float,
-    sr_when: Literal["needed", "always"],
-    labels: tuple[str, ...],
-    min_eye_distance: float,
-    detector_scale: float,
-    keep_duplicates: bool,
-    max_pixels: int,
-    codec: str,
-    cluster: str | None,
-    dry_run: bool,
-    workers: int | None,
     device: str,
+    dry_run: bool,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Make an aligned, ranked data set from in-the-wild photos.
 
@@ -115,36 +105,31 @@ def build(
       celebahq build --photos holiday/ --out faces.h5 --resolution 512
       celebahq build --celeba-dir CelebA/ --keep 30000 --out celeba-hq.h5
     """
-    from celebahq.build import BuildOptions, build, configuration
-    from celebahq.build_index import CelebaSource, PhotoSource
+    from celebahq.build import build_dataset, configuration
 
     if (celeba_dir is None) == (photos is None):
         raise click.UsageError("give either --celeba-dir DIR or --photos DIR")
-    source: CelebaSource | PhotoSource
+    source: Source
     if celeba_dir is not None:
         refuse_given(ctx, ("min_eye_distance", "detector_scale", "keep_duplicates"), "--celeba-dir")
-        source = CelebaSource(celeba_dir, labels, limit, max_pixels)
+        source = chosen(CelebaSource, given, folder=celeba_dir)
     else:
         assert photos is not None
         refuse_given(ctx, ("labels",), "--photos")
-        source = PhotoSource(photos, min_eye_distance, detector_scale, keep_duplicates, limit, max_pixels)
-    require_sr4x(sr_alpha, sr_model)
-    uses_network = (jpeg_model, sr_model) != ("none", "none")
-    options = BuildOptions(
+        source = chosen(PhotoSource, given, folder=photos)
+    require_sr4x(given["sr_alpha"], given["sr_model"])
+    uses_network = (given["jpeg_model"], given["sr_model"]) != ("none", "none")
+    options = chosen(
+        BuildOptions,
+        given,
         source=source,
-        out=out,
         resolution=int(resolution),
-        keep=keep,
-        jpeg_model=jpeg_model,
-        sr_model=sr_model,
-        sr_alpha=sr_alpha,
-        sr_when=sr_when,
         device=str(resolve_device(device)) if uses_network or device != "auto" else "cpu",
-        codec=codec,
-        workers=workers,
-        cluster=cluster,
+        job=chosen(JobOptions, given),
     )
-    if dry_run:
-        emit_json(configuration(options))
-        return
-    conclude(build(options), as_json)
+    with on_terminal() as progress:
+        if dry_run:
+            emit_json(configuration(options))
+            return
+        report = build_dataset(options, progress)
+    conclude(report, as_json)

@@ -1,11 +1,15 @@
 """`celebahq import`: a data set in another form -> a data set."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from celebahq.commands.options import conclude, job_options, refuse_given
+from celebahq.commands.options import chosen, conclude, job_options, refuse_given
+from celebahq.commands.terminal import on_terminal
 from celebahq.console import ANY_PATH, NEW_FILE, emit_json
+from celebahq.options import ImportOptions, ImportRequest, JobOptions
+from celebahq.sources.importable import SOURCES
 
 
 class _ImportCommand(click.Command):
@@ -13,8 +17,6 @@ class _ImportCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """What each source expects on disk, and where it comes from."""
-        from celebahq.sources.importable import SOURCES
-
         rows = []
         for source in SOURCES.values():
             options = ", ".join(f"--{option.replace('_', '-')}" for option in sorted(source.options))
@@ -31,11 +33,11 @@ class _ImportCommand(click.Command):
 @click.option(
     "--max-images", type=click.IntRange(min=1), metavar="N", help="Only the first N  [default: all]."
 )
-@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
+@click.option("--split", type=click.Choice(["train", "test"]), default=ImportOptions.split, show_default=True)
 @click.option(
     "--resolution",
     type=click.Choice(["32", "64", "128", "256", "512", "1024"]),
-    default="256",
+    default=str(ImportOptions.resolution),
     show_default=True,
     help="Side in pixels to which pictures of any size are brought.",
 )
@@ -43,21 +45,8 @@ class _ImportCommand(click.Command):
 @click.option("--partial", is_flag=True, help="Accept another number of images than was published.")
 @job_options
 @click.pass_context
-def import_(
-    ctx: click.Context,
-    name: str,
-    src: Path,
-    out: Path,
-    max_images: int | None,
-    split: str,
-    resolution: str,
-    folder_labels: bool,
-    partial: bool,
-    codec: str,
-    cluster: str | None,
-    dry_run: bool,
-    workers: int | None,
-    as_json: bool,
+def import_command(
+    ctx: click.Context, /, name: str, src: Path, dry_run: bool, as_json: bool, resolution: str, **given: Any
 ) -> None:
     """Turn a data set that exists in another form into FILE.h5, with build-report.html beside it.
 
@@ -70,25 +59,23 @@ def import_(
       celebahq import cifar10 cifar-10-batches-py/ -o cifar10.h5
       celebahq import lsun bedroom_train_lmdb/ -o bedroom.h5 --resolution 256 --max-images 100000
     """
-    from celebahq.importing import ImportRequest, configuration, import_images
-    from celebahq.sources.image_set import ImportOptions
-    from celebahq.sources.importable import SOURCES
+    from celebahq.importing import configuration, import_dataset
 
     if name not in SOURCES:
         raise click.UsageError(f"NAME {name}: there are {', '.join(SOURCES)}")
     source_options = {"split", "resolution", "folder_labels", "partial"}
     refuse_given(ctx, tuple(sorted(source_options - SOURCES[name].options)), name)
-    request = ImportRequest(
+    request = chosen(
+        ImportRequest,
+        given,
         source=name,
         path=src,
-        out=out,
-        options=ImportOptions(split, int(resolution), folder_labels, partial),
-        max_images=max_images,
-        codec=codec,
-        workers=workers,
-        cluster=cluster,
+        options=chosen(ImportOptions, given, resolution=int(resolution)),
+        job=chosen(JobOptions, given),
     )
-    if dry_run:
-        emit_json(configuration(request))
-        return
-    conclude(import_images(request), as_json)
+    with on_terminal() as progress:
+        if dry_run:
+            emit_json(configuration(request))
+            return
+        report = import_dataset(request, progress)
+    conclude(report, as_json)

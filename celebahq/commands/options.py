@@ -1,37 +1,57 @@
 """Options and endings that several commands share."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from celebahq.console import WORKERS, emit_json, exit_if_skipped, json_option, status
+from celebahq.options import BuildOptions, JobOptions
 
 if TYPE_CHECKING:
     from celebahq.report import BuildReport
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 HIGHEST_INDEX = 9_999_999
 
 
-def job_options(command: F) -> F:
-    """What `build`, `import` and `reconstruct` share.
+def chosen(kind: type[T], given: dict[str, Any], **more: Any) -> T:
+    """Options of a command as the dataclass that has fields of their names."""
+    names = {each.name for each in fields(cast(Any, kind))}
+    return kind(**{name: value for name, value in given.items() if name in names}, **more)
 
-    `--codec` (the names are `celebahq.formats.codecs.CODECS`), `--cluster`, `--dry-run`, `--workers` (the
-    machine's processors unless told) and `--json`.
-    """
+
+def job_options(command: F) -> F:
+    """What `build`, `import` and `reconstruct` share, as `JobOptions` has it; `--dry-run` and `--json`."""
     for option in (
         json_option,
-        click.option("--workers", type=WORKERS, metavar="N", help="Processes  [default: all]."),
         click.option("--dry-run", is_flag=True, help="Check, print the configuration as JSON, and stop."),
+        click.option(
+            "--item-timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            default=JobOptions.item_timeout,
+            show_default=True,
+            metavar="SEC",
+            help="Leave out what takes longer, twice.",
+        ),
+        click.option("--retry-skipped", is_flag=True, help="Try again what this job left out before."),
+        click.option(
+            "--max-skip-rate",
+            type=click.FloatRange(0, 1),
+            metavar="SHARE",
+            help="Stop when more items fail  [default: 1 for bad files, 0.05 for trouble that may pass].",
+        ),
+        click.option("--workers", type=WORKERS, metavar="N", help="Processes  [default: all]."),
         click.option(
             "--cluster", metavar="ADDRESS", help="Scheduler of a dask cluster that sees the same folders."
         ),
         click.option(
             "--codec",
             type=click.Choice(["gzip", "none", "lzf", "blosc2", "bitshuffle"]),
-            default="gzip",
+            default=JobOptions.codec,
             show_default=True,
             help="Compression; the last two need the extra 'codecs'.",
         ),
@@ -45,14 +65,16 @@ def restorer_options(command: F) -> F:
     command = click.option(
         "--sr-alpha",
         type=click.FloatRange(0, 1),
-        default=1.0,
+        default=BuildOptions.sr_alpha,
         show_default=True,
         help="With --sr-model sr4x: 1 is that network alone, 0 is sr4x-psnr, between them a mixture.",
     )(command)
-    command = click.option("--sr-model", default="sr4x-psnr", show_default=True, metavar="NAME|PATH|none")(
-        command
-    )
-    return click.option("--jpeg-model", default="jpeg", show_default=True, metavar="NAME|PATH|none")(command)
+    for model in ("sr_model", "jpeg_model"):
+        default = getattr(BuildOptions, model)
+        command = click.option(
+            f"--{model.replace('_', '-')}", default=default, show_default=True, metavar="NAME|PATH|none"
+        )(command)
+    return command
 
 
 def require_sr4x(sr_alpha: float, sr_model: str) -> None:

@@ -1,14 +1,16 @@
 """`celebahq reconstruct`: the published data set, bit for bit."""
 
-from pathlib import Path
+from typing import Any
 
 import click
 
-from celebahq.commands.options import job_options, parse_indices
+from celebahq.commands.options import chosen, job_options, parse_indices
+from celebahq.commands.terminal import on_terminal
 from celebahq.console import FOLDER, NEW_FILE, emit_json, exit_if_skipped, status
+from celebahq.options import JobOptions, ReconstructOptions
 
 
-@click.command()
+@click.command("reconstruct")
 @click.option("--celeba-dir", required=True, type=FOLDER, metavar="DIR", help="Holds img_celeba and Anno.")
 @click.option("--delta-dir", required=True, type=FOLDER, metavar="DIR", help="image_list.txt and 30 zips.")
 @click.option("--out", "-o", required=True, type=NEW_FILE, metavar="FILE.h5", help="The data set to be.")
@@ -16,19 +18,7 @@ from celebahq.console import FOLDER, NEW_FILE, emit_json, exit_if_skipped, statu
 @click.option("--strict", is_flag=True, help="Stop at the first image that fails a check.")
 @click.option("--skip-self-test", is_flag=True, help="Accept other input than the published files.")
 @job_options
-def reconstruct(
-    celeba_dir: Path,
-    delta_dir: Path,
-    out: Path,
-    indices: list[int] | None,
-    strict: bool,
-    skip_self_test: bool,
-    codec: str,
-    cluster: str | None,
-    dry_run: bool,
-    workers: int | None,
-    as_json: bool,
-) -> None:
+def reconstruct_command(skip_self_test: bool, dry_run: bool, as_json: bool, **given: Any) -> None:
     """Rebuild the published CelebA-HQ, bit for bit, from CelebA's photos and the authors' delta files.
 
     Needs pip install 'celebahq-toolkit[reconstruct]'. Each image is written only if its two published
@@ -39,26 +29,18 @@ def reconstruct(
     Example:
       celebahq reconstruct --celeba-dir CelebA --delta-dir deltas -o celeba-hq-1024x1024.h5
     """
-    from celebahq.reconstruct import ReconstructOptions, configuration, reconstruct, report_path
+    from celebahq.reconstruct import configuration, reconstruct_dataset, report_path
 
-    options = ReconstructOptions(
-        celeba_dir=celeba_dir,
-        delta_dir=delta_dir,
-        out=out,
-        indices=indices,
-        strict=strict,
-        self_test=not skip_self_test,
-        codec=codec,
-        workers=workers,
-        cluster=cluster,
-    )
-    if dry_run:
-        emit_json(configuration(options))
-        return
-    report = reconstruct(options)
+    options = chosen(ReconstructOptions, given, self_test=not skip_self_test, job=chosen(JobOptions, given))
+    with on_terminal() as progress:
+        if dry_run:
+            emit_json(configuration(options))
+            return
+        report = reconstruct_dataset(options, progress)
     for image in report.failed:
         status(f"not written: {image.orig_file} (image {image.idx}): {image.reason}")
-    status(f"{out}: {report.written:,} images, {len(report.failed):,} failed; see {report_path(out).name}")
+    beside = report_path(options.out).name
+    status(f"{options.out}: {report.written:,} images, {len(report.failed):,} failed; see {beside}")
     if as_json:
         emit_json(report.to_json())
     exit_if_skipped(len(report.failed))

@@ -1,11 +1,13 @@
 """Is there room for a long job's result and scratch?"""
 
+import logging
 import shutil
 from pathlib import Path
 
-from celebahq.console import status
 from celebahq.errors import ToolError
-from celebahq.jobs.job import work_folder
+from celebahq.jobs.scratch import work_folder
+
+log = logging.getLogger(__name__)
 
 COMPRESSED_PART = 0.8  # of the bytes of the pixels; enlarged and soft pictures need half of it
 
@@ -28,9 +30,14 @@ def require_space(out: Path, images: int, keep: int | None, resolution: int, cod
     present = sum(log.stat().st_size for log in work_folder(out).glob("shard-*"))
     needed = max(scratch_bytes - present, 0) + file_bytes
     free = shutil.disk_usage(next(folder for folder in out.absolute().parents if folder.is_dir())).free
-    status(
-        f"{out}: at most {format_bytes(file_bytes)} for {kept:,} images, and until it is complete "
-        f"{format_bytes(scratch_bytes)} of scratch in {work_folder(out).name}; {format_bytes(free)} are free"
+    log.info(
+        "%s: at most %s for %s images, and until it is complete %s of scratch in %s; %s are free",
+        out,
+        format_bytes(file_bytes),
+        f"{kept:,}",
+        format_bytes(scratch_bytes),
+        work_folder(out).name,
+        format_bytes(free),
     )
     if needed > free:
         raise ToolError(

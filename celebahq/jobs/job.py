@@ -1,48 +1,46 @@
-"""A long job in a folder: locked, resumable, its scratch space bounded, its result a pyramid file.
+"""A long job: what is done is in logs, what is missing is handed to an engine, and the best are known.
 
-`run_job` is what `build`, `import` and `reconstruct` call.
+`build`, `import` and `reconstruct` each make one in their scratch folder, let it run, and write its records
+into a file (`celebahq.jobs.merge`).
 """
 
+import hashlib
 import heapq
 import json
+import logging
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
-
-from celebahq.console import Progress, status
 from celebahq.errors import ToolError
-from celebahq.files import make_folder, read_json, refuse_existing, write_json
-from celebahq.formats.codecs import dataset_options
-from celebahq.jobs.engine import Engine, InProcess
-from celebahq.jobs.locks import owning, wait_for_workers
-from celebahq.jobs.shards import (
+from celebahq.files import read_json, write_json
+from celebahq.jobs.engine import Engine
+from celebahq.jobs.locks import wait_for_workers
+from celebahq.jobs.logs import (
     LOG_VERSION,
-    Entry,
-    Rank,
-    Record,
-    Shard,
-    Task,
     compact_shard,
-    plan_shards,
-    read_entries,
+    read_complete,
+    read_growing,
     read_records,
+    reopen_shard,
 )
-from celebahq.jobs.worker import Work
+from celebahq.jobs.options import JobOptions
+from celebahq.jobs.progress import Progress, silent
+from celebahq.jobs.scratch import Scratch
+from celebahq.jobs.shards import Assignment, Entry, Rank, Record, Setback, Shard, plan_shards
+from celebahq.jobs.task import Task
+from celebahq.jobs.work import Work
 
-MERGING = "merging"
-"""A file that is there from before the result appears until the job is removed."""
+log = logging.getLogger(__name__)
+
 SHARD_BYTES = 128 * 2**20  # of uncompressed images; what a compaction rewrites at a time
 SHARDS_AT_LEAST = 256  # so that every worker of a machine has something to do
+RETRY_WAITS_SEC = (2.0, 20.0)  # before items that met passing trouble are tried again
+PASSING_TROUBLE = 0.05  # of the items that may be left out for it, unless told
 
 
 @dataclass(frozen=True)
@@ -61,76 +59,14 @@ class JobReport:
         """All items that have a score, the best first."""
         return sorted(self.scores, key=lambda item: Rank.of(item, self.scores[item]), reverse=True)
 
-
-def run_job(
-    task: Task,
-    out: Path,
-    *,
-    resolution: int,
-    channels: int = 3,
-    engine: Engine | None = None,
-    keep: int | None = None,
-    codec: str = "gzip",
-    provenance: dict[str, Any] | None = None,
-    finish: Callable[[JobReport], None] = lambda report: None,
-) -> JobReport:
-    """Do every item of `task` and write what is finished into the pyramid `out`, in the items' order.
-
-    A run that was ended at any moment is continued by the same call; the file is the same bytes then.
-    The scratch is in `OUT.work`.
-
-    Args:
-        engine: Who works; this process unless told.
-        keep: How many of the finished items, the best by score, enter the file; all unless told.
-        provenance: Facts for the file; nothing that differs between equal jobs.
-        finish: Called with the report after `out` is in place and before the scratch is removed.
-
-    Raises:
-        MissingExtraError: The codec needs an optional dependency.
-        ToolError: `out` exists; the folder holds a job with other parameters, or is in use; no item
-            was finished.
-    """
-    require_new_output(out)
-    dataset_options(codec)  # a missing package is better known now than at every image
-    folder = work_folder(out)
-    trash = folder.with_name(folder.name + ".trash")
-    shutil.rmtree(trash, ignore_errors=True)
-    format_parameters = {"resolution": resolution, "channels": channels, "codec": codec}
-    image_bytes = channels * resolution**2 * 4 // 3
-    with Job(task, folder, keep=keep, parameters=format_parameters, item_bytes=image_bytes) as job:
-        job.run(engine or InProcess())
-        report = job.report()
-        if not report.kept:
-            for path in (folder / "job.json", *folder.glob("shard-*")):
-                path.unlink()  # nothing to go on from: the next command tries all again, with any parameters
-            reasons = "; ".join(sorted(set(report.skipped.values()))[:3])
-            raise ToolError(f"{out}: not written, for none of {report.total:,} items was finished: {reasons}")
-        if not out.exists():
-            (folder / MERGING).touch()
-            _merge(job, report, out, {**format_parameters, "provenance": provenance})
-        finish(report)
-    os.replace(folder, trash)  # at once: half a folder would look like a job to continue
-    shutil.rmtree(trash)
-    return report
-
-
-def require_new_output(out: Path) -> None:
-    """Refuse to replace a file; one that this job made, and could not report on, is welcome.
-
-    Raises:
-        ToolError: It exists.
-    """
-    if not (work_folder(out) / MERGING).exists():
-        refuse_existing(out)
-
-
-def work_folder(out: Path) -> Path:
-    """Where the job that makes `out` keeps its scratch: `OUT.work`."""
-    return out.with_name(out.name + ".work")
+    @property
+    def items_per_sec(self) -> float:
+        """How fast the last run was."""
+        return (self.total - self.resumed) / max(self.elapsed_sec, 1e-9)
 
 
 class Job:
-    """A task's records in a folder; open it, `run` an engine, read what came out.
+    """A task's records in a folder; `run` it, then read what came out.
 
     With `keep`, images that can no longer be among the best `keep` are dropped from complete shards as
     soon as they are half of a shard: the logs stay below about twice the size of the kept images, plus
@@ -140,15 +76,26 @@ class Job:
     def __init__(
         self,
         task: Task,
-        folder: Path,
+        scratch: Scratch,
         *,
         keep: int | None = None,
         parameters: dict[str, Any] | None = None,
         item_bytes: int = 0,
+        options: JobOptions | None = None,
     ) -> None:
-        """Args: `item_bytes` is about what one item takes uncompressed; it decides the shards' size."""
-        self.task, self.folder, self.keep = task, folder, keep
-        self._fingerprint = {
+        """Learn what earlier runs have done.
+
+        Args:
+            keep: How many of the finished items, the best by score, enter the result; all unless told.
+            parameters: What besides the task determines the records.
+            item_bytes: About what one item takes uncompressed; it decides the shards' size.
+
+        Raises:
+            ToolError: The folder holds a job with other parameters.
+            FormatError: A log was damaged.
+        """
+        self.task, self.scratch, self.keep, self.options = task, scratch, keep, options or JobOptions()
+        fingerprint = {
             "version": f"{version('celebahq-toolkit')}/{LOG_VERSION}",
             "task": task.name,
             "items": len(task),
@@ -158,42 +105,46 @@ class Job:
         }
         by_bytes = SHARD_BYTES // max(item_bytes, 1)
         self._shard_size = max(1, min(by_bytes, -(-len(task) // SHARDS_AT_LEAST)))
+        self._shards = plan_shards(len(task), self._shard_size)
+        digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
+        self.work = Work(task, scratch, digest, self.options.item_timeout)
         self.entries: dict[int, Entry] = {}
         self._best: list[Rank] = []  # heap: the best `keep`, the worst of them first
         self._complete: set[int] = set()
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        make_folder(self.folder)
-        with ExitStack() as stack:
-            self._owner = stack.enter_context(owning(self.folder / "lock"))
-            self._check_fingerprint()
-            wait_for_workers(self.folder / "workers.lock")
-            self._scan()
-            self._stack = stack.pop_all()
+        self._elapsed_sec = 0.0
+        self._check(fingerprint)
+        wait_for_workers(scratch.folder / "workers.lock")
+        self._scan()
         self._resumed = len(self.entries)
-        return self
+        self._skipped = sum(entry.reason is not None for entry in self.entries.values())
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+    def run(self, engine: Engine, progress: Progress = silent) -> None:
+        """Let `engine` do what is missing; what met trouble that may pass is tried again, later.
 
-    def run(self, engine: Engine) -> None:
-        """Let `engine` do what is missing."""
-        missing = [shard for shard in self._shards if shard.number not in self._complete]
+        Raises:
+            ToolError: More items fail than may, or workers cannot work; what is done is kept.
+        """
         if self._resumed:
-            status(f"{self.task.name}: {self._resumed:,} of {len(self.task):,} were done before; going on")
-        self._progress = Progress(self.task.name, len(self.task), done=self._resumed)
-        with self._progress:
-            start = time.monotonic()
-            engine.run(Work(self.task, self.folder, self._owner), missing, self)
-            self._elapsed_sec = time.monotonic() - start
+            log.info(
+                "%s: %s of %s were done before; going on",
+                self.task.name,
+                f"{self._resumed:,}",
+                f"{len(self.task):,}",
+            )
+        self._progress = progress
+        self._report_progress()
+        start = time.monotonic()
+        self._finish(engine)
+        while lost := self._lost_images():
+            for number, items in lost.items():
+                self._reopen(self._shards[number], items)
+            self._finish(engine)
+        self._elapsed_sec = time.monotonic() - start
 
     def records(self) -> Iterator[Record]:
         """All records of a completed job, in the order of the items."""
         for shard in self._shards:
-            yield from read_records(self.folder / shard.file_name)
+            yield from read_records(self.work.place(shard))
 
     def report(self) -> JobReport:
         """What was done."""
@@ -208,22 +159,80 @@ class Job:
             elapsed_sec=self._elapsed_sec,
         )
 
-    def floor(self) -> Rank | None:
-        """The worst place among the best `keep` so far."""
-        return self._best[0] if len(self._best) == self.keep else None
+    def forget(self) -> None:
+        """Remove all records: the next command begins anew, with any parameters."""
+        for path in (self.scratch.folder / "job.json", *self.scratch.folder.glob("shard-*")):
+            path.unlink()
 
-    def recorded(self, entry: Entry) -> None:
+    def _finish(self, engine: Engine) -> None:
+        """Complete all shards, in several rounds where there is trouble that may pass."""
+        for wait_sec in (0.0, *RETRY_WAITS_SEC):
+            time.sleep(wait_sec)
+            setbacks = self._work_through(engine, last_try=False)
+            if not setbacks:
+                return
+        self._tolerate(setbacks)
+        self._work_through(engine, last_try=True)
+
+    def _work_through(self, engine: Engine, *, last_try: bool) -> dict[int, str]:
+        """One round over what is missing; gives the items that could not be done now, and why."""
+        setbacks: dict[int, str] = {}
+        missing = [shard for shard in self._shards if shard.number not in self._complete]
+        assignments = (Assignment(shard, self._floor(), last_try) for shard in missing)
+        for news in engine.run(self.work, assignments) if missing else ():
+            if isinstance(news, Entry):
+                self._recorded(news)
+            elif isinstance(news, Setback):
+                setbacks[news.item] = news.reason
+            elif setbacks.keys().isdisjoint(news.items):
+                self._completed(news)
+        if setbacks:
+            log.info("%s: %s, for reasons that may pass", self.task.name, self._some(setbacks))
+        return setbacks
+
+    def _recorded(self, entry: Entry) -> None:
         """Count an item, once."""
-        if entry.item not in self.entries:
-            self._count(entry)
-            self._progress.advance(skipped=int(entry.reason is not None))
+        if entry.item in self.entries:
+            return
+        self._count(entry)
+        self._skipped += entry.reason is not None
+        self._report_progress()
+        most = self.options.max_skip_rate
+        if most is not None and self._skipped > most * len(self.task):
+            raise ToolError(
+                f"{self.task.name}: {self._skipped:,} of {len(self.task):,} items failed, the last for: "
+                f"{entry.reason}; more than --max-skip-rate {most:g} allows; the same command goes on, "
+                "with a higher rate or after --retry-skipped"
+            )
 
-    def completed(self, shard: Shard) -> None:
+    def _completed(self, shard: Shard) -> None:
         """Count a shard's items, and make room where the ranking allows it."""
-        for entry in read_entries(self.folder / shard.file_name):
-            self.recorded(entry)
+        for entry in read_complete(self.work.place(shard)):
+            self._recorded(entry)
         self._complete.add(shard.number)
         self._compact(shard)
+
+    def _tolerate(self, setbacks: dict[int, str]) -> None:
+        """Leave some items out for trouble that did not pass; when there are many, it is not theirs."""
+        rate = self.options.max_skip_rate
+        most = max(1.0, PASSING_TROUBLE * len(self.task)) if rate is None else rate * len(self.task)
+        if len(setbacks) > most:
+            raise ToolError(
+                f"{self.task.name}: {self._some(setbacks)}; put that right and run the same command "
+                "again, or give --max-skip-rate 1 to leave them out"
+            )
+
+    def _some(self, setbacks: dict[int, str]) -> str:
+        item, reason = next(iter(setbacks.items()))
+        several = f"{len(setbacks):,} of {len(self.task):,} items cannot be done now"
+        return f"{several} ({self.task.item_name(item)}: {reason})"
+
+    def _report_progress(self) -> None:
+        self._progress(self.task.name, len(self.entries), len(self.task), self._skipped)
+
+    def _floor(self) -> Rank | None:
+        """The worst place among the best `keep` so far."""
+        return self._best[0] if len(self._best) == self.keep else None
 
     def _count(self, entry: Entry) -> None:
         self.entries[entry.item] = entry
@@ -238,20 +247,20 @@ class Job:
 
     def _compact(self, shard: Shard) -> None:
         """Drop what cannot be kept any more from a complete shard, once that is more than half of it."""
-        floor = self.floor()
+        floor = self._floor()
         if floor is None or shard.number not in self._complete:
             return
-        sizes = {i: self.entries[i].blob_bytes for i in range(shard.start, shard.stop)}
+        sizes = {i: self.entries[i].blob_bytes for i in shard.items}
         dropped = {
             i for i, size in sizes.items() if size and Rank.of(i, self.entries[i].score or 0.0) < floor
         }
         if 2 * sum(sizes[i] for i in dropped) > sum(sizes.values()):
-            compact_shard(self.folder / shard.file_name, dropped)
+            compact_shard(self.work.place(shard), dropped)
             self.entries |= {i: self.entries[i]._replace(blob_bytes=0) for i in dropped}
 
-    def _check_fingerprint(self) -> None:
-        path = self.folder / "job.json"
-        now = json.loads(json.dumps(self._fingerprint))
+    def _check(self, fingerprint: dict[str, Any]) -> None:
+        path = self.scratch.folder / "job.json"
+        now = json.loads(json.dumps(fingerprint))
         if not path.exists():
             write_json(path, now)
         before = read_json(path)
@@ -259,43 +268,71 @@ class Job:
         if changed:
             differences = ", ".join(_difference(name, before.get(name), now.get(name)) for name in changed)
             raise ToolError(
-                f"{self.folder}: holds a job begun with other parameters ({differences}); give the "
+                f"{self.scratch.folder}: holds a job begun with other parameters ({differences}); give the "
                 "same ones to continue it, choose another output, or delete the folder to begin anew"
             )
 
     def _scan(self) -> None:
-        """Learn what earlier runs have done."""
-        self._shards = plan_shards(len(self.task), self._shard_size)
+        """Learn what earlier runs have done. The folder is listed: no name is looked up that may be missing.
+
+        An NFS client believes for half a minute that a name it found missing is missing still.
+        """
+        present = set(os.listdir(self.scratch.folder))
         for shard in self._shards:
-            path = self.folder / shard.file_name
-            part = path.with_name(path.name + ".part")
-            found = next((log for log in (path, part) if log.exists()), None)
-            for entry in read_entries(found) if found else []:
+            place = self.work.place(shard)
+            complete = place.complete.name in present
+            if not complete and place.growing.name not in present:
+                continue
+            entries = read_complete(place) if complete else read_growing(place)
+            for entry in entries:
                 self._count(entry)
-            if found == path:
+            if complete:
                 self._complete.add(shard.number)
                 self._compact(shard)
+            if self.options.retry_skipped:
+                self._reopen(shard, {entry.item for entry in entries if entry.reason is not None})
+
+    def _lost_images(self) -> dict[int, set[int]]:
+        """By shard, the kept items whose images were dropped: those above them were lost with their log."""
+        lost: dict[int, set[int]] = {}
+        for rank in self._best:
+            item = -rank.negative_index
+            if not self.entries[item].blob_bytes:
+                lost.setdefault(item // self._shard_size, set()).add(item)
+        return lost
+
+    def _reopen(self, shard: Shard, items: set[int]) -> None:
+        """Do some items of a shard again."""
+        if not items:
+            return
+        reopen_shard(self.work.place(shard), items)
+        self._complete.discard(shard.number)
+        for item in items:
+            del self.entries[item]
+        self._best = [rank for rank in self._best if -rank.negative_index not in items]
+        heapq.heapify(self._best)
+
+
+def image_job(
+    task: Task,
+    scratch: Scratch,
+    resolution: int,
+    channels: int = 3,
+    *,
+    keep: int | None = None,
+    options: JobOptions,
+) -> Job:
+    """A job that makes images of one size for a pyramid file."""
+    return Job(
+        task,
+        scratch,
+        keep=keep,
+        parameters={"resolution": resolution, "channels": channels, "codec": options.codec},
+        item_bytes=channels * resolution**2 * 4 // 3,
+        options=options,
+    )
 
 
 def _difference(name: str, before: Any, now: Any) -> str:
     both = f"{name} was {before}, now {now}"
     return both if len(both) <= 80 else f"other {name}"  # checksums tell people nothing
-
-
-def _merge(job: Job, report: JobReport, out: Path, writer_options: dict[str, Any]) -> None:
-    """Copy the kept images' chunks into the pyramid file, in the items' order."""
-    from celebahq.pyramid import PyramidWriter
-
-    kept = set(report.kept)
-    quality_rank = {item: rank for rank, item in enumerate(report.ranking)}
-    with PyramidWriter(out, **writer_options) as writer, Progress("write", len(kept)) as progress:
-        for record in job.records():
-            item = record.entry.item
-            if item not in kept:
-                continue
-            meta = record.meta
-            if quality_rank:
-                meta |= {"quality_score": record.entry.score, "quality_rank": quality_rank[item]}
-            label = None if record.label is None else np.asarray(record.label, dtype=np.float32)
-            writer.append_encoded(record.blobs, label=label, meta=meta)
-            progress.advance()

@@ -6,37 +6,26 @@ import pickle
 import signal
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 
 from celebahq.errors import ToolError, describe_error
-from celebahq.jobs.locks import require_owner, working_on
-from celebahq.jobs.shards import Entry, Rank, Shard, Task, write_shard
+from celebahq.jobs.shards import Assignment, Entry, Setback, Shard
+from celebahq.jobs.work import Work, finish_shard
 
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 
 
-@dataclass(frozen=True)
-class Work:
-    """All that a worker needs, picklable: the task, the folder of the logs, and whose run it is."""
-
-    task: Task
-    folder: Path
-    owner: str
-
-    def finish(self, shard: Shard, floor: Rank | None, report: Callable[[Entry], None]) -> None:
-        """Do what is left of a shard; refuses when a later run has taken the job over."""
-        with working_on(self.folder / "workers.lock", shard.number):
-            require_owner(self.folder / "lock", self.owner)
-            write_shard(self.task, shard, self.folder, floor, report)
+class Ready:
+    """A worker has loaded all it needs."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +40,39 @@ class Failure:
         return ToolError(self.message) if self.expected else RuntimeError(self.message)
 
 
+Message = Entry | Setback | Shard | Ready | Failure
+
+
 class Worker:
     """A process, the pipe to it, and the shard that it is at."""
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, assignment: Assignment) -> None:
+        """Start it; `payload` is a pickled `Work`."""
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.shard: Shard | None = None
         self.ready = False
         self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, payload), daemon=True)
         with _interrupts_blocked(), _one_thread_each():
             self.process.start()
         theirs.close()  # so that the worker's end shows as end of file
+        self.take(assignment)
+
+    def take(self, assignment: Assignment) -> None:
+        """Give it a shard."""
+        self.assignment = assignment
+        self.heard_at = time.monotonic()
+        with suppress(ConnectionError):  # it just died, and `receive` will tell
+            self.pipe.send(assignment)
+
+    def receive(self) -> Message | None:
+        """What it says; None if it is dead."""
+        try:
+            message: Message = self.pipe.recv()
+        except (EOFError, ConnectionError):
+            return None
+        self.heard_at = time.monotonic()
+        self.ready = True
+        return message
 
     def end(self) -> None:
         """Kill it."""
@@ -102,14 +112,18 @@ def _serve(pipe: Connection, payload: bytes) -> None:
         use_one_thread()
         work: Work = pickle.loads(payload)
         work.task.start()
+        pipe.send(Ready())
         while True:
-            pipe.send(None)
-            shard, floor = pipe.recv()
-            work.finish(shard, floor, pipe.send)
+            assignment = pipe.recv()
+            for news in finish_shard(work, assignment):
+                pipe.send(news)
+            pipe.send(assignment.shard)
     except (ConnectionError, EOFError):  # the parent is gone
         os._exit(1)
     except (ToolError, OSError) as err:
         pipe.send(Failure(describe_error(err), expected=True))
+    except MemoryError:
+        pipe.send(Failure("a worker process ran out of memory; try fewer --workers", expected=True))
     except Exception:  # our bug: the parent shows the traceback
         pipe.send(Failure(traceback.format_exc(), expected=False))
 

@@ -14,21 +14,8 @@ import numpy as np
 
 from celebahq.errors import ToolError
 from celebahq.files import sha256_file
+from celebahq.options import ImportOptions as ImportOptions
 from celebahq.sources.importable import SOURCES, Source
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """What a person may ask of a source; each source says which of these it understands."""
-
-    split: str = "train"
-    """`train` or `test`."""
-    resolution: int = 256
-    """Side to which pictures of any size are brought."""
-    folder_labels: bool = False
-    """Take the sub-folders' names for classes."""
-    partial: bool = False
-    """Accept another number of images than was published."""
 
 
 @dataclass(frozen=True)

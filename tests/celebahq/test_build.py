@@ -16,11 +16,14 @@ from click.testing import CliRunner
 from PIL import Image
 
 from celebahq.align.crop import align_face, plan_crop
-from celebahq.build import BuildOptions, FaceTask, describe, restore
-from celebahq.build_index import PhotoSource, index
+from celebahq.build import FaceTask, describe, restore_crop
+from celebahq.build_index import index
 from celebahq.cli import main
+from celebahq.errors import ToolError
 from celebahq.images import load_photo
 from celebahq.jobs.engine import InProcess
+from celebahq.jobs.scratch import owning_folder
+from celebahq.options import BuildOptions, PhotoSource
 from celebahq.pyramid import PyramidReader
 from celebahq.sources.records import FaceIndex
 
@@ -257,7 +260,7 @@ def test_both_networks_see_only_the_crop_and_the_second_ones_halo(face, tmp_path
     photo, landmarks = face
     plan = plan_crop(*photo.shape[:2], landmarks)
     jpeg, sr = Doubler("jpeg", 1, 96), Doubler("sr4x", 4, 10)
-    restored = restore(photo, plan, jpeg, sr, options_for(tmp_path))
+    restored = restore_crop(photo, plan, jpeg, sr, options_for(tmp_path))
     height, width = plan.bottom - plan.top, plan.right - plan.left
     assert sr.boxes == [(height, width)]
     assert jpeg.boxes == [(min(plan.bottom + 10, 512) - max(plan.top - 10, 0), width + 20)]
@@ -271,7 +274,7 @@ def test_a_face_larger_than_the_target_is_enlarged_only_on_request(face, tmp_pat
     plan = plan_crop(*photo.shape[:2], landmarks)
     assert plan.side > 128
     options = options_for(tmp_path, resolution=128, sr_when=when)
-    restored = restore(photo, plan, None, Doubler("sr4x", 4, 10), options)
+    restored = restore_crop(photo, plan, None, Doubler("sr4x", 4, 10), options)
     assert restored.factor == (4 if ran else 1)
     assert restored.jpeg_removal == "none"
     assert restored.super_resolution == (
@@ -285,7 +288,7 @@ def test_a_huge_face_is_reduced_before_the_second_network(face, tmp_path):
     plan = plan_crop(*photo.shape[:2], landmarks)
     assert plan.shrink > 1
     sr = Doubler("sr4x", 4, 10)
-    restored = restore(photo, plan, Doubler("jpeg", 1, 96), sr, options_for(tmp_path, sr_when="always"))
+    restored = restore_crop(photo, plan, Doubler("jpeg", 1, 96), sr, options_for(tmp_path, sr_when="always"))
     height, width = (plan.bottom - plan.top) // plan.shrink, (plan.right - plan.left) // plan.shrink
     assert sr.boxes == [(height, width)]
     assert restored.picture.shape == (4 * height, 4 * width, 3)
@@ -319,29 +322,31 @@ def test_photos_without_a_face_bind_the_next_build_to_nothing(photos, tmp_path):
 def test_an_item_without_a_crop_is_skipped_with_the_reason(photos, tmp_path):
     faces = FaceIndex(photos, ("a.jpg",), np.full((1, 5, 2), 9.0), orient=True)
     options = options_for(tmp_path, jpeg_model="none", sr_model="none")
-    from celebahq.jobs.shards import attempt
-
     task = FaceTask(faces, options, describe(options))
     task.start()
-    assert "coincide" in attempt(task, 0).reason
+    with pytest.raises(ToolError, match="coincide"):
+        task.process(0)
+
+
+class Nobody(InProcess):
+    def run(self, work, assignments):
+        raise AssertionError("nothing was left to do")
 
 
 def test_the_index_of_a_folder_is_made_once(photos, tmp_path):
     source = PhotoSource(photos)
-    first = index(source, tmp_path / "index", InProcess())
-
-    class Nobody:
-        def run(self, work, shards, board):
-            assert not shards
-
-    again = index(source, tmp_path / "index", Nobody())
+    with owning_folder(tmp_path) as scratch:
+        first = index(source, scratch, InProcess())
+    with owning_folder(tmp_path) as scratch:
+        again = index(source, scratch, Nobody())
     assert again.faces.names == first.faces.names
     assert again.counts == first.counts
 
 
 def test_duplicates_may_be_kept(photos, tmp_path):
     source = PhotoSource(photos, keep_duplicates=True)
-    indexed = index(source, tmp_path / "index", InProcess())
+    with owning_folder(tmp_path) as scratch:
+        indexed = index(source, scratch, InProcess())
     assert indexed.faces.names == ("a.jpg", "b.png", "more/again.jpg", "smaller.jpg")
     assert indexed.notices == ["2 photos repeat another one and are kept (--keep-duplicates)"]
 
@@ -409,7 +414,6 @@ def test_a_dry_run_prints_the_configuration_and_does_nothing(photos, tmp_path):
 
 
 def test_too_little_disk_is_told_before_the_work(tmp_path, monkeypatch):
-    from celebahq.errors import ToolError
     from celebahq.jobs.disk import require_space
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 10**9))

@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from celebahq.cli import main
-from celebahq.importing import ImportRequest, import_images
+from celebahq.importing import import_dataset
 from celebahq.jobs.engine import InProcess
+from celebahq.options import ImportOptions, ImportRequest, JobOptions
 from celebahq.pyramid import PyramidReader, PyramidWriter
 from celebahq.pyramid_tools.comparison import compare_pyramids
 from celebahq.pyramid_tools.exporting import export_folder, export_tfrecord, export_zip
-from celebahq.sources.image_set import ImportOptions
 from celebahq.sources.importable import SOURCES
 
 
@@ -38,7 +38,7 @@ def test_out_and_in_again_is_the_same_data(in_process, rng, tmp_path, labels, ch
     with PyramidWriter(original, 16, channels) as writer:
         writer.append(rng.integers(0, 256, (20, channels, 16, 16), dtype=np.uint8), labels)
     export(PyramidReader(original), tmp_path / "exported")
-    import_images(ImportRequest(source, tmp_path / "exported", tmp_path / "again.h5"))
+    import_dataset(ImportRequest(source, tmp_path / "exported", tmp_path / "again.h5"))
     assert compare_pyramids(original, tmp_path / "again.h5").same_data
 
 
@@ -47,9 +47,9 @@ def test_folder_to_file_to_zip_to_file_is_equal(in_process, shared, tmp_path):
     photos.mkdir()
     for path in sorted((shared / "data" / "ffhq256" / "real").iterdir())[:6]:
         (photos / path.name).write_bytes(path.read_bytes())
-    import_images(ImportRequest("folder", photos, tmp_path / "a.h5"))
+    import_dataset(ImportRequest("folder", photos, tmp_path / "a.h5"))
     export_zip(PyramidReader(tmp_path / "a.h5"), tmp_path / "a.zip")
-    import_images(ImportRequest("zip", tmp_path / "a.zip", tmp_path / "b.h5", codec="none"))
+    import_dataset(ImportRequest("zip", tmp_path / "a.zip", tmp_path / "b.h5", job=JobOptions(codec="none")))
     assert compare_pyramids(tmp_path / "a.h5", tmp_path / "b.h5").same_data
 
 
@@ -57,7 +57,7 @@ def test_an_hdf5_file_keeps_its_facts(in_process, rng, tmp_path):
     with PyramidWriter(tmp_path / "a.h5", 16, provenance={"by": "hand"}) as writer:
         images = rng.integers(0, 256, (4, 3, 16, 16), dtype=np.uint8)
         writer.append(images, np.eye(4), {"source_name": list("wxyz"), "landmarks": np.ones((4, 5, 2))})
-    import_images(ImportRequest("hdf5", tmp_path / "a.h5", tmp_path / "b.h5", codec="none"))
+    import_dataset(ImportRequest("hdf5", tmp_path / "a.h5", tmp_path / "b.h5", job=JobOptions(codec="none")))
     comparison = compare_pyramids(tmp_path / "a.h5", tmp_path / "b.h5")
     assert comparison.same_data
     assert comparison.meta_differs == ["orig_idx"]  # new
@@ -66,7 +66,9 @@ def test_an_hdf5_file_keeps_its_facts(in_process, rng, tmp_path):
 
 def test_the_file_says_where_it_comes_from(in_process, writers, tmp_path):
     layout = writers["cifar10"](tmp_path / "cifar")
-    report = import_images(ImportRequest("cifar10", tmp_path / "cifar", tmp_path / "a.h5", layout.options, 7))
+    report = import_dataset(
+        ImportRequest("cifar10", tmp_path / "cifar", tmp_path / "a.h5", layout.options, 7)
+    )
     reader = PyramidReader(tmp_path / "a.h5")
     assert len(reader) == 7
     assert reader.provenance["source"] == "cifar10"
@@ -109,7 +111,7 @@ def test_worker_processes_give_the_same_bytes(writers, tmp_path):
 def test_a_stopped_import_goes_on(in_process, writers, tmp_path, monkeypatch):
     layout = writers["mnist"](tmp_path / "digits")
     request = ImportRequest("mnist", tmp_path / "digits", tmp_path / "a.h5", layout.options)
-    import_images(request)
+    import_dataset(request)
     whole = (tmp_path / "a.h5").read_bytes()
 
     from celebahq.importing import ImportTask
@@ -124,10 +126,10 @@ def test_a_stopped_import_goes_on(in_process, writers, tmp_path, monkeypatch):
     request = ImportRequest("mnist", tmp_path / "digits", tmp_path / "b.h5", layout.options)
     monkeypatch.setattr(ImportTask, "process", stop_at_seven)
     with pytest.raises(KeyboardInterrupt):
-        import_images(request)
+        import_dataset(request)
     assert not (tmp_path / "b.h5").exists()
     monkeypatch.setattr(ImportTask, "process", process)
-    import_images(request)
+    import_dataset(request)
     assert (tmp_path / "b.h5").read_bytes() == whole
 
 

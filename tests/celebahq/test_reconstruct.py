@@ -21,7 +21,8 @@ from celebahq.legacy import checks
 from celebahq.legacy.checks import check_input
 from celebahq.legacy.jpeg import decode_jpeg
 from celebahq.legacy.published import md5_array
-from celebahq.reconstruct import ReconstructOptions, choose_images
+from celebahq.options import ReconstructOptions
+from celebahq.reconstruct import choose_images
 from celebahq.sources.celeba import LANDMARKS, index_celeba
 
 IMAGES = 4

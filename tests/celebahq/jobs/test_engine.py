@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from celebahq.errors import MissingExtraError, ToolError
-from celebahq.jobs.engine import DaskCluster, ProcessPool, choose_engine
+from celebahq.jobs.cluster import DaskCluster
+from celebahq.jobs.engine import choose_engine
+from celebahq.jobs.pool import ProcessPool
 from celebahq.threads import processors
 
 TOY = Path(__file__).with_name("toy_job.py")
@@ -59,7 +61,7 @@ def test_a_cluster_without_its_package_names_the_extra(tmp_path, monkeypatch):
     with pytest.raises(
         MissingExtraError, match=r"--cluster needs the package 'distributed'.*\[distributed\]"
     ):
-        DaskCluster("tcp://nowhere:1").run(None, [], None)
+        list(DaskCluster("tcp://nowhere:1").run(None, iter([])))
 
 
 @pytest.mark.slow

@@ -14,8 +14,15 @@ import numpy as np
 import pytest
 
 from celebahq.errors import MissingExtraError, ToolError
-from celebahq.jobs.job import Job, run_job, work_folder
-from celebahq.jobs.shards import Finished, Task, read_entries
+from celebahq.importing import import_dataset
+from celebahq.jobs.engine import InProcess
+from celebahq.jobs.job import Job, image_job
+from celebahq.jobs.logs import read_entries
+from celebahq.jobs.merge import write_pyramid
+from celebahq.jobs.options import JobOptions
+from celebahq.jobs.scratch import owning_folder, scratch_for, work_folder
+from celebahq.jobs.task import Finished, Task
+from celebahq.options import ImportRequest
 
 TOY = Path(__file__).with_name("toy_job.py")
 
@@ -205,17 +212,22 @@ def test_nothing_finished_is_a_failure_with_its_reasons(tmp_path):
         def process(self, index):
             raise OSError(f"{index}.jpg: truncated")
 
-    with pytest.raises(ToolError, match=r"none of 3 items was finished: 0\.jpg: truncated; 1\.jpg"):
-        run_job(Hopeless(), tmp_path / "x.h5", resolution=32)
-    assert not (tmp_path / "x.h5").exists()
-    left = {path.name for path in work_folder(tmp_path / "x.h5").iterdir()}
-    assert left == {"lock", "workers.lock"}  # the next command tries again, whatever its parameters
+    out = tmp_path / "x.h5"
+    with (
+        pytest.raises(ToolError, match=r"none of 3 items was finished: 0\.jpg: truncated; 1\.jpg"),
+        scratch_for(out) as scratch,
+    ):
+        job = image_job(Hopeless(), scratch, 32, options=JobOptions())
+        job.run(InProcess())
+        write_pyramid(job, out, resolution=32)
+    assert not list(tmp_path.iterdir())  # the next command tries again, whatever its parameters
 
 
 def test_a_codec_whose_package_is_missing_is_refused_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "hdf5plugin", None)
+    options = JobOptions(codec="blosc2")
     with pytest.raises(MissingExtraError, match=r"celebahq-toolkit\[codecs\]"):
-        run_job(Scored("rising"), tmp_path / "x.h5", resolution=32, codec="blosc2")
+        import_dataset(ImportRequest("folder", tmp_path / "none", tmp_path / "x.h5", job=options))
     assert not list(tmp_path.iterdir())
 
 
@@ -240,23 +252,22 @@ class Scored(Task):
 
 @pytest.mark.parametrize("order", ["rising", "falling", "random"])
 def test_scratch_stays_below_twice_what_is_kept(tmp_path, order, monkeypatch):
-    from celebahq.jobs.engine import InProcess
-
     task = Scored(order)
     largest = 0
 
     def completed(self, shard):
         nonlocal largest
-        Job_completed(self, shard)
+        complete(self, shard)
         logs = [path.read_bytes() for path in tmp_path.glob("shard-*.log")]
         stored = sum(entry.blob_bytes for path in tmp_path.glob("shard-*") for entry in read_entries(path))
         assert sum(map(len, logs)) >= stored
         largest = max(largest, stored)
 
     monkeypatch.setattr("celebahq.jobs.job.SHARDS_AT_LEAST", 40)
-    Job_completed = Job.completed
-    monkeypatch.setattr(Job, "completed", completed)
-    with Job(task, tmp_path, keep=100) as job:
+    complete = Job._completed
+    monkeypatch.setattr(Job, "_completed", completed)
+    with owning_folder(tmp_path) as scratch:
+        job = Job(task, scratch, keep=100)
         job.run(InProcess())
         report = job.report()
         kept = {record.entry.item for record in job.records() if record.blobs} & set(report.kept)
@@ -267,7 +278,8 @@ def test_scratch_stays_below_twice_what_is_kept(tmp_path, order, monkeypatch):
 
 
 def test_the_folder_says_what_it_holds(tmp_path):
-    with Job(Scored("rising"), tmp_path, keep=5, parameters={"resolution": 64}):
+    with owning_folder(tmp_path) as scratch:
+        Job(Scored("rising"), scratch, keep=5, parameters={"resolution": 64})
         facts = json.loads((tmp_path / "job.json").read_text())
     assert facts["task"] == "scored"
     assert (facts["items"], facts["keep"], facts["resolution"]) == (600, 5, 64)

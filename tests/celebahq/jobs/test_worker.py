@@ -4,6 +4,7 @@ import multiprocessing
 import os
 
 from celebahq.jobs import worker
+from celebahq.jobs.shards import Assignment, Shard
 
 
 def test_workers_are_started_with_one_thread_each_and_the_command_keeps_its_own(monkeypatch):
@@ -21,7 +22,7 @@ def test_workers_are_started_with_one_thread_each_and_the_command_keeps_its_own(
 
     context = type("Context", (), {"Process": Process, "Pipe": multiprocessing.Pipe})
     monkeypatch.setattr(worker.multiprocessing, "get_context", lambda method: context)
-    worker.Worker(b"").pipe.close()
+    worker.Worker(b"", Assignment(Shard(0, 0, 1))).pipe.close()
     assert seen == [worker.ONE_THREAD]
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "OPENBLAS_NUM_THREADS" not in os.environ

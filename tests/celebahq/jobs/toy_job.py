@@ -11,11 +11,17 @@ from pathlib import Path
 import click
 import numpy as np
 
+from celebahq.commands.terminal import on_terminal
 from celebahq.console import ToolGroup
 from celebahq.errors import ToolError
-from celebahq.jobs.engine import DaskCluster, InProcess, ProcessPool
-from celebahq.jobs.job import run_job
-from celebahq.jobs.shards import Finished, Skipped, Task
+from celebahq.jobs.cluster import DaskCluster
+from celebahq.jobs.engine import InProcess
+from celebahq.jobs.job import image_job
+from celebahq.jobs.merge import write_pyramid
+from celebahq.jobs.options import JobOptions
+from celebahq.jobs.pool import ProcessPool
+from celebahq.jobs.scratch import scratch_for
+from celebahq.jobs.task import Finished, Skipped, Task
 from celebahq.pyramid import PyramidWriter, encode_image
 
 RESOLUTION = 32
@@ -95,15 +101,13 @@ def run(out, total, workers, cluster, keep, die_in_merge, die_in_finish, **task_
     if die_in_merge is not None:
         PyramidWriter.append_encoded = dies_after(PyramidWriter.append_encoded, die_in_merge)
     engine = DaskCluster(cluster) if cluster else ProcessPool(workers) if workers else InProcess()
-    run_job(
-        Toy(total, **task_options),
-        out,
-        resolution=RESOLUTION,
-        engine=engine,
-        keep=keep,
-        provenance={"seed": task_options["seed"]},
-        finish=dies_after(lambda report: None, 0) if die_in_finish else lambda report: None,
-    )
+    with on_terminal() as progress, scratch_for(out) as scratch:
+        task = Toy(total, **task_options)
+        job = image_job(task, scratch, RESOLUTION, keep=keep, options=JobOptions())
+        job.run(engine, progress)
+        write_pyramid(job, out, resolution=RESOLUTION, provenance=task.fingerprint(), progress=progress)
+        if die_in_finish:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

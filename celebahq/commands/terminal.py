@@ -1,0 +1,56 @@
+"""What a long job says, on the terminal: its log lines and its progress, on stderr."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from celebahq.console import Progress, status
+
+
+@contextmanager
+def on_terminal() -> Iterator["Stages"]:
+    """Connect the logger `celebahq` to the terminal; yields what shows progress there."""
+    logger, handler, stages = logging.getLogger("celebahq"), _StatusLines(), Stages()
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        with stages:
+            yield stages
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
+
+
+class Stages:
+    """The stages of a job, one after the other, each with its bar or lines; see `celebahq.jobs.progress`."""
+
+    def __init__(self) -> None:
+        self._shown: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._shown is not None:
+            self._shown.__exit__(kind, value, trace)
+
+    def __call__(self, stage: str, done: int, total: int, skipped: int) -> None:
+        """Show where a stage is."""
+        if self._shown is None or self._shown.stage != stage:
+            self.__exit__(None, None, None)
+            self._shown = Progress(stage, total, done=done)
+            self._shown.__enter__()
+            self._shown.skipped = skipped
+        else:
+            self._shown.advance(done - self._shown.done, skipped=skipped - self._shown.skipped)
+
+
+class _StatusLines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        status(self.format(record))

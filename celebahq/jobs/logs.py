@@ -1,0 +1,338 @@
+"""Append-only shard logs: what a long job has finished, image by image.
+
+Whoever works on a shard appends one checksummed record per item to `shard-NNNNN.log.part`, seals the log
+when the last item is in, and renames it to `shard-NNNNN.log`. A killed process loses the item it was at and
+nothing else: the next one cuts a torn record off the end of the log and goes on after it.
+
+    log     = opening | record ... | seal
+    each    = MAGIC | header length u32 | blobs length u64 | header crc32 u32 | blobs crc32 u32
+              | header | blobs
+
+Little-endian; headers are JSON. The opening holds the job's digest and the shard's number. A record holds
+item, meta, label, score, reason and the lengths of its blobs. The seal holds the number of records and the
+SHA-256 of all that comes before it but the blobs, whose checksums are among what it covers: a log that is
+emptied, cut between records, put in another's place or holds an item twice is found without reading images.
+"""
+
+import hashlib
+import json
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple, Self
+
+import numpy as np
+
+from celebahq.errors import FormatError, ToolError
+from celebahq.files import sync_directory
+from celebahq.jobs.shards import Entry, Rank, Record, Shard
+from celebahq.jobs.task import Finished, Skipped
+
+OPENING, RECORD, SEAL = b"CHQO", b"CHQR", b"CHQS"
+PREFIX = struct.Struct("<4sIQII")
+LOG_VERSION = 2
+SYNC_INTERVAL_SEC = 5.0
+
+
+class LogPlace(NamedTuple):
+    """Where a shard's log is, and whose it is."""
+
+    folder: Path
+    job: str  # digest of the job's parameters
+    shard: Shard
+
+    @property
+    def complete(self) -> Path:
+        """The log when all items are in."""
+        return self.folder / self.shard.file_name
+
+    @property
+    def growing(self) -> Path:
+        """The log until then."""
+        return self.folder / (self.shard.file_name + ".part")
+
+    def opening(self) -> bytes:
+        """How the log begins."""
+        return _encode(OPENING, {"job": self.job, "shard": self.shard.number})
+
+
+class ShardLog:
+    """A growing shard log: opening it cuts a torn end off, closing it forces it to disk."""
+
+    def __init__(self, place: LogPlace) -> None:
+        """Go on after the last intact record; a log that is not this job's and shard's is begun anew."""
+        self.place = place
+        with place.growing.open("ab"):
+            pass
+        records = _growing_records(place)
+        self._done = {record.item for record in records}
+        self._digest = hashlib.sha256(place.opening())
+        for record in records:
+            self._digest.update(record.head)
+        end = records[-1].end if records else 0
+        os.truncate(place.growing, end)
+        self._file = place.growing.open("ab", buffering=0)
+        self._synced = time.monotonic()
+        if not records:
+            self._write(place.opening())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            if kind is None:
+                self._sync()
+
+    def missing(self) -> list[int]:
+        """The shard's items that are not in yet, in their order."""
+        return [item for item in self.place.shard.items if item not in self._done]
+
+    def append(self, index: int, outcome: Finished | Skipped, floor: Rank | None = None) -> Entry:
+        """Add a record; that of an image below the floor without its blobs."""
+        record = _record(index, outcome, floor)
+        data = encode_record(record)
+        self._digest.update(data[: len(data) - record.entry.blob_bytes])
+        self._write(data)
+        self._done.add(index)
+        if time.monotonic() - self._synced >= SYNC_INTERVAL_SEC:
+            self._sync()
+        return record.entry
+
+    def seal(self) -> None:
+        """Say that all is in, and give the log its final name."""
+        assert not self.missing()
+        self._write(_seal(len(self._done), self._digest.hexdigest()))
+        self._sync()
+        os.replace(self.place.growing, self.place.complete)
+        sync_directory(self.place.folder)
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        with _named_trouble(self.place.growing):
+            while rest:  # one call, unless the disk runs full
+                rest = rest[self._file.write(rest) :]
+
+    def _sync(self) -> None:
+        with _named_trouble(self.place.growing):
+            os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
+
+
+@contextmanager
+def _named_trouble(path: Path) -> Iterator[None]:
+    """A log that cannot be written is no fault of the item: the disk is full, most likely."""
+    try:
+        yield
+    except OSError as err:
+        raise ToolError(f"{path}: {err.strerror}; run the same command again to go on") from err
+
+
+def encode_record(record: Record) -> bytes:
+    """One record as bytes."""
+    entry = record.entry
+    fields: dict[str, Any] = {"item": entry.item, "score": entry.score, "reason": entry.reason}
+    fields |= {"meta": record.meta, "label": record.label, "sizes": [len(blob) for blob in record.blobs]}
+    return _encode(RECORD, fields, b"".join(record.blobs))
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """What the intact records of any shard log say, complete or growing; a torn end is left out."""
+    with path.open("rb") as file:
+        return [header.entry() for header in _headers(file) if header.magic == RECORD]
+
+
+def read_growing(place: LogPlace) -> list[Entry]:
+    """What a growing log holds; nothing where it is another job's or shard's."""
+    return [record.entry() for record in _growing_records(place)]
+
+
+def read_complete(place: LogPlace) -> list[Entry]:
+    """What a complete log holds: every item of the shard once. Blobs are passed over.
+
+    Raises:
+        FormatError: The file was damaged after it was written, or is not this job's and shard's.
+    """
+    return [record.entry() for record in _sealed_records(place)]
+
+
+def read_records(place: LogPlace) -> Iterator[Record]:
+    """Whole records of a complete log in the items' order, checksums verified.
+
+    Raises:
+        FormatError: The file was damaged after it was written, or is not this job's and shard's.
+    """
+    return _with_blobs(place, place.complete, _sealed_records(place))
+
+
+def compact_shard(place: LogPlace, dropped: set[int]) -> None:
+    """Rewrite a complete log without the blobs of `dropped` items."""
+    smaller = place.complete.with_name(place.complete.name + ".smaller")
+    records = (
+        record._replace(blobs=[]) if record.entry.item in dropped else record
+        for record in read_records(place)
+    )
+    _rewrite(place, records, smaller, sealed=True)
+    os.replace(smaller, place.complete)
+    sync_directory(place.folder)
+
+
+def reopen_shard(place: LogPlace, dropped: set[int]) -> None:
+    """Make a log, complete or growing, a growing one without the records of `dropped` items."""
+    if place.complete.exists():
+        records = read_records(place)
+    else:
+        records = _with_blobs(place, place.growing, _growing_records(place))
+    smaller = place.growing.with_name(place.growing.name + ".smaller")
+    _rewrite(place, (record for record in records if record.entry.item not in dropped), smaller, sealed=False)
+    os.replace(smaller, place.growing)
+    place.complete.unlink(missing_ok=True)  # until now it is what counts
+    sync_directory(place.folder)
+
+
+def _rewrite(place: LogPlace, records: Iterator[Record], path: Path, *, sealed: bool) -> None:
+    """Write a log with the given records, on disk."""
+    digest, count = hashlib.sha256(place.opening()), 0
+    with _named_trouble(path), path.open("wb") as file:
+        file.write(place.opening())
+        for record in records:
+            count += 1
+            data = encode_record(record)
+            digest.update(data[: len(data) - sum(map(len, record.blobs))])
+            file.write(data)
+        if sealed:
+            file.write(_seal(count, digest.hexdigest()))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _with_blobs(place: LogPlace, path: Path, headers: list["_Header"]) -> Iterator[Record]:
+    """Read the blobs behind headers, in the items' order."""
+    with path.open("rb") as file:
+        for header in sorted(headers, key=lambda header: header.item):
+            file.seek(header.end - header.body_bytes)
+            body = file.read(header.body_bytes)
+            if len(body) != header.body_bytes or zlib.crc32(body) != header.body_crc:
+                raise _damaged(place)
+            yield Record(
+                header.entry(),
+                header.fields["meta"],
+                header.fields["label"],
+                list(_cut(body, header.fields["sizes"])),
+            )
+
+
+class _Header(NamedTuple):
+    """The part of an opening, record or seal that is read without its blobs."""
+
+    magic: bytes
+    head: bytes  # as it stands in the file, with its prefix
+    fields: dict[str, Any]
+    body_bytes: int
+    body_crc: int
+    end: int  # offset in the file
+
+    @property
+    def item(self) -> int:
+        return int(self.fields["item"])
+
+    def entry(self) -> Entry:
+        fields = self.fields
+        return Entry(fields["item"], fields["score"], fields["reason"], sum(fields["sizes"]))
+
+
+def _headers(file: BinaryIO, *, verify_blobs: bool = False) -> Iterator[_Header]:
+    """All from the start of a file to the first that is torn or damaged."""
+    size = os.fstat(file.fileno()).st_size
+    while len(prefix := file.read(PREFIX.size)) == PREFIX.size:
+        magic, head_bytes, body_bytes, head_crc, body_crc = PREFIX.unpack(prefix)
+        head = file.read(head_bytes) if head_bytes <= size else b""
+        end = file.tell() + body_bytes
+        if magic not in (OPENING, RECORD, SEAL) or len(head) != head_bytes or zlib.crc32(head) != head_crc:
+            return
+        if end > size or (verify_blobs and zlib.crc32(file.read(body_bytes)) != body_crc):
+            return
+        yield _Header(magic, prefix + head, json.loads(head), body_bytes, body_crc, end)
+        file.seek(end)
+
+
+def _growing_records(place: LogPlace) -> list[_Header]:
+    """The intact records of a log that is not sealed: up to the first that does not belong there."""
+    with place.growing.open("rb") as file:
+        headers = list(_headers(file, verify_blobs=True))
+    if not headers or headers[0].head != place.opening():
+        return []
+    records: list[_Header] = []
+    expected = set(place.shard.items)
+    for header in headers[1:]:
+        if header.magic != RECORD or header.item not in expected:
+            break
+        expected.remove(header.item)
+        records.append(header)
+    return records
+
+
+def _sealed_records(place: LogPlace) -> list[_Header]:
+    """The records of a complete log, if they are what its seal says."""
+    with place.complete.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        headers = list(_headers(file))
+    if len(headers) < 2 or headers[-1].magic != SEAL or headers[-1].end != size:
+        raise _damaged(place)
+    opening, *records, seal = headers
+    digest = hashlib.sha256(b"".join(header.head for header in headers[:-1])).hexdigest()
+    if (
+        opening.head != place.opening()
+        or seal.fields != {"records": len(records), "sha256": digest}
+        or any(record.magic != RECORD for record in records)
+        or sorted(record.item for record in records) != list(place.shard.items)
+    ):
+        raise _damaged(place)
+    return records
+
+
+def _damaged(place: LogPlace) -> FormatError:
+    return FormatError(
+        f"{place.complete}: damaged since it was written, or not of this job; delete it and run the same "
+        "command again: its images are made anew"
+    )
+
+
+def _record(index: int, outcome: Finished | Skipped, floor: Rank | None) -> Record:
+    if isinstance(outcome, Skipped):
+        return Record(Entry(index, None, outcome.reason, 0), {}, None, [])
+    score = None if outcome.score is None else float(outcome.score)
+    enters = floor is None or score is None or Rank.of(index, score) >= floor
+    blobs = list(outcome.blobs) if enters else []
+    meta = {name: _plain(value) for name, value in outcome.meta.items()}
+    label = None if outcome.label is None else outcome.label.tolist()
+    return Record(Entry(index, score, None, sum(map(len, blobs))), meta, label, blobs)
+
+
+def _seal(records: int, sha256: str) -> bytes:
+    return _encode(SEAL, {"records": records, "sha256": sha256})
+
+
+def _encode(magic: bytes, fields: dict[str, Any], body: bytes = b"") -> bytes:
+    head = json.dumps(fields, separators=(",", ":")).encode()  # ASCII: file names may not be UTF-8
+    return PREFIX.pack(magic, len(head), len(body), zlib.crc32(head), zlib.crc32(body)) + head + body
+
+
+def _cut(body: bytes, sizes: list[int]) -> Iterator[bytes]:
+    """The blobs, one after the other."""
+    start = 0
+    for size in sizes:
+        yield body[start : start + size]
+        start += size
+
+
+def _plain(value: Any) -> Any:
+    """Arrays and NumPy numbers as JSON values."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

@@ -1,0 +1,104 @@
+"""The scratch folder of a job, `OUT.work`: one run at a time, removed when the job is done."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from celebahq.errors import ToolError
+from celebahq.files import make_folder, refuse_existing
+from celebahq.jobs.locks import owning
+
+MERGING = "merging"
+"""A file that is there from before the result appears until the job is removed."""
+LONGEST_ENDING = ".build-report.json.partial"
+"""Of the names that are made beside an output."""
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A folder that this run alone writes in."""
+
+    folder: Path
+    lock: Path
+    token: str
+    """Of this run; workers compare it with what is in the lock."""
+
+    def stage(self, name: str) -> "Scratch":
+        """A sub-folder for a part of the job, under the same lock."""
+        make_folder(self.folder / name)
+        return replace(self, folder=self.folder / name)
+
+
+@contextmanager
+def scratch_for(out: Path) -> Iterator[Scratch]:
+    """The scratch of the job that makes `out`. Removed at the end, and after an error if nothing is in it.
+
+    Raises:
+        ToolError: `out` exists, has a name that cannot be used, or another run is at it.
+    """
+    require_new_output(out)
+    with owning_folder(work_folder(out)) as scratch:
+        try:
+            require_new_output(out)  # it may have been finished while this run waited
+            yield scratch
+        except BaseException:
+            if not any(log.stat().st_size for log in scratch.folder.glob("**/shard-*")):
+                _remove(scratch.folder)
+            raise
+        _remove(scratch.folder)
+
+
+@contextmanager
+def owning_folder(folder: Path) -> Iterator[Scratch]:
+    """Hold a folder for this run."""
+    lock = folder / "lock"
+    with owning(lock) as token:
+        yield Scratch(folder, lock, token)
+
+
+def work_folder(out: Path) -> Path:
+    """Where the job that makes `out` keeps its scratch: `OUT.work`."""
+    return out.with_name(out.name + ".work")
+
+
+def require_new_output(out: Path) -> None:
+    """Refuse a name that cannot be used, and to replace a file.
+
+    A file that this job made, and could not report on, is welcome. What a run left behind that was killed
+    while it removed its scratch is removed.
+
+    Raises:
+        ToolError: The file exists, or its name is too long or is not text.
+    """
+    _require_good_name(out)
+    shutil.rmtree(_trash(work_folder(out)), ignore_errors=True)
+    if not (work_folder(out) / MERGING).exists():
+        refuse_existing(out)
+
+
+def _require_good_name(out: Path) -> None:
+    try:
+        longest = len((out.name + LONGEST_ENDING).encode())
+    except UnicodeEncodeError as err:
+        raise ToolError(f"{out}: its name is not UTF-8; choose another for the output") from err
+    folder = next(folder for folder in out.absolute().parents if folder.is_dir())
+    limit = os.pathconf(folder, "PC_NAME_MAX")
+    if longest > limit:
+        raise ToolError(
+            f"{out}: its name is {longest - limit} bytes too long, for {LONGEST_ENDING} is added for a while"
+        )
+
+
+def _trash(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".trash")
+
+
+def _remove(folder: Path) -> None:
+    """At once: half a folder would look like a job to continue."""
+    trash = _trash(folder)
+    shutil.rmtree(trash, ignore_errors=True)
+    os.replace(folder, trash)
+    shutil.rmtree(trash)

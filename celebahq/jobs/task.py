@@ -1,0 +1,65 @@
+"""What a long job does to each of its items: the shape of a task, and of what comes out of it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from celebahq.errors import ToolError
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One item's result.
+
+    Args:
+        blobs: One encoded chunk per pyramid level, largest first, as `celebahq.pyramid.encode_image`
+            gives them; empty where a job makes facts only.
+        meta: Facts about the item: str, int, float, bool, or nested lists or arrays of numbers.
+            Every item of a job has the same names. They must depend on nothing but the item.
+        label: `(L,)` float32, for all items of a job or for none.
+        score: Finite; higher is better. Needed where only the best are kept.
+    """
+
+    blobs: Sequence[bytes]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    label: np.ndarray | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An item that cannot be used, and why, in words for people."""
+
+    reason: str
+
+
+class StopJob(ToolError):
+    """Raised by a task that will not go on without an item: ends the job, which does that item again."""
+
+
+class Task(ABC):
+    """What a job does to each item; picklable, the same result wherever and whenever it runs."""
+
+    name: str  # what people call the stage
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of items."""
+
+    @abstractmethod
+    def fingerprint(self) -> dict[str, Any]:
+        """JSON facts that determine the result; a job is not continued with other ones."""
+
+    @abstractmethod
+    def process(self, index: int) -> Finished | Skipped:
+        """Do one item. An error raised here is the item's reason to be skipped, unless it may pass."""
+
+    def start(self) -> None:  # noqa: B027 (most tasks have nothing to load)
+        """Load what `process` needs, once per worker. An error raised here ends the job."""
+
+    def item_name(self, index: int) -> str:
+        """What people call the item: its file name, say."""
+        return f"item {index}"

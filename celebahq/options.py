@@ -1,0 +1,114 @@
+"""What the long commands can be asked for, and what they do unless told.
+
+The defaults are written here and nowhere else; this module imports nothing that takes time, for the commands
+show them in their help.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from celebahq.jobs.options import JobOptions as JobOptions
+
+
+@dataclass(frozen=True)
+class CelebaSource:
+    """CelebA's layout: in-the-wild photos with annotated landmarks."""
+
+    folder: Path
+    labels: tuple[str, ...] = ()
+    limit: int | None = None
+    max_pixels: int = 1 << 27
+
+    def facts(self) -> dict[str, Any]:
+        """For the provenance."""
+        return {"source": "celeba", "landmarks": "annotated", "labels": list(self.labels)}
+
+
+@dataclass(frozen=True)
+class PhotoSource:
+    """Any folder of photos, in which faces are looked for."""
+
+    folder: Path
+    min_eye_distance: float = 32.0
+    detector_scale: float = 1.0
+    keep_duplicates: bool = False
+    limit: int | None = None
+    max_pixels: int = 1 << 27
+
+    def facts(self) -> dict[str, Any]:
+        """For the provenance."""
+        return {
+            "source": "photos",
+            "landmarks": "dlib, 68 points",
+            "min_eye_distance": self.min_eye_distance,
+            "detector_scale": self.detector_scale,
+            "keep_duplicates": self.keep_duplicates,
+        }
+
+
+Source = CelebaSource | PhotoSource
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What `celebahq build` is asked for."""
+
+    source: Source
+    out: Path
+    resolution: int = 1024
+    keep: int | None = None
+    jpeg_model: str = "jpeg"
+    sr_model: str = "sr4x-psnr"
+    sr_alpha: float = 1.0
+    sr_when: str = "needed"
+    """Faces smaller than the target are enlarged; `always`: all."""
+    device: str = "cpu"
+    job: JobOptions = field(default_factory=JobOptions)
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What a person may ask of a source; each source says which of these it understands."""
+
+    split: str = "train"
+    """`train` or `test`."""
+    resolution: int = 256
+    """Side to which pictures of any size are brought."""
+    folder_labels: bool = False
+    """Take the sub-folders' names for classes."""
+    partial: bool = False
+    """Accept another number of images than was published."""
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What `celebahq import` is asked for."""
+
+    source: str
+    """A name from `celebahq.sources.importable`."""
+    path: Path
+    out: Path
+    options: ImportOptions = field(default_factory=ImportOptions)
+    max_images: int | None = None
+    """Only the first images of the source."""
+    job: JobOptions = field(default_factory=JobOptions)
+
+
+@dataclass(frozen=True)
+class ReconstructOptions:
+    """What `celebahq reconstruct` is asked for."""
+
+    celeba_dir: Path
+    """CelebA's layout: `img_celeba` (or `Img/img_celeba`) and `Anno`."""
+    delta_dir: Path
+    """`image_list.txt` and the zips."""
+    out: Path
+    indices: Sequence[int] | None = None
+    """Which images, by `idx`; all unless told."""
+    strict: bool = False
+    """Stop at the first image that fails."""
+    self_test: bool = True
+    """Check that the input is the published one, where that is known in advance."""
+    job: JobOptions = field(default_factory=JobOptions)
