@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from celebahq.errors import ToolError
 from swd.method.laplacian import MIN_RESOLUTION
+from swd.method.protocol import MAX_IMAGES, Protocol
 from swd.method.randomness import FAKES, REALS, image_order
 from swd.pipeline.images import is_box_factor
 from swd.pipeline.reals import Reals
 from swd.pipeline.sources import ImageSet
-from swd.protocol import MAX_IMAGES, Protocol
 
 COLOURS = {1: "grey", 3: "colour"}
 

@@ -1,6 +1,5 @@
 """The `swd` command: one function per command, each one library call."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from celebahq.console import (
     resolve_device,
     seed_option,
 )
+from celebahq.threads import processors
 
 if TYPE_CHECKING:
     from swd.pipeline.resources import Resources
@@ -184,7 +184,7 @@ def _run(
         require_writable(plot)
     with _resources(device, workers) as resources:
         report = compare_sets(real, fakes, metrics=metrics, resources=resources, **protocol)
-        if not resources.ranks.leads:
+        if not resources.world.is_main:
             return
     if to_json:
         emit_json(to_json(report))
@@ -201,10 +201,12 @@ def _resources(device: str, workers: int | None) -> Iterator["Resources"]:
     """What there is to compute with, alone or under `torchrun`."""
     import torch
 
-    from swd.pipeline.resources import shared_resources
+    from celebahq.processes import device_of_rank, join_world, processes_here
+    from swd.pipeline.resources import Resources
 
     if workers is None:
-        workers = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        workers = max(1, processors() // processes_here())
     torch.set_num_threads(workers)
-    with shared_resources(resolve_device(device), workers) as resources:
-        yield resources
+    torch_device = resolve_device(device_of_rank(device))
+    with join_world(torch_device) as world:
+        yield Resources(torch_device, workers, world)

@@ -9,17 +9,17 @@ import torch
 from celebahq.errors import ToolError
 from celebahq.files import make_folder, refuse_existing
 from swd.agreement import agree
-from swd.distance import Distance, measure
 from swd.diversity import Similarity, diversity
 from swd.fidelity import Fidelity, measure_fidelity, require_torch_fidelity
+from swd.method.protocol import Protocol
 from swd.method.randomness import FAKES, REALS
 from swd.pipeline.cache import SUFFIX, cache_bytes, is_cache, load_cache, save_cache
+from swd.pipeline.distance import Distance, measure
 from swd.pipeline.extraction import extract
 from swd.pipeline.reals import ExtractedLevels, Reals, prepare_reals
 from swd.pipeline.resources import Resources
 from swd.pipeline.sources import ImageSet, open_images
 from swd.pipeline.store import require_room, reserve_room
-from swd.protocol import Protocol
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def measure_distances(
         ToolError: There is not enough room for temporary files.
     """
     reals = source if isinstance(source, Reals) else prepare_reals(source, protocol, resources)
-    room = reserve_room(protocol, [protocol.images], resources.ranks.world_size)
+    room = reserve_room(protocol, [protocol.images], resources.world.size)
     if room:
         resources.say(room)
 
@@ -189,7 +189,7 @@ def _fidelities(
     metrics: Sequence[str],
 ) -> list[Fidelity]:
     """By the leading process alone: torch-fidelity does not divide its work."""
-    if not resources.ranks.leads:
+    if not resources.world.is_main:
         return []
     reals = None if isinstance(source, Reals) else source
     return [measure_fidelity(reals, fake, protocol, resources, metrics) for fake in fakes]

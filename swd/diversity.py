@@ -9,12 +9,12 @@ from torch import Tensor
 
 from celebahq.errors import ToolError
 from swd.method.msssim import ms_ssim
+from swd.method.protocol import Protocol
 from swd.method.randomness import image_pairs
+from swd.method.threads import in_threads
 from swd.pipeline.extraction import in_batches
 from swd.pipeline.resources import Resources
 from swd.pipeline.sources import ImageSet
-from swd.pipeline.threads import in_threads
-from swd.protocol import Protocol
 
 MAX_PAIRS = 10_000
 """As published."""
@@ -64,13 +64,13 @@ def diversity(
         return ms_ssim(first, second)
 
     values = torch.zeros(len(pairs), dtype=torch.float64)
-    mine = resources.ranks.deal(len(pairs))
+    mine = resources.world.deal(len(pairs))
     batches = in_batches(mine, protocol.resolution)
     with resources.progress(stage, len(mine), "pairs") as advance:
         for batch, scores in zip(batches, in_threads(score, batches, resources.workers), strict=True):
             values[batch] = scores.cpu()
             advance(len(batch))
-    values = resources.ranks.sum(values)
+    values = resources.world.sum(values)
     return Similarity(float(values.mean()), _standard_error(values, pairs, len(chosen)), len(pairs))
 
 

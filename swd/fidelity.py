@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from celebahq.errors import MissingExtraError
+from swd.method.protocol import Protocol
 from swd.method.randomness import FAKES, REALS
 from swd.pipeline.resources import Resources
 from swd.pipeline.sources import ImageSet
-from swd.protocol import Protocol
 
 
 @dataclass(frozen=True)

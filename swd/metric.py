@@ -7,10 +7,10 @@ from torch import Tensor, distributed
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from swd.distance import Distance, Estimate, measure_level, summarize
 from swd.method.descriptors import NHOOD_SIZE, describe, normalize_descriptors
 from swd.method.laplacian import MIN_RESOLUTION, level_resolutions
 from swd.method.randomness import FAKES, REALS, random_directions
+from swd.pipeline.distance import Distance, Estimate, measure_level, summarize
 
 
 class SlicedWassersteinDistance(Metric):

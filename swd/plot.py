@@ -8,7 +8,7 @@ from typing import Any
 
 from celebahq.files import atomic_path
 from swd.comparison import Report
-from swd.distance import Distance, Estimate
+from swd.pipeline.distance import Distance, Estimate
 from swd.report import distance_rows
 
 _AVERAGE = "average"

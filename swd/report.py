@@ -7,8 +7,8 @@ from typing import Any
 
 from celebahq.console import one_line
 from swd.comparison import Report
-from swd.distance import Distance, Estimate
 from swd.diversity import Similarity
+from swd.pipeline.distance import Distance, Estimate
 
 
 def distance_rows(report: Report) -> list[tuple[str, Distance]]:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHARED = {"celebahq.errors", "celebahq.console", "celebahq.files", "celebahq.pyramid", "celebahq.threads"}
+SHARED = {
+    f"celebahq.{name}"
+    for name in ("errors", "console", "files", "processes", "pyramid", "randomness", "threads")
+}
 LOWER = {"celebahq": set(), "swd": {"celebahq"}, "trainer": {"celebahq", "swd"}}
 
 
@@ -53,6 +56,7 @@ def test_help_does_not_import_torch(package):
 
 
 FLOORS = {
+    "swd": ["method", "pipeline"],
     "trainer": ["configuration", "networks", "storage", "use", "legacy", "training"],
 }
 
@@ -66,3 +70,21 @@ def test_a_room_imports_only_from_rooms_below_it(package):
             rooms = {".".join(module.split(".")[:2]) for module in imported_modules(path)}
             forbidden = rooms & {f"{package}.{other}" for other in floors} - allowed
             assert not forbidden, f"{path} imports {forbidden}"
+
+
+def test_the_metrics_mathematics_needs_tensors_alone():
+    # OpenCV's pyramid and filters are what torch does on a GPU, far faster on a CPU.
+    allowed = {"torch", "numpy", "cv2", "celebahq.randomness", "celebahq.threads"}
+    for path in (ROOT / "swd" / "method").glob("*.py"):
+        for module in imported_modules(path):
+            top = module.split(".")[0]
+            known = top in sys.stdlib_module_names or module.startswith("swd.method")
+            assert known or top in allowed or module in allowed, f"{path} imports {module}"
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_a_room_does_not_import_what_the_user_meets(package):
+    above = {f"{package}.{path.stem}" for path in (ROOT / package).glob("*.py")} - {f"{package}.randomness"}
+    for room in FLOORS[package]:
+        for path in (ROOT / package / room).glob("*.py"):
+            assert not imported_modules(path) & above, f"{path} imports {imported_modules(path) & above}"

@@ -36,17 +36,17 @@ import scipy
 import torch
 
 from swd.comparison import measure_distances
-from swd.distance import measure
 from swd.method.descriptors import describe
 from swd.method.laplacian import level_resolutions
+from swd.method.protocol import MAX_IMAGES, Protocol
 from swd.method.randomness import FAKES, REALS, patch_centers, random_directions
+from swd.method.threads import in_threads
 from swd.method.wasserstein import direction_distances
+from swd.pipeline.distance import measure
 from swd.pipeline.extraction import extract, in_batches
 from swd.pipeline.reals import ExtractedLevels
 from swd.pipeline.resources import Resources
 from swd.pipeline.sources import ImageSet, Shape
-from swd.pipeline.threads import in_threads
-from swd.protocol import MAX_IMAGES, Protocol
 
 Work = Callable[[], object]
 

@@ -16,6 +16,7 @@ import torch
 from textbook_step import TextbookStep
 
 from celebahq.console import status
+from celebahq.processes import World
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.presets import preset
 from trainer.configuration.schedule import TrainingSchedule
@@ -23,7 +24,6 @@ from trainer.configuration.settings import override
 from trainer.training.batches import choose_chunks
 from trainer.training.bench import PartTimes
 from trainer.training.data import TrainingData, to_network_range
-from trainer.training.distributed import World
 from trainer.training.session import open_data
 from trainer.training.state import new_state
 from trainer.training.steps import Steps

@@ -9,8 +9,9 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from celebahq.randomness import Bits, keyed_hash, splitmix64, to_uniform
+
 Indices = npt.NDArray[np.int64]
-Bits = npt.NDArray[np.uint64]
 
 
 class Stream(IntEnum):
@@ -44,17 +45,14 @@ def keyed_bits(seed: int, stream: Stream, indices: Indices, columns: int = 1) ->
     Returns:
         `[N, columns]` uint64.
 
-    Source: the finaliser of SplitMix64 (Steele et al. 2014), applied once per key.
+    Source: `celebahq.randomness`; the columns' numbers are hashed once more, by themselves.
     """
-    key = _mix(np.array([seed % 2**64], dtype=np.uint64))
-    key = _mix(key ^ np.uint64(stream))
-    rows = _mix(key ^ indices.astype(np.uint64))  # [N]
-    return _mix(rows[:, None] ^ _mix(np.arange(columns, dtype=np.uint64))[None, :])
+    return keyed_hash(seed, int(stream), indices[:, None], splitmix64(np.arange(columns, dtype=np.uint64)))
 
 
 def keyed_uniform(seed: int, stream: Stream, indices: Indices, columns: int = 1) -> npt.NDArray[np.float64]:
     """Uniform numbers in (0, 1), `[N, columns]` float64; see `keyed_bits`."""
-    return _to_uniform(keyed_bits(seed, stream, indices, columns))
+    return to_uniform(keyed_bits(seed, stream, indices, columns))
 
 
 def keyed_normal(seed: int, stream: Stream, indices: Indices, columns: int) -> npt.NDArray[np.float32]:
@@ -81,14 +79,3 @@ def keyed_permutation(seed: int, stream: Stream, epoch: int, count: int) -> Indi
 def keyed_seed(seed: int, stream: Stream, index: int) -> int:
     """A seed for a `torch.Generator`, where a layer must draw for itself; 0 .. 2^63-1."""
     return int(keyed_bits(seed, stream, np.array([index]))[0, 0] >> np.uint64(1))
-
-
-def _mix(value: Bits) -> Bits:
-    value = value + np.uint64(0x9E3779B97F4A7C15)
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
-
-
-def _to_uniform(bits: Bits) -> npt.NDArray[np.float64]:
-    return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from swd.method.laplacian import laplacian_pyramid, level_resolutions
 from swd.method.randomness import patch_centers
-from swd.pipeline.threads import in_threads
+from swd.method.threads import in_threads
 
 NHOOD_SIZE = 7
 """Side of a patch in pixels."""

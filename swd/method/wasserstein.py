@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swd.pipeline.threads import full_float32, in_threads
+from swd.method.threads import full_float32, in_threads
 
 R = TypeVar("R")
 

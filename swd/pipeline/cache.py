@@ -17,10 +17,10 @@ from torch import Tensor
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.files import atomic_path
-from swd.distance import Distance, Estimate
+from swd.method.protocol import Protocol
+from swd.pipeline.distance import Distance, Estimate
 from swd.pipeline.reals import Levels, Reals
 from swd.pipeline.resources import Resources
-from swd.protocol import Protocol
 
 FORMAT_NAME = "swd-reals"
 FORMAT_VERSION = 1
@@ -78,7 +78,7 @@ def save_cache(path: Path, reals: Reals, resources: Resources) -> None:
     encoded = json.dumps(header).encode()
     encoded += b" " * (-len(encoded) % 8)
     # All processes take part in loading a level, one writes it.
-    target = atomic_path(path) if resources.ranks.leads else nullcontext(Path(os.devnull))
+    target = atomic_path(path) if resources.world.is_main else nullcontext(Path(os.devnull))
     # safetensors' own writer wants all levels in memory at once.
     with target as partial, partial.open("wb") as file:
         file.write(len(encoded).to_bytes(8, "little") + encoded)

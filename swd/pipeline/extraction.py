@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from swd.method.descriptors import describe
+from swd.method.protocol import Protocol
+from swd.method.threads import in_threads
 from swd.pipeline.resources import Resources
 from swd.pipeline.sources import ImageSet
 from swd.pipeline.store import DescriptorStore
-from swd.pipeline.threads import in_threads
-from swd.protocol import Protocol
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ def extract(
     Raises:
         FormatError: An image is damaged.
     """
-    mine = resources.ranks.share(indices)
+    mine = resources.world.share(indices)
     stores = [DescriptorStore(protocol, len(mine)) for _ in draws]
 
     def cut(batch: Sequence[int]) -> list[list[Tensor]]:

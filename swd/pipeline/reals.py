@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from swd.distance import Distance, measure
 from swd.method.descriptors import normalize_descriptors
+from swd.method.protocol import Protocol
 from swd.method.randomness import REALS, image_order
+from swd.pipeline.distance import Distance, measure
 from swd.pipeline.extraction import extract
 from swd.pipeline.resources import Resources
 from swd.pipeline.sources import ImageSet
 from swd.pipeline.store import DescriptorStore, reserve_room
-from swd.protocol import Protocol
 
 
 class Levels(ABC):
@@ -37,7 +37,7 @@ class ExtractedLevels(Levels):
 
     def load_patches(self, level: int) -> Tensor:
         """Before normalisation, `[M, C, 7, 7]`."""
-        return self._resources.ranks.gather_rows(self._store.load(level, self._resources.device))
+        return self._resources.world.gather_rows(self._store.load(level, self._resources.device))
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def prepare_reals(images: ImageSet, protocol: Protocol, resources: Resources) ->
     half = min(protocol.images, len(images) // 2)
     order = image_order(len(images), seed=protocol.seed, set_id=REALS).tolist()
     used, others = sorted(order[: protocol.images]), sorted(order[protocol.images : 2 * half])
-    room = reserve_room(protocol, [len(used), len(used), len(others)], resources.ranks.world_size)
+    room = reserve_room(protocol, [len(used), len(used), len(others)], resources.world.size)
     if room:
         resources.say(room)
     first, second = set(order[:half]), set(order[half : 2 * half])

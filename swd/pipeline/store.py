@@ -12,7 +12,7 @@ from torch import Tensor
 
 from celebahq.errors import ToolError
 from swd.method.descriptors import NHOOD_SIZE
-from swd.protocol import Protocol
+from swd.method.protocol import Protocol
 
 MEMORY_BYTES = 1 << 30
 """A larger set of descriptors waits in temporary files."""

@@ -7,9 +7,9 @@ import torch
 from celebahq.errors import ToolError
 from swd import compare
 from swd.comparison import make_cache
+from swd.method.protocol import Protocol
 from swd.method.randomness import FAKES, REALS, image_order, patch_centers
 from swd.pipeline.resources import Resources
-from swd.protocol import Protocol
 
 LEVEL_SIZES = [(32, 32), (16, 16)]
 

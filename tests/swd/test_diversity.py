@@ -5,10 +5,10 @@ import torch
 from celebahq.errors import ToolError
 from swd import ms_ssim
 from swd.diversity import diversity
+from swd.method.protocol import Protocol
 from swd.method.randomness import FAKES
 from swd.pipeline.resources import Resources
 from swd.pipeline.sources import open_images
-from swd.protocol import Protocol
 
 CPU = Resources(torch.device("cpu"), workers=2)
 

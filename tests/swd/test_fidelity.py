@@ -9,8 +9,8 @@ import torch
 
 from celebahq.errors import MissingExtraError
 from swd import compare
+from swd.method.protocol import Protocol
 from swd.method.randomness import FAKES, REALS
-from swd.protocol import Protocol
 
 
 @pytest.fixture

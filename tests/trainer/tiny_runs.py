@@ -9,11 +9,11 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+from celebahq.processes import World
 from celebahq.pyramid import PyramidWriter
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.settings import from_dict
 from trainer.storage.checkpoint import states
-from trainer.training.distributed import World
 from trainer.training.footprint import StepCost
 from trainer.training.session import resume_run, start_run
 

@@ -75,9 +75,9 @@ def run(
       trainer run --data faces.h5 --preset faces-64 --outdir runs
       torchrun --nproc-per-node 8 -m trainer run --data celebahq.h5 --preset celebahq-1024
     """
+    from celebahq.processes import launched_world_size
     from trainer.commands.tables import schedule_table
     from trainer.configuration.settings import to_dict
-    from trainer.training.distributed import launched_world_size
 
     changes = list(assignments)
     changes += [] if seed is None else [f"train.seed={seed}"]
@@ -205,7 +205,7 @@ def _configure(preset_name: str, world_size: int, assignments: Iterable[str]) ->
 @contextmanager
 def _processes(device: str) -> Iterator[tuple[Any, Any]]:
     """This process's device, and the processes that torchrun started; Ctrl-C ends with status 130."""
-    from trainer.training.distributed import device_of_rank, join_world
+    from celebahq.processes import device_of_rank, join_world
 
     torch_device = resolve_device(device_of_rank(device))
     try:

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from celebahq.errors import ToolError
+from celebahq.processes import World
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import Phase, TrainingSchedule
 from trainer.networks.ema import update_average
 from trainer.randomness import Indices, Stream
 from trainer.training.batches import choose_chunks
 from trainer.training.data import RealImages, TrainingData
-from trainer.training.distributed import World
 from trainer.training.footprint import step_costs
 from trainer.training.plan import StepPlan
 from trainer.training.progress import peak_memory_gb

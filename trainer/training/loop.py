@@ -3,11 +3,11 @@
 import torch
 
 from celebahq.errors import ToolError
+from celebahq.processes import World
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.networks.ema import update_average
 from trainer.storage.runs import Run
 from trainer.training.data import TrainingData
-from trainer.training.distributed import World, any_rank
 from trainer.training.interrupt import Interrupt
 from trainer.training.maintenance import Maintenance
 from trainer.training.state import TrainingState, save_state
@@ -72,7 +72,7 @@ def train(
                 maintenance.tick(phase, steps.averages.take(), last=finished)
 
             # Leave when asked to, with everything saved.
-            if any_rank(interrupt.requested, world, device) and not finished:
+            if world.any(interrupt.requested, device) and not finished:
                 maintenance.save_state()
                 raise KeyboardInterrupt(f"the state at {state.nimg / 1000:.1f} kimg is saved")
 

@@ -7,13 +7,14 @@ from typing import Self
 import numpy as np
 import torch
 
+from celebahq.processes import World
 from trainer.configuration.schedule import Phase, TrainingSchedule
 from trainer.networks.batchnorm import freeze_batch_statistics
 from trainer.randomness import Stream
 from trainer.storage.checkpoint import prune_states, snapshot_path
 from trainer.storage.runs import Run
 from trainer.training.data import TrainingData
-from trainer.training.distributed import World, check_replicas, wait_for_all
+from trainer.training.distributed import check_replicas
 from trainer.training.footprint import StepCost
 from trainer.training.progress import Clock, Report, TimeLeft, peak_memory_gb
 from trainer.training.state import TrainingState, save_state
@@ -70,7 +71,7 @@ class Maintenance:
             self.save_fakes()
             self.save_snapshot()
             save_state(self.run.folder, self.state)
-        wait_for_all(self.world)
+        self.world.wait()
         self.clock.restart()
 
     def tick(self, phase: Phase, means: dict[str, float], *, last: bool) -> None:
@@ -92,7 +93,7 @@ class Maintenance:
                     keep_last=snapshot.keep_last,
                     keep_every_ticks=snapshot.keep_every * snapshot.state_ticks,
                 )
-        wait_for_all(self.world)
+        self.world.wait()
         self.clock.restart()
         self.clock_nimg = state.nimg
 
@@ -115,7 +116,7 @@ class Maintenance:
         """The training state, between ticks."""
         if self.world.is_main:
             save_state(self.run.folder, self.state)
-        wait_for_all(self.world)
+        self.world.wait()
 
     def save_snapshot(self) -> None:
         """The averaged generator, for `trainer generate` and `trainer evaluate`; measured if asked for."""

@@ -10,13 +10,13 @@ import torch.distributed as dist
 
 from celebahq.console import status
 from celebahq.errors import ToolError
+from celebahq.processes import World, processes_here
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.storage.checkpoint import states
 from trainer.storage.runs import Run, create_run, open_run
 from trainer.training.batches import choose_chunks
 from trainer.training.data import CACHE_BYTES, TrainingData, to_network_range
-from trainer.training.distributed import World, processes_here, same_on_all_ranks
 from trainer.training.footprint import StepCost, free_memory_bytes, step_costs
 from trainer.training.loop import train
 from trainer.training.losses import real_fade
@@ -66,7 +66,7 @@ def start_run(
         runtime = dataclasses.replace(config.runtime, minibatch_gpu=chunks)
         config = dataclasses.replace(config, runtime=runtime)
         folder = str(create_run(outdir, config, data).folder) if world.is_main else ""
-        run = Run(Path(same_on_all_ranks(folder, world)), config, data)
+        run = Run(Path(world.same(folder)), config, data)
         if world.is_main:
             status(describe(run, len(reals), world))
         _train(run, state, reals, costs, device, world)

@@ -6,12 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from celebahq.processes import World
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import Phase
 from trainer.networks.progressive import InputNoise, input_noise, no_noise
 from trainer.randomness import Indices, Stream, keyed_normal, keyed_uniform
 from trainer.training.data import RealImages, to_network_range
-from trainer.training.distributed import World, sum_gradients, sum_over_ranks
+from trainer.training.distributed import sum_gradients
 from trainer.training.losses import real_fade, update_gdrop
 from trainer.training.objectives import Objectives
 from trainer.training.optimizer import Adam
@@ -182,7 +183,7 @@ class Steps:
 
     def _summed(self, means: dict[str, Tensor], adam: Adam) -> dict[str, Tensor]:
         sum_gradients(adam.parameters.values(), self.world)
-        totals = sum_over_ranks(torch.stack(list(means.values())), self.world)
+        totals = self.world.sum(torch.stack(list(means.values())))
         return dict(zip(means, totals.unbind(), strict=True))
 
 

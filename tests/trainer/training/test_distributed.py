@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from celebahq.errors import ToolError
 from celebahq.files import read_jsonl
-from trainer.training.distributed import World
+from celebahq.processes import World
 from trainer.training.session import check_chunks
 
 
@@ -22,11 +22,12 @@ def test_two_gloo_processes_have_the_gradients_of_one(tmp_path):
     data = write_pyramid(tmp_path / "data.h5")
     script = Path(__file__).parent / "two_processes.py"
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    paths = [str(script.parents[1]), os.environ.get("PYTHONPATH", "")]  # what these tests share
     result = subprocess.run(
         [*launcher, script, tmp_path],
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
         check=False,
     )
     assert result.returncode == 0, result.stderr[-3000:]

@@ -118,7 +118,7 @@ def test_a_gradient_that_is_not_finite_can_be_skipped(data, tmp_path, monkeypatc
 
 def test_other_data_are_refused_on_resume(finished, tmp_path):
     from celebahq.errors import ToolError
-    from trainer.training.distributed import World
+    from celebahq.processes import World
 
     other = write_pyramid(tmp_path / "other.h5", count=51)
     with pytest.raises(ToolError, match="not the data of"):

@@ -9,11 +9,11 @@ import torch
 from tiny_runs import CPU, tiny_config, write_pyramid
 from torch import Tensor
 
+from celebahq.processes import World
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.randomness import Stream, keyed_normal, keyed_uniform
 from trainer.training.data import TrainingData
-from trainer.training.distributed import World
 from trainer.training.losses import real_fade
 from trainer.training.plan import plan_steps
 from trainer.training.state import TrainingState, new_state

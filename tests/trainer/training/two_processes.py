@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 from test_steps import FADING_KIMG, config_with, scaled
 from tiny_runs import CPU, tiny_config
 
+from celebahq.processes import join_world
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.training.data import TrainingData
-from trainer.training.distributed import join_world
 from trainer.training.session import start_run
 from trainer.training.steps import Steps
 

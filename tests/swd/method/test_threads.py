@@ -4,7 +4,7 @@ import time
 import pytest
 import torch
 
-from swd.pipeline.threads import HeldSetting, in_threads
+from swd.method.threads import HeldSetting, in_threads
 
 
 def test_results_come_in_order():

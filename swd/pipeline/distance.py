@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from celebahq.processes import World
 from swd.method.influence import measure_influence
+from swd.method.protocol import Protocol
 from swd.method.wasserstein import direction_distances
-from swd.pipeline.resources import Ranks, Resources
-from swd.protocol import Protocol
+from swd.pipeline.resources import Resources
 
 SCALE = 1000.0
 """Distances are reported times this."""
@@ -89,7 +90,7 @@ def measure(
                     directions,
                     patches=protocol.patches,
                     channels=protocol.channels,
-                    ranks=resources.ranks,
+                    world=resources.world,
                 )
             )
             advance(1)
@@ -97,7 +98,7 @@ def measure(
 
 
 def measure_level(
-    a: Tensor, b: Tensor, directions: Tensor, *, patches: int, channels: int, ranks: Ranks | None = None
+    a: Tensor, b: Tensor, directions: Tensor, *, patches: int, channels: int, world: World | None = None
 ) -> LevelDistances:
     """Distances along all directions, and influences from some of them.
 
@@ -107,13 +108,13 @@ def measure_level(
         directions: `[C * 49, P]`.
         patches: Per image.
         channels: C.
-        ranks: Processes to divide the directions among.
+        world: Processes to divide the directions among.
     """
-    ranks = ranks or Ranks()
+    world = world or World()
     count = directions.shape[1]
     few = min(count, _INFLUENCE_DIRECTIONS)
     half = (few + 1) // 2
-    mine = ranks.deal(count)
+    mine = world.deal(count)
     halves = [[i for i in mine if i in part] for part in (range(half), range(few - half, few))]
     rest = [i for i in mine if i >= few]
     found = measure_influence(
@@ -123,8 +124,8 @@ def measure_level(
     for part, distances in zip(halves, found.along, strict=True):
         along[part] = distances.cpu()
     along[rest] = direction_distances(a, b, directions[:, rest]).cpu()
-    on_a, on_b = (ranks.sum(influence.cpu()) / half for influence in (found.on_a, found.on_b))
-    return LevelDistances(ranks.sum(along), on_a, on_b, half)
+    on_a, on_b = (world.sum(influence.cpu()) / half for influence in (found.on_a, found.on_b))
+    return LevelDistances(world.sum(along), on_a, on_b, half)
 
 
 def summarize(

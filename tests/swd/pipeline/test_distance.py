@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from swd import SlicedWassersteinDistance
-from swd.distance import LevelDistances, measure_level, summarize
 from swd.method.randomness import random_directions
 from swd.method.wasserstein import direction_distances
+from swd.pipeline.distance import LevelDistances, measure_level, summarize
 
 
 def level(along, on_a, on_b):
