@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from celebahq.processes import World
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import Phase
 from trainer.randomness import Indices
 from trainer.training.batches import chunk_rows, group_size
-from trainer.training.distributed import World
 
 
 @dataclass(frozen=True)
