@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from celebahq.errors import ToolError
+from celebahq.errors import FormatError, ToolError
 
 
 @contextmanager
@@ -87,13 +87,23 @@ def read_json(path: Path) -> dict[str, Any]:
         ToolError: It is missing or holds something else.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes(), str(path))
     except FileNotFoundError as err:
         raise ToolError(f"{path}: no such file") from err
-    except ValueError as err:  # of JSON and of UTF-8
-        raise ToolError(f"{path}: damaged, not JSON: {err}") from err
+
+
+def parse_json(data: bytes | str, name: str) -> dict[str, Any]:
+    """One JSON object; `name` of where it comes from is for messages.
+
+    Raises:
+        FormatError: It is damaged, nested too deeply, or something else.
+    """
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as err:  # of JSON, UTF-8 and numbers of thousands of digits
+        raise FormatError(f"{name}: damaged, not JSON: {err}") from err
     if not isinstance(value, dict):
-        raise ToolError(f"{path}: damaged, not a JSON object")
+        raise FormatError(f"{name}: damaged, not a JSON object")
     return value
 
 

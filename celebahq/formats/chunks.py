@@ -9,8 +9,8 @@ from array import array
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from typing import TypedDict
 
-import deflate
 import h5py
 import numpy as np
 
@@ -26,42 +26,13 @@ class StoredLevel:
     """`FILE: DATASET`, for messages."""
     shape: tuple[int, ...]
     chunk_shape: tuple[int, ...]
+    """Of the whole data set where it is not cut into chunks."""
     compressed: bool
     """Chunks went through the gzip filter, except those that have the raw length."""
     offsets: np.ndarray
     """int64, position in the file of each chunk, in the order of the chunk grid (last axis fastest)."""
     sizes: np.ndarray
     """int64, stored bytes of each chunk."""
-
-    @classmethod
-    def locate(cls, dataset: h5py.Dataset, name: str) -> "StoredLevel | None":
-        """Take the chunk index of a data set; None for storage that only HDF5 itself can read.
-
-        Raises:
-            FormatError: Images are missing or lie beyond the end of the file.
-        """
-        filters = filter_numbers(dataset)
-        layout = dataset.id.get_create_plist().get_layout()
-        if dataset.file.userblock_size or filters not in ([], [GZIP_FILTER]):
-            return None
-        if layout == h5py.h5d.CHUNKED:
-            offsets, sizes, raw = _chunk_table(dataset, name)
-            # Other writers may keep a compressed chunk of just the raw length: leave those to HDF5.
-            if filters and not np.array_equal(raw, sizes == prod(dataset.chunks)):
-                return None
-            level = cls(name, dataset.shape, dataset.chunks, bool(filters), offsets, sizes)
-        elif layout == h5py.h5d.CONTIGUOUS and not dataset.external:
-            offset = dataset.id.get_offset()
-            if offset is None:
-                raise FormatError(f"{name}: its images were never written")
-            level = cls(
-                name, dataset.shape, dataset.shape, False, np.array([offset]), np.array([dataset.nbytes])
-            )
-        else:
-            return None
-        if (level.offsets + level.sizes).max(initial=0) > os.path.getsize(dataset.file.filename):
-            raise FormatError(f"{name}: images lie beyond the end of the file: it is truncated")
-        return level
 
     @property
     def single_images(self) -> bool:
@@ -130,24 +101,41 @@ def filter_numbers(dataset: h5py.Dataset) -> list[int]:
     return [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
 
 
-def stored_crc32(dataset: h5py.Dataset, descriptor: int) -> int:
-    """CRC-32 of a chunked data set's chunks as they are stored, one after the other.
+class ChunkTable(TypedDict):
+    """Where the chunks of a data set lie, in the order of the chunk grid (last axis fastest)."""
 
-    Args:
-        dataset: Its chunks along the first axis.
-        descriptor: Of the same file.
+    offsets: np.ndarray
+    """int64, position in the file of each."""
+    sizes: np.ndarray
+    """int64, stored bytes of each."""
+    plain: bool
+    """They can be read without HDF5: raw, or through the gzip filter, in a file that begins at its start."""
+
+
+def chunk_table(dataset: h5py.Dataset, name: str) -> ChunkTable:
+    """Ask HDF5 where the chunks are.
+
+    Raises:
+        FormatError: Chunks were never written.
     """
-    checksum = 0
+    filters = filter_numbers(dataset)
+    plain = not dataset.file.userblock_size and filters in ([], [GZIP_FILTER])
+    layout = dataset.id.get_create_plist().get_layout()
+    if layout == h5py.h5d.CHUNKED:
+        offsets, sizes, raw = _chunks(dataset, name)
+        # Other writers may keep a compressed chunk of just the raw length: leave those to HDF5.
+        plain &= not filters or np.array_equal(raw, sizes == prod(dataset.chunks))
+        return ChunkTable(offsets=offsets, sizes=sizes, plain=plain)
+    if layout == h5py.h5d.CONTIGUOUS and not dataset.external:
+        offset = dataset.id.get_offset()
+        if offset is None:
+            raise FormatError(f"{name}: its images were never written")
+        return ChunkTable(offsets=np.array([offset]), sizes=np.array([dataset.nbytes]), plain=plain)
+    nowhere = np.zeros(0, np.int64)
+    return ChunkTable(offsets=nowhere, sizes=nowhere, plain=False)
 
-    def take(chunk: h5py.h5d.StoreInfo) -> None:
-        nonlocal checksum
-        checksum = deflate.crc32(os.pread(descriptor, chunk.size, chunk.byte_offset), checksum)
 
-    dataset.id.chunk_iter(take)
-    return checksum
-
-
-def _chunk_table(dataset: h5py.Dataset, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _chunks(dataset: h5py.Dataset, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Offset, size and whether the filters were skipped, of each chunk in the order of the grid."""
     grid = [-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True)]
     strides = [prod(grid[axis + 1 :]) for axis in range(len(grid))]

@@ -21,6 +21,8 @@ CODECS = ("gzip", "none", "lzf", "blosc2", "bitshuffle")
 
 GZIP_LEVEL = 4
 GZIP_FILTER = 1
+MAX_DEFLATE_RATIO = 1032
+"""Deflate makes data at most so many times smaller."""
 _FILTER_NAMES = {GZIP_FILTER: "gzip", 32000: "lzf", 32026: "blosc2", 32008: "bitshuffle"}
 
 
@@ -59,6 +61,17 @@ def import_plugins(purpose: str) -> Any:
     return hdf5plugin
 
 
+def import_missing_plugins(filters: list[int], name: str) -> None:
+    """Make the filters of a file known to HDF5.
+
+    Raises:
+        MissingExtraError: They come with a package that is not installed.
+    """
+    for number in filters:
+        if not h5py.h5z.filter_avail(number):
+            import_plugins(f"{name}: reading {codec_name([number])}")
+
+
 def codec_name(filters: list[int]) -> str:
     """The codec that a filter pipeline (HDF5 filter numbers) stands for, `filter-N` for others."""
     return "+".join(_FILTER_NAMES.get(number, f"filter-{number}") for number in filters) or "none"
@@ -81,6 +94,8 @@ def inflate(blob: bytes, size: int) -> bytearray:
     Raises:
         ValueError: The blob is damaged, or holds another number of bytes than `size`.
     """
+    if size > MAX_DEFLATE_RATIO * len(blob):  # before so much memory is taken
+        raise ValueError(f"{len(blob):,} bytes cannot hold {size:,}")
     try:
         raw: bytearray = deflate.zlib_decompress(blob, size)
     except deflate.DeflateError as err:

@@ -6,7 +6,8 @@ import numpy as np
 from celebahq.formats.codecs import DEFAULT_CODEC, compress
 
 FORMAT_NAME = "celebahq-pyramid"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1 had no checksums of labels, facts and structure."""
 
 SINGLE_IMAGE_RESOLUTION = 32
 """Chunks hold one image from this resolution up, and 4096 / r^2 images below."""

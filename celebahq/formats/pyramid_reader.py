@@ -1,33 +1,39 @@
 """Reading a pyramid file: minibatches at random, from any number of threads and processes."""
 
-import json
 import os
-import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
+from math import prod
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-import h5py
 import numpy as np
 
 from celebahq.errors import FormatError, ToolError
-from celebahq.formats.chunks import StoredLevel, filter_numbers, stored_crc32
-from celebahq.formats.codecs import codec_name, import_plugins
-from celebahq.formats.levels import FORMAT_NAME, FORMAT_VERSION, level_name, level_resolutions
+from celebahq.files import parse_json
+from celebahq.formats import hdf5_file
+from celebahq.formats.checksums import column_crc32
+from celebahq.formats.chunks import ChunkTable, StoredLevel
+from celebahq.formats.codecs import import_missing_plugins
+from celebahq.formats.levels import level_name
+from celebahq.formats.structure import check_format, check_levels, is_numeric
+from celebahq.isolation import run_apart
+from celebahq.npy import map_npy
 
 MAX_THREADS = 8
 PARALLEL_BYTES = 1 << 18
 """Smaller reads are not worth a second thread."""
+APART_BYTES = 1 << 24
+"""Of images that the helper process is asked for at once."""
 
 
 class PyramidReader:
     """Random access to the images of a pyramid file.
 
-    It may be pickled, and used after a fork: every process opens the file for itself.
+    It may be pickled, and used after a fork. It reads the one file that it opened: when another takes its
+    name, it goes on with the old one, and when the file itself is changed, that is an error.
     """
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
@@ -43,59 +49,74 @@ class PyramidReader:
         """
         self.path = Path(path)
         self.threads = threads or min(MAX_THREADS, os.cpu_count() or 1)
-        with open_hdf5(self.path) as file:
-            self.format_version = _read_format_version(self.path, file)
-            """None for a file of the original's layout."""
-            shapes = _read_level_shapes(self.path, file, complete=self.format_version is not None)
-            self.provenance: dict[str, Any] = json.loads(file.attrs.get("provenance", "{}"))
-            self.meta_names: list[str] = list(file["meta"]) if "meta" in file else []
-            self._has_labels = "labels" in file
-        self.levels = list(shapes)
+        self._descriptor: int | None = None
+        self._descriptor = _open_file(self.path)
+        self._identity = _Identity.of(self._descriptor)
+        self.facts: hdf5_file.FileFacts = run_apart(
+            hdf5_file.describe, name=str(self.path), file=self._descriptor
+        )
+        """The file as HDF5 describes it."""
+        self.format_version = check_format(self.path, self.facts)
+        """None for a file of the original's layout."""
+        self.levels = check_levels(self.path, self.facts, self._identity.size)
         """Resolutions, largest first."""
         self.resolution = self.levels[0]
-        self._count, self.channels = shapes[self.resolution][:2]
-        self._stored: dict[int, StoredLevel | None] = {}
-        self._process = _ProcessState(self.path)
+        self._count: int = self.facts["levels"][level_name(self.resolution)]["shape"][0]
+        self.channels: int = self.facts["levels"][level_name(self.resolution)]["shape"][1]
+        self.provenance: dict[str, Any] = parse_json(self.facts["provenance"], f"{self.path}: provenance")
+        columns = self.facts["columns"]
+        self.meta_names = [name.removeprefix("meta/") for name in columns if name.startswith("meta/")]
+        self._stored: dict[int, tuple[StoredLevel, bool]] = {}
+        self._process = _ProcessState()
 
     def __len__(self) -> int:
         return self._count
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _open_reader, (self.path, self.threads)
+        return _open_again, (self.path, self.threads, self._identity)
 
     @cached_property
     def labels(self) -> np.ndarray | None:
         """`[N, L]` float32, from the file or from `NAME-labels.npy` beside it; None without labels.
 
         Raises:
-            FormatError: They do not fit the images.
+            FormatError: They do not fit the images, or are damaged.
         """
-        if self._has_labels:
-            with open_hdf5(self.path) as file:
-                return self._checked_labels(f"{self.path}: labels", file["labels"])
+        inside = self.facts["columns"].get("labels")
+        if inside is not None:
+            self._check_labels(f"{self.path}: labels", inside["shape"], inside["dtype"])
+            return _as_float32(self.column("labels"))
         beside = self.path.with_name(f"{self.path.stem}-labels.npy")
         if self.format_version is not None or not beside.is_file():
             return None
-        try:
-            labels = np.load(beside, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as err:
-            raise FormatError(f"{beside}: not an array of numbers in NumPy's format ({err})") from err
-        return self._checked_labels(str(beside), labels)
+        labels = map_npy(beside)
+        self._check_labels(str(beside), labels.shape, str(labels.dtype))
+        return _as_float32(labels)
 
     def meta(self, name: str) -> np.ndarray:
         """One fact for every image: `[N, ...]`, strings as objects.
 
         Raises:
             KeyError: The file has no such fact; `meta_names` lists them.
+            FormatError: It is damaged.
         """
         if name not in self.meta_names:
             raise KeyError(f"{self.path}: no meta/{name}; there are: {', '.join(self.meta_names) or 'none'}")
-        with open_hdf5(self.path) as file:
-            dataset = file["meta"][name]
-            if len(dataset) != len(self):
-                raise FormatError(f"{self.path}: meta/{name} has {len(dataset):,} rows, not {len(self):,}")
-            values: np.ndarray = (dataset.asstr() if h5py.check_string_dtype(dataset.dtype) else dataset)[:]
-        return values
+        return self.column(f"meta/{name}")
+
+    def column(self, column: str) -> np.ndarray:
+        """The values of `labels` or `meta/NAME` as they are stored, held against their checksum.
+
+        Raises:
+            FormatError: They are damaged, or not one for each image.
+        """
+        facts = self.facts["columns"][column]
+        if facts["shape"][:1] != [len(self)]:
+            raise FormatError(f"{self.path}: {column} has {(facts['shape'] or [0])[0]:,} rows, not {len(self):,}")
+        values = run_apart(hdf5_file.read_column, column, name=str(self.path), file=self._file())
+        if facts["crc32"] is not None and column_crc32(values) != facts["crc32"]:
+            raise FormatError(f"{self.path}: {column}: not the values that were written (CRC-32)")
+        return values if isinstance(values, np.ndarray) else np.array(values, object)
 
     def read(self, indices: Sequence[int] | np.ndarray, resolution: int | None = None) -> np.ndarray:
         """Images of one level.
@@ -109,7 +130,7 @@ class PyramidReader:
 
         Raises:
             IndexError: An index out of range.
-            FormatError: The file is damaged.
+            FormatError: The file is damaged, or was changed since it was opened.
         """
         resolution = self.resolution if resolution is None else resolution
         if resolution not in self.levels:
@@ -120,18 +141,51 @@ class PyramidReader:
             return out
         if not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"{self.path}: {len(self):,} images, asked for {indices.min()}..{indices.max()}")
-        process = self._this_process()
-        level = self._located(process, resolution)
-        if level is None:
-            process.read_by_hdf5(level_name(resolution), indices, out)
+        descriptor = self._file()
+        level, plain = self.located(resolution)
+        if plain:
+            self._read_stored(descriptor, level, indices, out)
         else:
-            self._read_stored(process, level, indices, out)
+            self._read_apart(descriptor, resolution, indices, out)
         return out
+
+    def located(self, resolution: int) -> tuple[StoredLevel, bool]:
+        """Where a level's chunks lie, and whether they can be read without HDF5.
+
+        Raises:
+            FormatError: Images are missing, or lie beyond the end of the file.
+        """
+        with self._this_process().lock:
+            if resolution not in self._stored:
+                name = level_name(resolution)
+                found: ChunkTable = run_apart(hdf5_file.locate, name, name=str(self.path), file=self._file())
+                facts = self.facts["levels"][name]
+                level = StoredLevel(
+                    f"{self.path}: {name}",
+                    tuple(facts["shape"]),
+                    tuple(facts["chunks"] or facts["shape"]),
+                    bool(facts["filters"]),
+                    found["offsets"],
+                    found["sizes"],
+                )
+                if not found["plain"]:
+                    import_missing_plugins(facts["filters"], str(self.path))
+                self._stored[resolution] = level, found["plain"]
+        return self._stored[resolution]
+
+    def stored_bytes(self, offset: int, size: int) -> bytes:
+        """Bytes of the file as they are stored."""
+        return os.pread(self._file(), size, offset)
 
     def close(self) -> None:
         """Close the file; the next `read` opens it again."""
+        if self._descriptor is not None:
+            if any(not plain for _, plain in self._stored.values()):
+                run_apart(hdf5_file.release, name=str(self.path), file=self._descriptor)
+            os.close(self._descriptor)
+        self._descriptor = None
         self._process.close()
-        self._process = _ProcessState(self.path)
+        self._process = _ProcessState()
 
     def __enter__(self) -> Self:
         return self
@@ -139,11 +193,24 @@ class PyramidReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read_stored(
-        self, process: "_ProcessState", level: StoredLevel, indices: np.ndarray, out: np.ndarray
-    ) -> None:
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", None) is not None:
+            os.close(self._descriptor)  # type: ignore[arg-type]
+
+    def _file(self) -> int:
+        """The descriptor of the file that was opened first.
+
+        Raises:
+            FormatError: Another file has its name by now, or it was changed.
+        """
+        if self._descriptor is None:
+            self._descriptor = _open_file(self.path)
+        if _Identity.of(self._descriptor) != self._identity:
+            raise FormatError(f"{self.path}: changed since it was opened; start again")
+        return self._descriptor
+
+    def _read_stored(self, descriptor: int, level: StoredLevel, indices: np.ndarray, out: np.ndarray) -> None:
         groups = level.plan(indices)
-        descriptor = process.descriptor
 
         def read_groups(first: int, step: int) -> None:
             for positions in groups[first::step]:
@@ -153,49 +220,58 @@ class PyramidReader:
         if threads == 1:
             read_groups(0, 1)
             return
-        jobs = [process.pool(self.threads).submit(read_groups, i, threads) for i in range(threads)]
+        jobs = [
+            self._this_process().pool(self.threads).submit(read_groups, i, threads) for i in range(threads)
+        ]
         for job in jobs:
             job.result()
 
+    def _read_apart(self, descriptor: int, resolution: int, indices: np.ndarray, out: np.ndarray) -> None:
+        """Through HDF5, in the helper process: for filters that only HDF5 knows."""
+        step = max(1, APART_BYTES // prod(out.shape[1:]))
+        order = np.argsort(indices, kind="stable")  # so that no chunk is decoded for two pieces
+        for start in range(0, len(order), step):
+            positions = order[start : start + step]
+            run_apart(
+                hdf5_file.read_images,
+                level_name(resolution),
+                indices[positions].tolist(),
+                name=str(self.path),
+                file=descriptor,
+                take=partial(out.__setitem__, positions),
+            )
+
     def _this_process(self) -> "_ProcessState":
         if self._process.pid != os.getpid():
-            self._process = _ProcessState(self.path)
+            self._process = _ProcessState()
         return self._process
 
-    def _located(self, process: "_ProcessState", resolution: int) -> StoredLevel | None:
-        with process.lock:
-            if resolution not in self._stored:
-                name = level_name(resolution)
-                with open_hdf5(self.path) as file:
-                    self._stored[resolution] = StoredLevel.locate(file[name], f"{self.path}: {name}")
-        return self._stored[resolution]
-
-    def _checked_labels(self, source: str, labels: Any) -> np.ndarray:
-        """Args: `labels` is a data set or an array, not yet in memory."""
-        if len(labels.shape) != 2 or len(labels) != len(self) or labels.dtype.kind not in "biuf":
+    def _check_labels(self, source: str, shape: Sequence[int], dtype: str) -> None:
+        if len(shape) != 2 or shape[0] != len(self) or not is_numeric(dtype):
             raise FormatError(
-                f"{source}: {labels.shape} {labels.dtype}, expected [{len(self)}, L] numbers, a row per image"
+                f"{source}: {tuple(shape)} {dtype}, expected [{len(self)}, L] numbers, a row per image"
             )
-        return np.asarray(labels[:], np.float32)
+
+
+class _Identity(NamedTuple):
+    """What tells a file from another of the same name, on whatever machine the file system is mounted."""
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, descriptor: int) -> "_Identity":
+        found = os.fstat(descriptor)
+        return cls(found.st_size, found.st_mtime_ns)
 
 
 class _ProcessState:
-    """What must not be shared with a forked process: the open file, the threads and their lock."""
+    """What must not be shared with a forked process: the threads and their lock."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
         self.pid = os.getpid()
         self.lock = threading.RLock()
-        self._path = path
-        self._descriptor: int | None = None
-        self._hdf5: h5py.File | None = None
         self._pool: ThreadPoolExecutor | None = None
-
-    @property
-    def descriptor(self) -> int:
-        with self.lock:
-            if self._descriptor is None:
-                self._descriptor = os.open(self._path, os.O_RDONLY)
-            return self._descriptor
 
     def pool(self, threads: int) -> ThreadPoolExecutor:
         with self.lock:
@@ -203,105 +279,25 @@ class _ProcessState:
                 self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pyramid")
             return self._pool
 
-    def read_by_hdf5(self, name: str, indices: np.ndarray, out: np.ndarray) -> None:
-        """Read through h5py, under its lock: for filters that only HDF5 knows."""
-        with self.lock, _hdf5_errors(self._path):
-            if self._hdf5 is None:
-                self._hdf5 = h5py.File(self._path, "r")
-            dataset = self._hdf5[name]
-            for number in filter_numbers(dataset):
-                if not h5py.h5z.filter_avail(number):
-                    import_plugins(f"{self._path}: reading {codec_name([number])}")
-            for position in np.argsort(indices):  # neighbours share a chunk, which HDF5 keeps
-                out[position] = dataset[indices[position]]
-
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
-        if self._hdf5 is not None:
-            self._hdf5.close()
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-        self._pool = self._hdf5 = self._descriptor = None
-
-    def __del__(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
 
 
-def damaged_levels(path: Path) -> list[str]:
-    """Names of the levels whose stored chunks have not the checksum that was written with them.
-
-    Raises:
-        FormatError: The file's structure is damaged.
-    """
-    levels = PyramidReader(path).levels
-    with open_hdf5(path) as file, path.open("rb", buffering=0) as raw:
-        return [
-            name
-            for name in map(level_name, levels)
-            if "crc32" in file[name].attrs
-            and stored_crc32(file[name], raw.fileno()) != file[name].attrs["crc32"]
-        ]
+def _as_float32(labels: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # too large a number becomes infinite, which `verify` reports
+        return np.array(labels, np.float32)
 
 
-@contextmanager
-def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open a file for reading, with its failures as `FormatError`."""
+def _open_file(path: Path) -> int:
     if not path.is_file():
         raise ToolError(f"{path}: no such file")
-    with _hdf5_errors(path), h5py.File(path, "r") as file:
-        yield file
+    return os.open(path, os.O_RDONLY)
 
 
-@contextmanager
-def _hdf5_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as err:
-        reason = re.sub(r"^.*\((.*)\)$", r"\1", " ".join(str(err).split()))
-        raise FormatError(f"{path}: not a readable HDF5 file, or damaged ({reason})") from err
-
-
-def _open_reader(path: Path, threads: int) -> PyramidReader:
-    return PyramidReader(path, threads=threads)
-
-
-def _read_format_version(path: Path, file: h5py.File) -> int | None:
-    """The version in the file; None for the original's layout."""
-    name = file.attrs.get("format")
-    if name is None:
-        return None
-    if name != FORMAT_NAME:
-        raise FormatError(f"{path}: format {name!r}, expected {FORMAT_NAME!r}")
-    version = int(file.attrs["format_version"])
-    if version > FORMAT_VERSION:
-        raise FormatError(
-            f"{path}: format version {version}, and this tool reads up to {FORMAT_VERSION}: update it"
-        )
-    return version
-
-
-def _read_level_shapes(path: Path, file: h5py.File, *, complete: bool) -> dict[int, tuple[int, ...]]:
-    """Shape of each level, largest first, checked against each other."""
-    names = [match for match in map(re.compile(r"data([1-9]\d*)x\1").fullmatch, file) if match]
-    resolutions = sorted((int(match[1]) for match in names), reverse=True)
-    if not resolutions:
-        raise FormatError(f"{path}: no data sets named data<r>x<r>: not a pyramid of images")
-    expected = [r for r in level_resolutions(resolutions[0]) if complete or r >= resolutions[-1]]
-    if resolutions != expected:
-        raise FormatError(f"{path}: levels {resolutions}, expected {expected}")
-    shapes: dict[int, tuple[int, ...]] = {}
-    for r in resolutions:
-        dataset = file[level_name(r)]
-        if dataset.dtype != np.uint8 or dataset.ndim != 4:
-            raise FormatError(
-                f"{path}: {level_name(r)} is {dataset.shape} {dataset.dtype}, expected [N, C, {r}, {r}] uint8"
-            )
-        images_and_channels = shapes[resolutions[0]][:2] if shapes else dataset.shape[:2]
-        if dataset.shape != (*images_and_channels, r, r):
-            raise FormatError(
-                f"{path}: {level_name(r)} has shape {dataset.shape}, expected {(*images_and_channels, r, r)}"
-            )
-        shapes[r] = dataset.shape
-    return shapes
+def _open_again(path: Path, threads: int, identity: _Identity) -> PyramidReader:
+    """What another process makes of a pickled reader."""
+    reader = PyramidReader(path, threads=threads)
+    if reader._identity != identity:
+        raise FormatError(f"{path}: changed since it was opened; start again")
+    return reader

@@ -14,7 +14,10 @@ import numpy as np
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.files import atomic_path, refuse_existing
+from celebahq.formats.checksums import column_crc32, structure_crc32
 from celebahq.formats.codecs import DEFAULT_CODEC, compress, dataset_options
+from celebahq.formats.damage import damaged_parts
+from celebahq.formats.hdf5_file import facts_of
 from celebahq.formats.levels import (
     FORMAT_NAME,
     FORMAT_VERSION,
@@ -23,7 +26,7 @@ from celebahq.formats.levels import (
     level_name,
     level_resolutions,
 )
-from celebahq.formats.pyramid_reader import damaged_levels
+from celebahq.formats.pyramid_reader import PyramidReader
 
 COLUMN_CHUNK_BYTES = 16384
 MAX_COLUMN_CHUNK_ROWS = 1024
@@ -145,7 +148,10 @@ class PyramidWriter:
         with self._output:
             with self._file:
                 self._finish()
-            damaged = damaged_levels(self._partial)
+            with PyramidReader(self._partial) as written:
+                damaged = damaged_parts(written)
+                for column in written.facts["columns"]:
+                    written.column(column)  # or it raises
             if damaged:
                 raise FormatError(f"{self.path}: not written, as {', '.join(damaged)} cannot be read back")
 
@@ -171,10 +177,11 @@ class PyramidWriter:
         for level in self._levels:
             level.finish()
         for column in (self._columns or {}).values():
-            column.flush()
+            column.finish()
         self._file.attrs["format"] = FORMAT_NAME
         self._file.attrs["format_version"] = FORMAT_VERSION
         self._file.attrs["provenance"] = provenance
+        self._file.attrs["crc32"] = np.uint32(structure_crc32(facts_of(self._file)))
 
 
 class _LevelWriter:
@@ -235,7 +242,7 @@ class _ColumnWriter:
             self._dtype, self._shape, row_bytes = h5py.string_dtype(), (), 16
         else:
             first = np.asarray(first)
-            if first.dtype.kind not in "biuf":
+            if first.dtype.kind not in "biuf" or first.dtype.itemsize > 8:
                 raise ValueError(f"{name}: expected a string or numbers, got {first.dtype}")
             self._dtype, self._shape, row_bytes = first.dtype, first.shape, max(1, first.nbytes)
             options["compression"] = "gzip"
@@ -249,10 +256,15 @@ class _ColumnWriter:
             **options,
         )
         self._pending: list[Any] = []
+        self._checksum = 0
 
     def append(self, value: Any) -> None:
         if not isinstance(value, str):
             value = np.asarray(value)
+        elif "\0" in value:
+            raise ValueError(
+                f"{self._dataset.name}: {value!r} holds a NUL, which HDF5 takes for the end of text"
+            )
         dtype = h5py.string_dtype() if isinstance(value, str) else value.dtype
         if np.shape(value) != self._shape or not np.can_cast(dtype, self._dtype):
             raise ValueError(
@@ -260,10 +272,16 @@ class _ColumnWriter:
             )
         self._pending.append(value)
         if len(self._pending) == self._rows_per_chunk:
-            self.flush()
+            self._flush()
 
-    def flush(self) -> None:
+    def finish(self) -> None:
+        self._flush()
+        self._dataset.attrs["crc32"] = np.uint32(self._checksum)
+
+    def _flush(self) -> None:
         start = len(self._dataset)
         self._dataset.resize(start + len(self._pending), axis=0)
-        self._dataset[start:] = np.array(self._pending, self._dtype).reshape(-1, *self._shape)
+        values = np.array(self._pending, self._dtype).reshape(-1, *self._shape)
+        self._dataset[start:] = values
+        self._checksum = column_crc32(self._pending if values.dtype.hasobject else values, self._checksum)
         self._pending.clear()

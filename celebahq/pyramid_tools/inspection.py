@@ -2,15 +2,14 @@
 
 import os
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
-import h5py
-
-from celebahq.formats.chunks import filter_numbers
 from celebahq.formats.codecs import codec_name
+from celebahq.formats.hdf5_file import DatasetFacts
 from celebahq.formats.levels import FORMAT_NAME, level_name
-from celebahq.formats.pyramid_reader import PyramidReader, open_hdf5
+from celebahq.formats.pyramid_reader import PyramidReader
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class PyramidFacts:
 
     path: str
     format: str
-    """`celebahq-pyramid 1`, or `original layout`."""
+    """`celebahq-pyramid 2`, or `original layout`."""
     images: int
     resolution: int
     channels: int
@@ -54,19 +53,19 @@ def describe_pyramid(path: Path) -> PyramidFacts:
     """
     reader = PyramidReader(path)
     labels = reader.labels
-    with open_hdf5(path) as file:
-        return PyramidFacts(
-            path=str(path),
-            format=f"{FORMAT_NAME} {reader.format_version}" if reader.format_version else "original layout",
-            images=len(reader),
-            resolution=reader.resolution,
-            channels=reader.channels,
-            file_bytes=os.path.getsize(path),
-            labels=0 if labels is None else labels.shape[1],
-            meta={name: _type_name(file["meta"][name]) for name in reader.meta_names},
-            provenance=reader.provenance,
-            levels=[_describe_level(file[level_name(r)], r) for r in reader.levels],
-        )
+    columns, levels = reader.facts["columns"], reader.facts["levels"]
+    return PyramidFacts(
+        path=str(path),
+        format=f"{FORMAT_NAME} {reader.format_version}" if reader.format_version else "original layout",
+        images=len(reader),
+        resolution=reader.resolution,
+        channels=reader.channels,
+        file_bytes=os.path.getsize(path),
+        labels=0 if labels is None else labels.shape[1],
+        meta={name: _type_name(columns[f"meta/{name}"]) for name in reader.meta_names},
+        provenance=reader.provenance,
+        levels=[_describe_level(levels[level_name(r)], r) for r in reader.levels],
+    )
 
 
 def render_facts(facts: PyramidFacts) -> str:
@@ -92,18 +91,20 @@ def render_facts(facts: PyramidFacts) -> str:
     return "\n".join(lines)
 
 
-def _describe_level(dataset: h5py.Dataset, resolution: int) -> LevelFacts:
-    checksum = dataset.attrs.get("crc32")
+def _describe_level(level: DatasetFacts, resolution: int) -> LevelFacts:
     return LevelFacts(
         resolution=resolution,
-        codec=codec_name(filter_numbers(dataset)),
-        images_per_chunk=dataset.chunks[0] if dataset.chunks else None,
-        stored_bytes=dataset.id.get_storage_size(),
-        raw_bytes=dataset.nbytes,
-        crc32=None if checksum is None else f"{checksum:08x}",
+        codec=codec_name(level["filters"]),
+        images_per_chunk=level["chunks"][0] if level["chunks"] else None,
+        stored_bytes=level["stored_bytes"],
+        raw_bytes=prod(level["shape"]),
+        crc32=_hexadecimal(level["crc32"]),
     )
 
 
-def _type_name(dataset: h5py.Dataset) -> str:
-    name = "text" if h5py.check_string_dtype(dataset.dtype) else str(dataset.dtype)
-    return f"{name} {list(dataset.shape[1:])}" if dataset.ndim > 1 else name
+def _hexadecimal(checksum: int | None) -> str | None:
+    return None if checksum is None else f"{checksum:08x}"
+
+
+def _type_name(column: DatasetFacts) -> str:
+    return f"{column['dtype']} {column['shape'][1:]}" if len(column["shape"]) > 1 else column["dtype"]

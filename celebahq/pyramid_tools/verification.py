@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from celebahq.errors import FormatError
+from celebahq.formats.damage import damaged_parts
 from celebahq.formats.levels import level_name, mip_levels
-from celebahq.formats.pyramid_reader import PyramidReader, damaged_levels, open_hdf5
+from celebahq.formats.pyramid_reader import PyramidReader
 from celebahq.threads import ordered_map
 
 
@@ -26,15 +27,14 @@ def verify_pyramid(path: Path, on_image: Callable[[], None] = lambda: None) -> l
         FormatError: The structure is damaged, so that the images cannot be found.
     """
     reader = PyramidReader(path, threads=1)
-    problems = [f"{name}: not the bytes that were written (CRC-32)" for name in damaged_levels(path)]
+    problems = [f"{name}: not what was written (CRC-32)" for name in damaged_parts(reader)]
     problems += _check_columns(reader)
-    with open_hdf5(path) as file:
-        expected = {level_name(r) for r in reader.levels}
-        problems += [
-            f"{name}: a name at the root that starts with 'data' and is no level"
-            for name in file
-            if name.startswith("data") and name not in expected
-        ]
+    expected = {level_name(r) for r in reader.levels}
+    problems += [
+        f"{name}: a name at the root that starts with 'data' and is no level"
+        for name in reader.facts["levels"]
+        if name not in expected
+    ]
     return problems + _check_images(reader, on_image)
 
 

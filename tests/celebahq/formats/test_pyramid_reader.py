@@ -1,5 +1,7 @@
 import multiprocessing
 import pickle
+import shutil
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
@@ -268,6 +270,108 @@ def test_a_damaged_chunk_is_named(images, tmp_path):
     np.testing.assert_array_equal(reader.read([8]), images[8:9])
     with pytest.raises(FormatError, match=r"a\.h5: data64x64: chunk 9: .*damaged"):
         reader.read(range(COUNT))
+
+
+def other_file(path, images):
+    """A pyramid of the same shapes and other pixels."""
+    with PyramidWriter(path, RESOLUTION) as writer:
+        writer.append(images[::-1], labels=np.eye(COUNT)[::-1])
+    return path
+
+
+@pytest.mark.parametrize("codec", ["gzip", "lzf"])
+def test_a_file_that_takes_the_name_is_not_read(images, tmp_path, codec):
+    path = tmp_path / "a.h5"
+    with PyramidWriter(path, RESOLUTION, codec=codec) as writer:
+        writer.append(images, labels=np.eye(COUNT))
+    reader = PyramidReader(path)
+    other_file(tmp_path / "b.h5", images).rename(path)
+    np.testing.assert_array_equal(reader.read(range(COUNT)), images)  # of the file that it holds open
+    np.testing.assert_array_equal(reader.labels, np.eye(COUNT))
+    reader.close()
+    with pytest.raises(FormatError, match=r"a\.h5: changed since it was opened"):
+        reader.read([0])
+    with pytest.raises(FormatError, match=r"a\.h5: changed since it was opened"):
+        reader.read([0])
+
+
+@pytest.mark.parametrize("codec", ["gzip", "lzf"])
+def test_a_file_changed_in_place_is_an_error(images, tmp_path, codec):
+    path = tmp_path / "a.h5"
+    with PyramidWriter(path, RESOLUTION, codec=codec) as writer:
+        writer.append(images)
+    reader = PyramidReader(path)
+    reader.read([0])
+    path.write_bytes(other_file(tmp_path / "b.h5", images).read_bytes())
+    with pytest.raises(FormatError, match=r"a\.h5: changed since it was opened"):
+        reader.read([0])
+
+
+def test_a_pickled_reader_wants_the_same_file(images, tmp_path):
+    path = tmp_path / "a.h5"
+    with PyramidWriter(path, RESOLUTION) as writer:
+        writer.append(images)
+    pickled = pickle.dumps(PyramidReader(path))
+    other_file(tmp_path / "b.h5", images).rename(path)
+    with pytest.raises(FormatError, match=r"a\.h5: changed since it was opened"):
+        pickle.loads(pickled)
+
+
+def test_the_same_file_under_another_inode_is_the_same(images, tmp_path):
+    path = tmp_path / "a.h5"
+    with PyramidWriter(path, RESOLUTION) as writer:
+        writer.append(images)
+    reader = PyramidReader(path)
+    reader.close()
+    shutil.copy2(path, tmp_path / "copy.h5")
+    (tmp_path / "copy.h5").rename(path)
+    np.testing.assert_array_equal(reader.read([1]), images[1:2])
+
+
+def test_labels_changed_by_a_bit_are_not_read(images, tmp_path):
+    path = tmp_path / "a.h5"
+    with PyramidWriter(path, RESOLUTION) as writer:
+        writer.append(images, labels=np.eye(COUNT), meta={"name": ["n"] * COUNT})
+    change(path, lambda file: file["labels"].__setitem__((4, 4), 0))
+    with pytest.raises(FormatError, match=r"a\.h5: labels: not the values that were written"):
+        PyramidReader(path).labels  # noqa: B018
+    assert PyramidReader(path).meta("name").tolist() == ["n"] * COUNT
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda f: f.create_dataset("labels", (2, 10**9), "f8"), r"labels: .* more than the file can hold"),
+        (lambda f: f.create_dataset("labels", (2, 10**6), "f8"), None),  # 16 MB of nothing is allowed
+    ],
+)
+def test_labels_are_checked_before_memory_is_taken(tmp_path, edit, message):
+    path = write_levels(tmp_path / "a.h5", np.zeros((2, 3, 2, 2), np.uint8))
+    reader = PyramidReader(change(path, edit))
+    if message is None:
+        assert reader.labels.shape == (2, 10**6)
+        return
+    with pytest.raises(FormatError, match=message):
+        reader.labels  # noqa: B018
+
+
+@pytest.mark.parametrize("shape", [(10**12, 3), (1, 10**12)])
+def test_more_images_than_a_file_can_hold(tmp_path, shape):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for r in (2, 1):
+            file.create_dataset(level_name(r), (*shape, r, r), "u1", chunks=(1, 3, r, r))
+    with pytest.raises(FormatError, match="more than the file can hold"):
+        PyramidReader(tmp_path / "a.h5")
+
+
+def test_a_chunk_larger_than_its_bytes_can_hold(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for r in (2, 1):
+            options = {"chunks": (1 << 30, 1, r, r), "compression": "gzip", "maxshape": (None, 1, r, r)}
+            file.create_dataset(level_name(r), (1, 1, r, r), "u1", **options)
+            file[level_name(r)].id.write_direct_chunk((0, 0, 0, 0), zlib.compress(b"x"))
+    with pytest.raises(FormatError, match=r"data2x2: chunk 0: 9 bytes cannot hold 4,294,967,296"):
+        PyramidReader(tmp_path / "a.h5").read([0])
 
 
 def read_everything(path):

@@ -89,6 +89,35 @@ def test_bytes_do_not_depend_on_time_or_on_how_images_arrive(images, tmp_path):
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
+def test_checksums_are_of_the_values_in_a_stated_form(images, tmp_path):
+    import zlib
+
+    labels, sizes = np.eye(24, dtype=np.float32), np.arange(24, dtype=np.int32)
+    with PyramidWriter(tmp_path / "a.h5", 64, provenance={"a": 1}) as writer:
+        writer.append(images, labels, {"name": ["a", "", "Zoë"] * 8, "size": sizes})
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["labels"].attrs["crc32"] == zlib.crc32(labels.tobytes())
+        assert file["meta/name"].attrs["crc32"] == zlib.crc32("a\0\0Zoë\0".encode() * 8)
+        assert file["meta/size"].attrs["crc32"] == zlib.crc32(sizes.astype("<i4").tobytes())
+        lines = ["celebahq-pyramid 2", '{"a": 1}']
+        for name, kind in [(f"data{r}x{r}", "uint8") for r in (16, 1, 2, 32, 4, 64, 8)] + [
+            ("labels", "float32"),
+            ("meta/name", "text"),
+            ("meta/size", "int32"),
+        ]:
+            shape = "x".join(map(str, file[name].shape))
+            lines.append(f"{name} {shape} {kind} {file[name].attrs['crc32']}")
+        assert file.attrs["crc32"] == zlib.crc32("\n".join(lines).encode())
+
+
+def test_text_with_a_nul_is_refused_at_once(images, tmp_path):
+    with (
+        pytest.raises(ValueError, match=r"meta/name: 'a\\x00b' holds a NUL"),
+        PyramidWriter(tmp_path / "a.h5", 64) as writer,
+    ):
+        writer.append(images[:1], meta={"name": ["a\0b"]})
+
+
 def test_an_existing_file_is_replaced_only_when_told(images, tmp_path):
     path = write(tmp_path / "a.h5", images)
     before = path.read_bytes()

@@ -12,7 +12,7 @@ def test_a_file_is_described(rng, tmp_path):
         writer.append(images, labels=np.eye(5), meta={"name": list("abcde"), "landmarks": np.ones((5, 5, 2))})
     facts = describe_pyramid(path)
     assert (facts.images, facts.resolution, facts.channels, facts.labels) == (5, 32, 3, 5)
-    assert facts.format == "celebahq-pyramid 1"
+    assert facts.format == "celebahq-pyramid 2"
     assert facts.meta == {"landmarks": "float64 [5, 2]", "name": "text"}
     assert facts.provenance == {"source": "noise"}
     assert facts.file_bytes == path.stat().st_size

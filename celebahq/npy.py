@@ -1,0 +1,40 @@
+"""Arrays in NumPy's own format, from outside."""
+
+import struct
+import tokenize
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celebahq.errors import FormatError
+
+HEADER_ERRORS = (
+    ValueError,
+    TypeError,
+    EOFError,
+    SyntaxError,
+    tokenize.TokenError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    struct.error,
+)
+"""What NumPy raises for damaged headers: it reads them as Python source."""
+
+
+def map_npy(path: Path) -> NDArray[Any]:
+    """The array in a `.npy` file, mapped and not read; objects are never unpickled.
+
+    Raises:
+        FormatError: It is no such file, or damaged.
+    """
+    try:
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except HEADER_ERRORS as err:
+        reason = " ".join(str(err).split())[:200]
+        raise FormatError(
+            f"{path}: not an array of numbers in NumPy's format, or damaged ({reason})"
+        ) from err
+    return array
