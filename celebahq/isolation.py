@@ -70,7 +70,9 @@ def run_apart(
             except _Crashed:
                 if not was_used:
                     raise
-                return take(_ask(request, file))  # it may have been hurt by an earlier file: a fresh one decides
+                return take(
+                    _ask(request, file)
+                )  # it may have been hurt by an earlier file: a fresh one decides
         except _HelperDied as err:
             raise FormatError(f"{name}: {err}") from None
 
@@ -111,7 +113,7 @@ class _Helper:
         descriptors = (theirs.fileno(), self._tray_file)
         program = (
             f"import sys; sys.path[:] = {sys.path!r}; from celebahq.isolation import _serve; "
-            f"_serve({theirs.fileno()}, {self._tray_file})"
+            f"_serve({theirs.fileno()}, {self._tray_file}, {TIME_LIMIT_SEC}, {MEMORY_LIMIT_BYTES})"
         )
         threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         with theirs:
@@ -243,15 +245,14 @@ def _tray_file() -> int:
         return os.dup(file.fileno())
 
 
-def _serve(connection: int, tray_file: int) -> NoReturn:
+def _serve(connection: int, tray_file: int, seconds: int, memory: int) -> NoReturn:
     """What the helper does: answer until its parent is gone."""
     global _tray
     _tray = _Tray(tray_file)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = MEMORY_LIMIT_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_LIMIT_BYTES, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory if hard < 0 else min(memory, hard), hard))
     with socket.socket(fileno=connection) as parent:
         parent.sendall(b"+")
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # C libraries complain there
@@ -260,7 +261,7 @@ def _serve(connection: int, tray_file: int) -> NoReturn:
             if len(head) < _SIZE.size:
                 os._exit(0)
             request = json.loads(_receive_exactly(parent, *_SIZE.unpack(head)))
-            signal.alarm(TIME_LIMIT_SEC)  # its default action ends the process, in whatever loop it is
+            signal.alarm(seconds)  # its default action ends the process, in whatever loop it is
             answer = json.dumps(_answer(request, files)).encode()
             signal.alarm(0)
             for file in files:
@@ -276,8 +277,9 @@ def _answer(request: list[Any], files: list[int]) -> dict[str, Any]:
         value = getattr(import_module(module), function)(*files, name, *args)
         return {"value": _packed(value, _tray), "tray": _tray.size}
     except MemoryError:
-        limit = f"{MEMORY_LIMIT_BYTES >> 30} GiB"
-        return {"error": "FormatError", "message": f"{name}: reading it takes more than {limit} of memory"}
+        limit = resource.getrlimit(resource.RLIMIT_DATA)[0] / 2**30
+        message = f"{name}: damaged: reading it takes more than {limit:.3g} GiB of memory"
+        return {"error": "FormatError", "message": message}
     except ToolError as err:
         kind = "FormatError" if isinstance(err, FormatError) else "ToolError"
         return {"error": kind, "message": str(err)}

@@ -10,7 +10,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SHARED = {
     f"celebahq.{name}"
-    for name in ("errors", "console", "files", "processes", "pyramid", "randomness", "threads")
+    for name in (
+        *("errors", "console", "files", "processes", "pyramid", "randomness", "threads"),
+        *("npy", "pickles", "zips"),
+    )
 }
 LOWER = {"celebahq": set(), "swd": {"celebahq"}, "trainer": {"celebahq", "swd"}}
 

@@ -112,7 +112,9 @@ class PyramidReader:
         """
         facts = self.facts["columns"][column]
         if facts["shape"][:1] != [len(self)]:
-            raise FormatError(f"{self.path}: {column} has {(facts['shape'] or [0])[0]:,} rows, not {len(self):,}")
+            raise FormatError(
+                f"{self.path}: {column} has {(facts['shape'] or [0])[0]:,} rows, not {len(self):,}"
+            )
         values = run_apart(hdf5_file.read_column, column, name=str(self.path), file=self._file())
         if facts["crc32"] is not None and column_crc32(values) != facts["crc32"]:
             raise FormatError(f"{self.path}: {column}: not the values that were written (CRC-32)")

@@ -126,7 +126,7 @@ def test_a_helper_hurt_by_another_file_is_not_this_files_fault(functions):
 
 
 def test_memory_is_limited(functions):
-    with pytest.raises(FormatError, match=r"^a: reading it takes more than 4 GiB of memory$"):
+    with pytest.raises(FormatError, match=r"^a: damaged: reading it takes more than 4 GiB of memory$"):
         run_apart(functions.take_memory, name="a")
 
 
@@ -138,7 +138,7 @@ def test_time_is_limited(functions, monkeypatch):
     isolation._end_helper()
 
 
-def test_the_helper_ends_with_its_parent(functions):
+def test_the_helper_can_be_ended(functions):
     pid = run_apart(functions.process, name="a")
     isolation._end_helper()
     with pytest.raises(ProcessLookupError):
