@@ -10,8 +10,8 @@ import numpy as np
 from celebahq.align.crop import align_face
 from celebahq.build_index import Indexed
 from celebahq.errors import ToolError
-from celebahq.images import load_photo
 from celebahq.jobs.job import JobReport
+from celebahq.pictures.decoding import load_photo
 from celebahq.pyramid import PyramidReader
 from celebahq.report import TILE_PX, BuildReport, Ranked, Skip, Tile, write_report
 from celebahq.sources.records import FaceRecord

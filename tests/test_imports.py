@@ -13,6 +13,7 @@ SHARED = {
     for name in (
         *("errors", "console", "files", "processes", "pyramid", "randomness", "threads"),
         *("npy", "pickles", "zips"),
+        *("pictures.decoding", "pictures.encoding", "pictures.grids"),
     )
 }
 LOWER = {"celebahq": set(), "swd": {"celebahq"}, "trainer": {"celebahq", "swd"}}

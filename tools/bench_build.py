@@ -25,8 +25,8 @@ import torch
 from celebahq.align.crop import plan_crop
 from celebahq.align.faces import FaceFinder
 from celebahq.build import FaceTask, describe
-from celebahq.images import load_photo
 from celebahq.options import BuildOptions, PhotoSource
+from celebahq.pictures.decoding import load_photo
 from celebahq.sources.records import FaceIndex
 
 LANDMARKS = np.array([[212.0, 106], [250, 106], [230, 130], [215, 146], [248, 146]])  # of the 512 px photo

@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 
 from celebahq.formats.codecs import CODECS
-from celebahq.images import load_photo
+from celebahq.pictures.decoding import load_photo
 from celebahq.pyramid import PyramidReader, PyramidWriter, encode_image
 
 RESOLUTION = 1024

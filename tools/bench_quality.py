@@ -27,7 +27,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from celebahq.align.quality import block_artifacts, build_score, spectral_quality
-from celebahq.images import load_photo
+from celebahq.pictures.decoding import load_photo
 from celebahq.sources.listing import find_photos
 
 Photo = NDArray[np.uint8]

@@ -13,9 +13,9 @@ from celebahq.files import atomic_folder, atomic_path, refuse_existing
 from celebahq.formats.pyramid_reader import PyramidReader
 from celebahq.formats.tfrecords import encode_record
 from celebahq.pyramid_tools.extraction import check_indices, choose_level, encode_png
+from celebahq.sources.labels import LABELS_FILE
 from celebahq.threads import ordered_map
 
-LABELS_FILE = "dataset.json"
 MIN_TFRECORD_RESOLUTION = 4
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from celebahq.errors import ToolError
 from celebahq.files import atomic_path
-from celebahq.images import load_photo
+from celebahq.pictures.decoding import load_photo
 from celebahq.restore.infer import Photo, Restorer
 
 MAX_RESULT_PIXELS = 1 << 28

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from celebahq.errors import ToolError
-from celebahq.images import decode_photo, open_photo
+from celebahq.pictures.decoding import decode_photo, open_picture
 from celebahq.sources.image_set import Example, ImageSet, ImportOptions, require_count
 from celebahq.sources.importable import SOURCES
 from celebahq.sources.listing import files_sha256
@@ -51,7 +51,7 @@ class AlignedCelebA(ImageSet):
     def read(self, index: int) -> Example:
         """One picture's middle."""
         name = self._names[index]
-        with open_photo(self._folder / name) as file:
+        with open_picture(self._folder / name) as file:
             photo = decode_photo(file, name, orient=False)
         if photo.shape != (HEIGHT, WIDTH, 3):
             height, width, _ = photo.shape

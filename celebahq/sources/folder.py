@@ -7,11 +7,12 @@ import numpy as np
 
 from celebahq.console import status
 from celebahq.errors import ToolError
-from celebahq.images import open_photo
+from celebahq.pictures.decoding import open_picture
 from celebahq.sources.image_set import Example, ImageSet, ImportOptions
 from celebahq.sources.importable import SOURCES
+from celebahq.sources.labels import LABELS_FILE, class_rows, parse_labels
 from celebahq.sources.listing import files_sha256, find_photos, listing_sha256
-from celebahq.sources.pictures import LABELS_FILE, class_rows, decode_as, kind_of_first, parse_labels
+from celebahq.sources.squares import decode_as, kind_of_first
 
 
 class FolderOfImages(ImageSet):
@@ -38,7 +39,7 @@ class FolderOfImages(ImageSet):
     def read(self, index: int) -> Example:
         """One picture."""
         name = self._names[index]
-        with open_photo(self._folder / name) as file:
+        with open_picture(self._folder / name) as file:
             image = decode_as(self._kind, file, name)
         return Example(image, None if self._labels is None else self._labels[index])
 
@@ -65,5 +66,5 @@ class FolderOfImages(ImageSet):
 
 
 def _read_bytes(path: Path) -> bytes:
-    with open_photo(path) as file:
+    with open_picture(path) as file:
         return file.read()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from celebahq.errors import ToolError
-from celebahq.images import SUFFIXES
+from celebahq.pictures.decoding import SUFFIXES
 
 
 def find_photos(folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from celebahq.errors import FormatError, MissingExtraError, ToolError
-from celebahq.images import decode_photo
+from celebahq.pictures.decoding import decode_photo
 from celebahq.sources.image_set import Example, ImageSet, ImportOptions
 from celebahq.sources.importable import SOURCES
 from celebahq.sources.listing import listing_sha256

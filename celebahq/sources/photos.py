@@ -9,7 +9,7 @@ import numpy as np
 
 from celebahq.align.faces import FaceFinder
 from celebahq.files import sha256_file
-from celebahq.images import MAX_PIXELS, RAISE_LIMIT, load_photo
+from celebahq.pictures.decoding import MAX_PIXELS, RAISE_LIMIT, load_photo
 from celebahq.sources.duplicates import earlier_twin, perceptual_hash
 from celebahq.sources.records import FaceIndex
 

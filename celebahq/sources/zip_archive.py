@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from celebahq.errors import FormatError, ToolError
-from celebahq.images import SUFFIXES
+from celebahq.pictures.decoding import SUFFIXES
 from celebahq.sources.image_set import Example, ImageSet, ImportOptions
 from celebahq.sources.importable import SOURCES
+from celebahq.sources.labels import LABELS_FILE, parse_labels
 from celebahq.sources.listing import listing_sha256
-from celebahq.sources.pictures import LABELS_FILE, decode_as, kind_of_first, parse_labels
+from celebahq.sources.squares import decode_as, kind_of_first
 
 MAX_MEMBER_BYTES = 1 << 30
 

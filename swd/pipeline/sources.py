@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, ToolError
+from celebahq.pictures.decoding import LOSSY_SUFFIXES, SUFFIXES
 from celebahq.pyramid import PyramidReader
-from swd.pipeline.images import LOSSY_SUFFIXES, SUFFIXES, decode, fit, read_header
+from swd.pipeline.images import decode, fit, read_header
 
 Shape = tuple[int, int, int]
 """(channels, height, width) of an image."""

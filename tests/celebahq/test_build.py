@@ -20,10 +20,10 @@ from celebahq.build import FaceTask, describe, restore_crop
 from celebahq.build_index import index
 from celebahq.cli import main
 from celebahq.errors import ToolError
-from celebahq.images import load_photo
 from celebahq.jobs.engine import InProcess
 from celebahq.jobs.scratch import owning_folder
 from celebahq.options import BuildOptions, PhotoSource
+from celebahq.pictures.decoding import load_photo
 from celebahq.pyramid import PyramidReader
 from celebahq.sources.records import FaceIndex
 

@@ -200,7 +200,7 @@ def test_a_damaged_image_is_named(small, tmp_path):
     path.write_bytes((small[0] / "a" / "000.png").read_bytes()[:-40])
     failed = run("compare", small[0], tmp_path, "--device", "cpu")
     assert failed.exit_code == 1
-    assert "bad.png: cannot be read" in failed.stderr
+    assert "bad.png: cannot be decoded" in failed.stderr
 
 
 @pytest.mark.slow

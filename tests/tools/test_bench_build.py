@@ -4,7 +4,7 @@ import bench_build
 import pytest
 
 from celebahq.align.crop import plan_crop
-from celebahq.images import load_photo
+from celebahq.pictures.decoding import load_photo
 
 
 @pytest.mark.parametrize("crop_px", [200, 600])

@@ -11,7 +11,7 @@ import skimage.data
 
 from celebahq import ToolError
 from celebahq.align.faces import FaceFinder, five_landmarks, predictor_path
-from celebahq.images import load_photo
+from celebahq.pictures.decoding import load_photo
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 import os
 import zipfile
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -95,6 +96,10 @@ def deep(path):
     Image.fromarray(np.zeros((16, 16), np.uint16)).save(path)
 
 
+def deep_colours(path):
+    cv2.imwrite(str(path), np.zeros((16, 16, 3), np.uint16))
+
+
 def text(path):
     path.write_text("no picture")
 
@@ -102,12 +107,13 @@ def text(path):
 @pytest.mark.parametrize(
     ("write", "reason"),
     [
-        (truncated, "cannot be read"),
+        (truncated, "cannot be decoded"),
         (transparent, "partly transparent"),
         (transparent_palette, "partly transparent"),
         (transparent_colour, "partly transparent"),
         (deep, "8 bits per channel"),
-        (text, r"cannot be read \(no image of a known format\)"),
+        (deep_colours, "8 bits per channel"),
+        (text, "not a picture of a known format"),
         (lambda path: path.symlink_to("nowhere"), "dead link"),
         (os.mkfifo, "pipe"),
     ],

@@ -3,15 +3,19 @@
 import io
 import os
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from celebahq import FormatError, ToolError
-from celebahq.images import load_photo
+from celebahq.pictures.decoding import decode_photo, decode_picture, load_photo, picture_shape
 
 rng = np.random.default_rng(0)
 SMOOTH = np.asarray(Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((40, 30)))
@@ -138,10 +142,85 @@ def png(width, height, bit_depth, colour_type, rows):
     return b"\x89PNG\r\n\x1a\n" + chunks
 
 
-def test_16_bit_colour_keeps_the_upper_bytes(tmp_path):
-    path = tmp_path / "photo.png"
-    path.write_bytes(png(1, 1, 16, 2, b"\0" + struct.pack(">HHH", 10 * 257, 20 * 257, 255 * 257)))
-    assert load_photo(path)[0, 0].tolist() == [10, 20, 255]
+DEEP = np.random.default_rng(3).integers(0, 65536, (256, 256, 4), np.uint16)
+DEEP[0, 0] = 0
+DEEP[0, 1] = 65535
+DEEP[0, 2, :3] = 128  # 0.498 of a step: to 0
+DEEP[0, 3, :3] = 129  # 0.502: to 1
+OPAQUE = np.dstack([DEEP[..., :3], np.full((256, 256), 65535, np.uint16)])
+
+
+def deep_file(kind, channels=OPAQUE):
+    """A picture of 16 bits per channel, written by another library than the one that is tested."""
+    if kind == "ppm":
+        return b"P6 256 256 65535\n" + channels[..., :3].astype(">u2").tobytes()
+    if kind == "grey+alpha.png":
+        rows = np.ascontiguousarray(channels[..., [0, 3]].astype(">u2")).reshape(256, -1)
+        return png(256, 256, 16, 4, b"".join(b"\0" + row.tobytes() for row in rows))
+    if kind == "rgba.png":
+        rows = np.ascontiguousarray(channels.astype(">u2")).reshape(256, -1)
+        return png(256, 256, 16, 6, b"".join(b"\0" + row.tobytes() for row in rows))
+    return cv2.imencode(f".{kind}", np.ascontiguousarray(channels[..., 2::-1]))[1].tobytes()
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "ppm", "jp2", "rgba.png", "grey+alpha.png"])
+def test_16_bits_are_scaled_and_rounded_in_every_format_and_colour(kind):
+    photo = decode_photo(io.BytesIO(deep_file(kind)), kind)
+    expected = np.rint(OPAQUE / 257)[..., [0, 0, 0] if "grey" in kind else [0, 1, 2]]
+    if kind != "jp2":
+        np.testing.assert_array_equal(photo, expected)
+    else:  # lossy, but all the same not darker: cutting would cost half a step
+        assert abs((photo - expected).mean()) < 0.1
+
+
+def test_transparency_of_16_bits_is_laid_over_white():
+    photo = decode_photo(io.BytesIO(deep_file("rgba.png", DEEP)), "x.png")
+    opacity = DEEP[..., 3:] / 65535
+    expected = DEEP[..., :3] / 257 * opacity + 255 * (1 - opacity)
+    assert np.abs(photo - expected).max() < 1.6  # colour, opacity and their product are each rounded
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "ppm", "jp2", "rgba.png", "grey+alpha.png", "grey"])
+def test_more_than_8_bits_can_be_refused_with_or_without_decoding(kind, tmp_path):
+    data = deep_file(kind) if kind != "grey" else saved(tmp_path, Image.fromarray(DEEP[..., 0])).read_bytes()
+    for read in (decode_picture, picture_shape):
+        with pytest.raises(FormatError, match=r"^x: 16 bits per channel; convert it to 8"):
+            read(io.BytesIO(data), "x", deep="refuse")
+
+
+def test_transparency_can_be_refused(tmp_path):
+    clear, opaque = Image.new("RGBA", (4, 4), (1, 2, 3, 254)), Image.new("RGBA", (4, 4), (1, 2, 3, 255))
+    with saved(tmp_path, opaque).open("rb") as file:
+        assert decode_picture(file, "x", alpha="refuse")[0, 0].tolist() == [1, 2, 3]
+    with saved(tmp_path, clear).open("rb") as file, pytest.raises(FormatError, match=r"^x: partly"):
+        decode_picture(file, "x", alpha="refuse")
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("1", 1), ("L", 1), ("LA", 1), ("I;16", 1), ("RGB", 3), ("P", 3)]
+)
+def test_grey_pictures_have_one_channel_unless_a_photo_is_asked_for(tmp_path, mode, channels):
+    image = Image.new("L", (5, 4), 255).convert(mode)
+    path = saved(tmp_path, image)
+    with path.open("rb") as file:
+        assert picture_shape(file, "x") == (channels, 4, 5)
+        file.seek(0)
+        assert decode_picture(file, "x").shape == (4, 5, channels)
+    assert load_photo(path).shape == (4, 5, 3)
+
+
+def test_pillows_settings_are_as_before_after_decoding_in_many_threads(tmp_path):
+    path = saved(tmp_path, Image.fromarray(SMOOTH))
+    before = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(load_photo, [path] * 200))) == 200
+    assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before
+
+
+def test_importing_the_module_leaves_the_warning_filters_alone():
+    code = "import warnings, PIL.Image, numpy; before = list(warnings.filters)\n"
+    code += "import swd.pipeline.sources; assert list(warnings.filters) == before, warnings.filters"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_floating_point_pictures_are_refused(tmp_path):

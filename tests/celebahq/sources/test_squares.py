@@ -11,7 +11,7 @@ from PIL import Image
 from celebahq.errors import FormatError, ToolError
 from celebahq.sources.folder import FolderOfImages
 from celebahq.sources.image_set import ImportOptions
-from celebahq.sources.pictures import parse_labels
+from celebahq.sources.labels import parse_labels
 from celebahq.sources.zip_archive import ZipOfImages
 
 PLAIN = ImportOptions()

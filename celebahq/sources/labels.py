@@ -1,0 +1,59 @@
+"""Labels as StyleGAN's tools write them, and classes as rows."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from celebahq.errors import FormatError
+
+LABELS_FILE = "dataset.json"
+
+
+def parse_labels(data: bytes, names: Sequence[str], where: str) -> np.ndarray | None:
+    """Labels from StyleGAN's `dataset.json`: `{"labels": [[name, class or numbers], ...]}` or null.
+
+    Args:
+        data: The file.
+        names: Of the pictures, in the order of the result.
+        where: The file's name, for messages.
+
+    Returns:
+        `[N, L]` float32; class numbers become rows with a single 1, as many classes as the largest says.
+
+    Raises:
+        FormatError: It is not such a file, or lacks a picture.
+    """
+    try:
+        entries = json.loads(data)["labels"]
+        labels = None if entries is None else {name: label for name, label in entries}
+    except (ValueError, KeyError, TypeError) as err:
+        raise FormatError(f"{where}: not StyleGAN's labels, as in {{'labels': [['a.png', 3], ...]}}") from err
+    if labels is None:
+        return None
+    missing = [name for name in names if name not in labels]
+    if missing:
+        raise FormatError(
+            f"{where}: no label for {len(missing):,} of {len(names):,} pictures ({missing[0]}, ...)"
+        )
+    return _as_rows([labels[name] for name in names], where)
+
+
+def class_rows(classes: Sequence[int]) -> np.ndarray:
+    """Class numbers as rows with a single 1: `[N, largest + 1]` float32."""
+    rows = np.zeros((len(classes), max(classes) + 1), np.float32)
+    rows[np.arange(len(classes)), classes] = 1
+    return rows
+
+
+def _as_rows(values: list[Any], where: str) -> np.ndarray:
+    if all(isinstance(value, int) and value >= 0 for value in values):
+        return class_rows(values)
+    try:
+        rows = np.array(values, np.float32)
+    except (ValueError, TypeError) as err:
+        raise FormatError(f"{where}: the labels are not all class numbers, or rows of equal length") from err
+    if rows.ndim != 2:
+        raise FormatError(f"{where}: the labels are not all class numbers, or rows of equal length")
+    return rows
