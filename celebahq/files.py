@@ -5,7 +5,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+@contextmanager
+def atomic_zip(path: Path) -> Iterator[Callable[[str, bytes], None]]:
+    """Yield `write(name, data)`; the zip appears at `path` on success, the same bytes for the same files.
+
+    They are stored as they are, with a date of 1980, for a zip knows no "no date".
+    """
+    with atomic_path(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        yield lambda name, data: archive.writestr(zipfile.ZipInfo(name), data)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """A pyramid file in the forms that other trainers read."""
 
 import json
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from celebahq.errors import ToolError
-from celebahq.files import atomic_folder, atomic_path, refuse_existing
+from celebahq.files import atomic_folder, atomic_zip, refuse_existing
 from celebahq.formats.pyramid_reader import PyramidReader
 from celebahq.formats.tfrecords import encode_record
-from celebahq.pyramid_tools.extraction import check_indices, choose_level, encode_png
+from celebahq.pictures.encoding import encode_png
+from celebahq.pyramid_tools.extraction import check_indices, choose_level
 from celebahq.sources.labels import LABELS_FILE
 from celebahq.threads import ordered_map
 
@@ -58,11 +58,11 @@ def export_zip(
     """
     refuse_existing(path)
     check_indices(reader, range(len(reader)))
-    with atomic_path(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_zip(path) as write:
         for name, data in _pictures(reader, resolution):
-            archive.writestr(zipfile.ZipInfo(name), data)  # dated 1980, as zip knows no "no date"
+            write(name, data)
             on_image()
-        archive.writestr(zipfile.ZipInfo(LABELS_FILE), _labels_json(reader))
+        write(LABELS_FILE, _labels_json(reader).encode())
 
 
 def export_tfrecord(
@@ -109,7 +109,7 @@ def _pictures(reader: PyramidReader, resolution: int | None) -> Iterator[tuple[s
     level = choose_level(reader, resolution)
 
     def encode(index: int) -> tuple[str, bytes]:
-        return _picture_name(index), encode_png(reader.read([index], level)[0])
+        return _picture_name(index), encode_png(reader.read([index], level)[0].transpose(1, 2, 0))
 
     return ordered_map(encode, range(len(reader)))
 

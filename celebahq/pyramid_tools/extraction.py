@@ -5,12 +5,11 @@ from contextlib import closing
 from math import ceil, sqrt
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from celebahq.errors import ToolError
-from celebahq.files import atomic_path, make_folder, refuse_existing
+from celebahq.files import make_folder, refuse_existing
 from celebahq.formats.pyramid_reader import PyramidReader
+from celebahq.pictures.encoding import save_png
+from celebahq.pictures.grids import image_grid
 from celebahq.threads import ordered_map
 
 SHEET_RESOLUTION = 128
@@ -40,8 +39,7 @@ def extract_images(
 
     def write(position: int) -> None:
         image = reader.read([indices[position]], resolution)[0]
-        with atomic_path(paths[position]) as partial:
-            partial.write_bytes(encode_png(image))
+        save_png(paths[position], image.transpose(1, 2, 0))
 
     try:
         with closing(ordered_map(write, range(len(paths)))) as written:
@@ -72,24 +70,6 @@ def choose_level(reader: PyramidReader, resolution: int | None) -> int:
         levels = ", ".join(map(str, reader.levels))
         raise ToolError(f"{reader.path}: has no level of {resolution} pixels, but {levels}")
     return resolution or reader.resolution
-
-
-def contact_sheet(images: np.ndarray, columns: int) -> np.ndarray:
-    """Lay images out in rows, from the top left; what is left of the last row is black.
-
-    Args:
-        images: `[n, C, r, r]` uint8.
-        columns: Images in a row.
-
-    Returns:
-        `[C, H, W]` uint8.
-    """
-    n, channels, r, _ = images.shape
-    rows = -(-n // columns)
-    grid = np.zeros((rows * columns, channels, r, r), np.uint8)
-    grid[:n] = images
-    grid = grid.reshape(rows, columns, channels, r, r)
-    return grid.transpose(2, 0, 3, 1, 4).reshape(channels, rows * r, columns * r)
 
 
 def write_sheet(
@@ -130,14 +110,5 @@ def write_sheet(
             f"{path}: {len(indices):,} images of {level}x{level} are more than {MAX_SHEET_PIXELS:,} pixels; "
             "show fewer, or at a lower --resolution"
         )
-    sheet = contact_sheet(reader.read(indices, level), columns or ceil(sqrt(len(indices))))
-    with atomic_path(path) as partial:
-        partial.write_bytes(encode_png(sheet))
+    save_png(path, image_grid(reader.read(indices, level), columns or ceil(sqrt(len(indices)))))
     return len(indices)
-
-
-def encode_png(image: np.ndarray) -> bytes:
-    """A PNG file of an image `[C, H, W]` uint8, RGB or grey."""
-    pixels = np.ascontiguousarray(image[::-1].transpose(1, 2, 0))  # OpenCV's order is BGR
-    _, data = cv2.imencode(".png", pixels)
-    return bytes(data)

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from celebahq.errors import ToolError
-from celebahq.files import atomic_path
 from celebahq.pictures.decoding import load_photo
+from celebahq.pictures.encoding import save_png
 from celebahq.restore.infer import Photo, Restorer
 
 MAX_RESULT_PIXELS = 1 << 28
@@ -64,7 +64,7 @@ def restore_photos(
                 before = load_photo(photo)
                 after = apply_stages(before, stages)
                 for path in missing:
-                    write_png(path, after if path == targets[0] else side_by_side(before, after))
+                    save_png(path, after if path == targets[0] else side_by_side(before, after))
             except ToolError as err:
                 outcome.skipped[str(photo)] = str(err).removeprefix(f"{photo}: ")
                 skipped = True
@@ -121,16 +121,3 @@ def side_by_side(before: Photo, after: Photo) -> Photo:
     if before.shape != after.shape:
         before = np.asarray(cv2.resize(before, (width, height), interpolation=cv2.INTER_LANCZOS4), np.uint8)
     return np.concatenate([before, after], axis=1)
-
-
-def write_png(path: Path, image: Photo) -> None:
-    """Write an RGB picture as PNG, complete or not at all.
-
-    Raises:
-        ToolError: A side is longer than the encoder takes.
-    """
-    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise ToolError(f"{path}: {image.shape[1]}x{image.shape[0]} pixels are too many for a PNG")
-    with atomic_path(path) as partial:
-        partial.write_bytes(data.tobytes())

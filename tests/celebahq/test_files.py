@@ -2,6 +2,8 @@
 
 import errno
 import json
+import time
+import zipfile
 
 import pytest
 
@@ -10,6 +12,7 @@ from celebahq.files import (
     append_jsonl,
     atomic_folder,
     atomic_path,
+    atomic_zip,
     make_folder,
     md5_file,
     read_json,
@@ -18,6 +21,22 @@ from celebahq.files import (
     sha256_file,
     write_json,
 )
+
+
+def test_zips_of_the_same_files_are_the_same_bytes_at_any_time(tmp_path, monkeypatch):
+    def fill(name):
+        with atomic_zip(tmp_path / name) as write:
+            write("folder/a.txt", b"a" * 1000)
+            assert not (tmp_path / name).exists()
+            write("b.txt", b"b")
+
+    fill("1.zip")
+    monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(1e9))
+    fill("2.zip")
+    assert (tmp_path / "1.zip").read_bytes() == (tmp_path / "2.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "1.zip") as archive:
+        assert archive.read("folder/a.txt") == b"a" * 1000
+        assert archive.namelist() == ["folder/a.txt", "b.txt"]
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):

@@ -42,6 +42,7 @@ def test_generated_images_are_the_same_in_every_container_and_number(run, tmp_pa
     np.testing.assert_array_equal(pngs(tmp_path / "folder"), images[:5])
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert archive.namelist() == [f"{i:08d}.png" for i in range(11)]
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}  # the same bytes
         archive.extractall(tmp_path / "unzipped")
     np.testing.assert_array_equal(pngs(tmp_path / "unzipped"), images[:11])
 

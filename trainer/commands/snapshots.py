@@ -60,12 +60,13 @@ def grid(snapshot: Path, out: Path, columns: int, rows: int, seed: int, device: 
       trainer grid runs/00000-faces-64 --out grid.png --seed 1
     """
     from celebahq.files import refuse_existing
-    from trainer.use.grids import image_grid, save_png
+    from celebahq.pictures.encoding import save_png
+    from celebahq.pictures.grids import image_grid
     from trainer.use.snapshot import load_snapshot
 
     refuse_existing(out)
     images = load_snapshot(snapshot, resolve_device(device)).generate(seed, range(columns * rows))
-    save_png(out, image_grid(images, columns))
+    save_png(out, image_grid(images.numpy(), columns))
 
 
 @click.command()

@@ -7,6 +7,8 @@ from typing import Self
 import numpy as np
 import torch
 
+from celebahq.pictures.encoding import save_png
+from celebahq.pictures.grids import image_grid
 from celebahq.processes import World
 from trainer.configuration.schedule import Phase, TrainingSchedule
 from trainer.networks.batchnorm import freeze_batch_statistics
@@ -18,7 +20,7 @@ from trainer.training.distributed import check_replicas
 from trainer.training.footprint import StepCost
 from trainer.training.progress import Clock, Report, TimeLeft, peak_memory_gb
 from trainer.training.state import TrainingState, save_state
-from trainer.use.grids import enlarge, grid_shape, image_grid, save_png
+from trainer.use.grids import enlarge, grid_shape
 from trainer.use.snapshot import Snapshot, save_snapshot
 
 GRID_SEED = 0
@@ -102,7 +104,7 @@ class Maintenance:
         resolution = self.run.config.schedule.resolution
         columns, rows = grid_shape(resolution)
         images = self.data.reader.read(np.arange(columns * rows) % len(self.data), resolution)
-        save_png(self.run.folder / "reals.png", image_grid(torch.from_numpy(images), columns))
+        save_png(self.run.folder / "reals.png", image_grid(images, columns))
 
     def save_fakes(self) -> None:
         """`fakesNNNNNN.png` (kimg): the same latents throughout the run, enlarged to full resolution."""
@@ -110,7 +112,7 @@ class Maintenance:
         columns, rows = grid_shape(resolution)
         images = self._averaged(GRID_BATCH_NORM_LATENTS).generate(GRID_SEED, range(columns * rows))
         name = f"fakes{self.state.nimg // 1000:06d}.png"
-        save_png(self.run.folder / name, image_grid(enlarge(images, resolution), columns))
+        save_png(self.run.folder / name, image_grid(enlarge(images, resolution).numpy(), columns))
 
     def save_state(self) -> None:
         """The training state, between ticks."""

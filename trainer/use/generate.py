@@ -1,6 +1,5 @@
 """Generated images into a folder, a zip file or an HDF5 pyramid."""
 
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from celebahq.console import Progress
-from celebahq.files import atomic_folder, atomic_path, refuse_existing
+from celebahq.files import atomic_folder, atomic_zip, refuse_existing
+from celebahq.pictures.encoding import encode_png
 from celebahq.pyramid import PyramidWriter
-from trainer.use.grids import encode_png
 from trainer.use.snapshot import Snapshot, block_size
 
 Pixels = npt.NDArray[np.uint8]
@@ -47,8 +46,8 @@ def _open_sink(snapshot: Snapshot, out: Path, seed: int) -> Iterator[Sink]:
         with PyramidWriter(out, snapshot.resolution, channels, provenance=provenance) as pyramid:
             yield lambda _, images: pyramid.append(images)
     elif out.suffix == ".zip":
-        with atomic_path(out) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            yield lambda first, images: _write_pngs(first, images, archive.writestr)
+        with atomic_zip(out) as write:
+            yield lambda first, images: _write_pngs(first, images, write)
     else:
         with atomic_folder(out) as partial:
             yield lambda first, images: _write_pngs(
@@ -58,4 +57,4 @@ def _open_sink(snapshot: Snapshot, out: Path, seed: int) -> Iterator[Sink]:
 
 def _write_pngs(first: int, images: Pixels, write: Callable[[str, bytes], object]) -> None:
     for offset, image in enumerate(images):
-        write(f"{first + offset:08d}.png", encode_png(np.ascontiguousarray(image.transpose(1, 2, 0))))
+        write(f"{first + offset:08d}.png", encode_png(image.transpose(1, 2, 0)))

@@ -14,9 +14,10 @@ from torch import Tensor
 from celebahq.console import Progress
 from celebahq.errors import MissingExtraError, ToolError
 from celebahq.files import atomic_path
+from celebahq.pictures.grids import image_grid
 from trainer.randomness import Stream, keyed_normal
 from trainer.storage.checkpoint import snapshots
-from trainer.use.grids import enlarge, image_grid, to_uint8
+from trainer.use.grids import enlarge, to_uint8
 from trainer.use.snapshot import load_snapshot
 
 Frame = npt.NDArray[np.uint8]
@@ -86,7 +87,7 @@ def write_interpolation(
     def draw(frame: Tensor) -> Frame:
         with torch.no_grad():
             images = snapshot.generator(frame.to(device), labels, snapshot.lod)
-        return image_grid(enlarge(to_uint8(images), side), layout.columns)
+        return image_grid(enlarge(to_uint8(images), side).cpu().numpy(), layout.columns)
 
     write_video(out, map(draw, torch.from_numpy(latents)), total=frames, fps=layout.fps)
 
@@ -101,7 +102,7 @@ def write_progress(run: Path, out: Path, layout: VideoLayout, *, seed: int, devi
             snapshot = load_snapshot(file, device)
             images = snapshot.generate(seed, range(layout.columns * layout.rows))
             side = layout.side(snapshot.config.generator.resolution)
-            yield from repeat(image_grid(enlarge(images, side), layout.columns), repeats)
+            yield from repeat(image_grid(enlarge(images, side).numpy(), layout.columns), repeats)
 
     write_video(out, frames(), total=repeats * len(files), fps=layout.fps)
 
