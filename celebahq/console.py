@@ -75,11 +75,11 @@ def resolve_device(name: str) -> "torch.device":
         status(f"device: {device}")
         return device
     if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
-        raise ToolError(f"--device {name}: not a device; use auto, cpu, cuda or cuda:N")
+        raise ToolError(f"--device {name}", "not a device; use auto, cpu, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
-        raise ToolError(f"--device {name}: PyTorch finds {found} CUDA devices; use --device cpu or auto")
+        raise ToolError(f"--device {name}", f"PyTorch finds {found} CUDA devices; use --device cpu or auto")
     return device
 
 

@@ -4,9 +4,28 @@
 class ToolError(Exception):
     """Something outside the program is not as it must be.
 
-    The message is one line: the subject (a file, an option), what was found, and what to do about it.
-    Commands print it on stderr and exit with status 1.
+    As text it is one line, `SUBJECT: REASON`. Commands print it on stderr and exit with status 1.
+
+    >>> str(ToolError("fakes", "9,214 images, but --images asks for 16,384"))
+    'fakes: 9,214 images, but --images asks for 16,384'
     """
+
+    def __init__(self, subject: object, reason: str = "") -> None:
+        """Args:
+        subject: What it is about: a file, an option. A single argument is the reason, of a subject that the
+            reader knows.
+        reason: What was found, and what to do about it.
+        """
+        super().__init__(*(subject, reason) if reason else (subject,))
+        self.subject = str(subject) if reason else ""
+        self.reason = reason or str(subject)
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.reason}" if self.subject else self.reason
+
+    def beside(self, name: object) -> str:
+        """What to say where `name` stands already: the reason alone where that is the subject."""
+        return self.reason if self.subject == str(name) else str(self)
 
 
 class FormatError(ToolError):
@@ -21,6 +40,7 @@ class MissingExtraError(ToolError):
             f"{purpose} needs the package '{package}', which is not installed: "
             f"pip install 'celebahq-toolkit[{extra}]'"
         )
+        self.args = (package, extra, purpose)  # of which pickle makes it again
 
 
 def describe_error(err: ToolError | OSError) -> str:

@@ -64,7 +64,7 @@ def _disk_full_named(path: Path) -> Iterator[None]:
         yield
     except OSError as err:
         if err.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ToolError(f"{path}: not written, for the disk is full") from err
+            raise ToolError(path, "not written, for the disk is full") from err
         raise
 
 
@@ -77,7 +77,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as err:
-        raise ToolError(f"{err.filename}: not a folder, so that nothing can be written in it") from err
+        raise ToolError(err.filename, "not a folder, so that nothing can be written in it") from err
 
 
 def write_text(path: Path, text: str) -> None:
@@ -100,7 +100,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return parse_json(path.read_bytes(), str(path))
     except FileNotFoundError as err:
-        raise ToolError(f"{path}: no such file") from err
+        raise ToolError(path, "no such file") from err
 
 
 def parse_json(data: bytes | str, name: str) -> dict[str, Any]:
@@ -112,9 +112,9 @@ def parse_json(data: bytes | str, name: str) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as err:  # of JSON, UTF-8 and numbers of thousands of digits
-        raise FormatError(f"{name}: damaged, not JSON: {err}") from err
+        raise FormatError(name, f"damaged, not JSON: {err}") from err
     if not isinstance(value, dict):
-        raise FormatError(f"{name}: damaged, not a JSON object")
+        raise FormatError(name, "damaged, not a JSON object")
     return value
 
 
@@ -151,7 +151,7 @@ def refuse_existing(path: Path, *, overwrite: bool | None = None) -> None:
     """
     if path.exists() and not overwrite:
         remedy = "remove it" if overwrite is None else "pass --overwrite to replace it"
-        raise ToolError(f"{path}: exists already; choose another name, or {remedy}")
+        raise ToolError(path, f"exists already; choose another name, or {remedy}")
 
 
 def require_writable(path: Path) -> None:
@@ -164,7 +164,7 @@ def require_writable(path: Path) -> None:
     refuse_existing(path)
     make_folder(path.parent)
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ToolError(f"{path.parent}: you may not write there; choose another place")
+        raise ToolError(path.parent, "you may not write there; choose another place")
 
 
 def sync_file(path: Path) -> None:

@@ -34,7 +34,5 @@ def map_npy(path: Path) -> NDArray[Any]:
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except HEADER_ERRORS as err:
         reason = " ".join(str(err).split())[:200]
-        raise FormatError(
-            f"{path}: not an array of numbers in NumPy's format, or damaged ({reason})"
-        ) from err
+        raise FormatError(path, f"not an array of numbers in NumPy's format, or damaged ({reason})") from err
     return array

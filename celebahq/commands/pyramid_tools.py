@@ -52,7 +52,7 @@ def verify(file: Path, as_json: bool) -> None:
     else:
         click.echo("\n".join(problems) or "no problems")
     if problems:
-        raise ToolError(f"{file}: {len(problems)} problems")
+        raise ToolError(file, f"{len(problems)} problems")
 
 
 @click.command()

@@ -73,7 +73,7 @@ def landmark_quad(landmarks: npt.ArrayLike) -> tuple[npt.NDArray[np.float32], fl
     eye_to_mouth = mouth_center - eye_center
     x = eye_to_eye - _rotate90(eye_to_mouth)
     if not 0 < _hypot(x) < MAX_PIXELS:
-        raise ToolError(f"landmarks {points.tolist()}: no crop follows from them")
+        raise ToolError(f"landmarks {points.tolist()}", "no crop follows from them")
     x /= _hypot(x)
     x *= f32(max(float(_hypot(eye_to_eye)) * 2.0, float(_hypot(eye_to_mouth)) * 1.8))
     y = _rotate90(x)
@@ -82,7 +82,7 @@ def landmark_quad(landmarks: npt.ArrayLike) -> tuple[npt.NDArray[np.float32], fl
     zoom = SIDE / (float(_hypot(x)) * 2)
     if zoom > MAX_ZOOM:
         raise ToolError(
-            f"landmarks {points.tolist()}: a crop of {SIDE / zoom:.1f} pixels is too small to enlarge"
+            f"landmarks {points.tolist()}", f"a crop of {SIDE / zoom:.1f} pixels is too small to enlarge"
         )
     return quad, zoom
 

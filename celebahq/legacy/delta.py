@@ -40,14 +40,14 @@ def read_token(delta_dir: Path, idx: int) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo(delta_name(idx)).file_size > MAX_TOKEN_BYTES:
-                raise FormatError(f"{path}: {delta_name(idx)} is larger than any delta")
+                raise FormatError(path, f"{delta_name(idx)} is larger than any delta")
             return archive.read(delta_name(idx))
     except FileNotFoundError:
-        raise ToolError(f"{path}: no such file") from None
+        raise ToolError(path, "no such file") from None
     except KeyError:
-        raise ToolError(f"{path}: holds no {delta_name(idx)}") from None
+        raise ToolError(path, f"holds no {delta_name(idx)}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as err:
-        raise FormatError(f"{path}: damaged at {delta_name(idx)} ({err}); get the zip again") from err
+        raise FormatError(path, f"damaged at {delta_name(idx)} ({err}); get the zip again") from err
 
 
 def decrypt_delta(token: bytes, jpeg: bytes, file_name: str) -> npt.NDArray[np.uint8]:

@@ -38,22 +38,22 @@ def decode_jpeg(path: Path) -> npt.NDArray[np.uint8]:
             assert isinstance(picture, JpegImagePlugin.JpegImageFile)
             if picture.width * picture.height > MAX_PIXELS:
                 raise ToolError(
-                    f"{path}: {picture.width}x{picture.height} pixels, more than any photo of CelebA"
+                    path, f"{picture.width}x{picture.height} pixels, more than any photo of CelebA"
                 )
             if picture.mode not in ("L", "RGB"):
-                raise FormatError(f"{path}: a JPEG in {picture.mode}; CelebA's are RGB or grey")
+                raise FormatError(path, f"a JPEG in {picture.mode}; CelebA's are RGB or grey")
             # Decoded in any case: libjpeg-turbo refuses damaged files which IJG fills with grey.
             pixels = np.array(picture.convert("RGB"))
             if picture.mode == "L" or JpegImagePlugin.get_sampling(picture) == SAMPLING_444:
                 return pixels
     except UnidentifiedImageError as err:
-        raise FormatError(f"{path}: not a JPEG file") from err
+        raise FormatError(path, "not a JPEG file") from err
     except Image.DecompressionBombError as err:
-        raise ToolError(f"{path}: {err}") from err
+        raise ToolError(path, str(err)) from err
     except FileNotFoundError as err:
-        raise ToolError(f"{path}: no such file") from err
+        raise ToolError(path, "no such file") from err
     except (OSError, SyntaxError) as err:
-        raise FormatError(f"{path}: a damaged JPEG ({err})") from err
+        raise FormatError(path, f"a damaged JPEG ({err})") from err
     return _decode_with_ijg(path)
 
 
@@ -71,5 +71,5 @@ def _decode_with_ijg(path: Path) -> npt.NDArray[np.uint8]:
         try:
             pixels: npt.NDArray[np.uint8] = jpeglib.read_spatial(str(path)).spatial
         except OSError as err:
-            raise FormatError(f"{path}: IJG libjpeg 8d cannot decode it ({err})") from err
+            raise FormatError(path, f"IJG libjpeg 8d cannot decode it ({err})") from err
     return pixels

@@ -48,13 +48,13 @@ def read_image_list(path: Path) -> list[PublishedImage]:
     try:
         header, *lines = path.read_text(encoding="ascii").splitlines()
     except FileNotFoundError:
-        raise ToolError(f"{path}: not found; {HOW_TO_GET}") from None
+        raise ToolError(path, f"not found; {HOW_TO_GET}") from None
     except (UnicodeDecodeError, ValueError):
-        raise FormatError(f"{path}: not a list of images") from None
+        raise FormatError(path, "not a list of images") from None
     names = header.split()
     if sorted(names) != sorted(COLUMNS):
         raise FormatError(
-            f"{path}: line 1 must name the columns {' '.join(COLUMNS)}, not '{header.strip()[:60]}'"
+            path, f"line 1 must name the columns {' '.join(COLUMNS)}, not '{header.strip()[:60]}'"
         )
     images = []
     for number, line in enumerate(lines, start=2):
@@ -63,10 +63,10 @@ def read_image_list(path: Path) -> list[PublishedImage]:
         if not all(
             re.fullmatch(pattern, value, re.ASCII) for pattern, value in zip(PATTERNS, values, strict=True)
         ):
-            raise FormatError(f"{path}: line {number} must be {' '.join(COLUMNS)}, not '{line.strip()[:60]}'")
+            raise FormatError(path, f"line {number} must be {' '.join(COLUMNS)}, not '{line.strip()[:60]}'")
         images.append(PublishedImage(int(values[0]), int(values[1]), *values[2:]))
     if not images or len({image.idx for image in images}) != len(images):
-        raise FormatError(f"{path}: {'lists an image twice' if images else 'lists no image'}")
+        raise FormatError(path, f"{'lists an image twice' if images else 'lists no image'}")
     return sorted(images)
 
 

@@ -95,10 +95,10 @@ def open_picture(path: Path) -> BinaryIO:
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise ToolError(f"{path}: {'a directory' if path.is_dir() else 'a pipe or device'}, not a file")
+            raise ToolError(path, f"{'a directory' if path.is_dir() else 'a pipe or device'}, not a file")
         return path.open("rb")
     except OSError as err:
-        raise ToolError(f"{path}: {err.strerror}") from err
+        raise ToolError(path, str(err.strerror)) from err
 
 
 def decode_picture(
@@ -160,25 +160,23 @@ def _opened(file: BinaryIO, name: str, max_pixels: int, remedy: str) -> Iterator
             width, height = image.size
             if width * height > max_pixels:
                 raise ToolError(
-                    f"{name}: {width}x{height} pixels, but at most {max_pixels:,} are decoded; {remedy}"
+                    name, f"{width}x{height} pixels, but at most {max_pixels:,} are decoded; {remedy}"
                 )
             yield image
     except ToolError:
         raise
     except UnidentifiedImageError as err:
         empty = file.seek(0, os.SEEK_END) == 0
-        raise FormatError(
-            f"{name}: {'an empty file' if empty else 'not a picture of a known format'}"
-        ) from err
+        raise FormatError(name, f"{'an empty file' if empty else 'not a picture of a known format'}") from err
     except Exception as err:  # decoders of damaged files raise whatever their parsers meet
         reason = " ".join(str(err).split()) or type(err).__name__
-        raise FormatError(f"{name}: cannot be decoded: {reason}") from err
+        raise FormatError(name, f"cannot be decoded: {reason}") from err
 
 
 def _is_deep(image: ImageFile.ImageFile, file: BinaryIO, name: str, deep: Deep) -> bool:
     bits = bits_per_channel(image, file)
     if bits > 8 and deep == "refuse":
-        raise FormatError(f"{name}: {bits} bits per channel; convert it to 8 bits per channel")
+        raise FormatError(name, f"{bits} bits per channel; convert it to 8 bits per channel")
     return bits > 8
 
 
@@ -191,7 +189,7 @@ def _flatten(picture: Image.Image, opacity: Image.Image | None, alpha: Alpha, na
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layer).convert(picture.mode)
     if opacity.getextrema() != (255, 255):
-        raise FormatError(f"{name}: partly transparent; flatten it onto a background first")
+        raise FormatError(name, "partly transparent; flatten it onto a background first")
     return picture
 
 

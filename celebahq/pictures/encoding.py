@@ -38,6 +38,6 @@ def save_png(path: Path, picture: NDArray[np.uint8]) -> None:
     try:
         data = encode_png(picture)
     except ValueError as err:
-        raise ToolError(f"{path}: {err}") from err
+        raise ToolError(path, str(err)) from err
     with atomic_path(path) as partial:
         partial.write_bytes(data)

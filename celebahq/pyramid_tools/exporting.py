@@ -81,7 +81,7 @@ def export_tfrecord(
     levels = [r for r in reader.levels if r >= MIN_TFRECORD_RESOLUTION]
     if not levels:
         raise ToolError(
-            f"{reader.path}: {reader.resolution}x{reader.resolution} is less than a TFRecord set's 4x4"
+            reader.path, f"{reader.resolution}x{reader.resolution} is less than a TFRecord set's 4x4"
         )
 
     def encode(index: int) -> list[bytes]:

@@ -34,7 +34,7 @@ def extract_images(
     paths = [folder / f"{index:08d}.png" for index in indices]
     for path in paths:
         if path.exists():
-            raise ToolError(f"{path}: exists already; choose another folder")
+            raise ToolError(path, "exists already; choose another folder")
     make_folder(folder)
 
     def write(position: int) -> None:
@@ -55,9 +55,9 @@ def extract_images(
 def check_indices(reader: PyramidReader, indices: Sequence[int]) -> None:
     """Raise `ToolError` if the file has no image of such a number, or none at all."""
     if not len(reader):
-        raise ToolError(f"{reader.path}: has no images")
+        raise ToolError(reader.path, "has no images")
     if max(indices) >= len(reader):
-        raise ToolError(f"{reader.path}: has the images 0-{len(reader) - 1}, but not {max(indices)}")
+        raise ToolError(reader.path, f"has the images 0-{len(reader) - 1}, but not {max(indices)}")
 
 
 def choose_level(reader: PyramidReader, resolution: int | None) -> int:
@@ -68,7 +68,7 @@ def choose_level(reader: PyramidReader, resolution: int | None) -> int:
     """
     if resolution is not None and resolution not in reader.levels:
         levels = ", ".join(map(str, reader.levels))
-        raise ToolError(f"{reader.path}: has no level of {resolution} pixels, but {levels}")
+        raise ToolError(reader.path, f"has no level of {resolution} pixels, but {levels}")
     return resolution or reader.resolution
 
 
@@ -107,8 +107,9 @@ def write_sheet(
     level = choose_level(reader, resolution or min(reader.resolution, SHEET_RESOLUTION))
     if len(indices) * level**2 > MAX_SHEET_PIXELS:
         raise ToolError(
-            f"{path}: {len(indices):,} images of {level}x{level} are more than {MAX_SHEET_PIXELS:,} pixels; "
-            "show fewer, or at a lower --resolution"
+            path,
+            f"{len(indices):,} images of {level}x{level} are more than {MAX_SHEET_PIXELS:,} pixels; "
+            "show fewer, or at a lower --resolution",
         )
     save_png(path, image_grid(reader.read(indices, level), columns or ceil(sqrt(len(indices)))))
     return len(indices)

@@ -66,7 +66,7 @@ def restore_photos(
                 for path in missing:
                     save_png(path, after if path == targets[0] else side_by_side(before, after))
             except ToolError as err:
-                outcome.skipped[str(photo)] = str(err).removeprefix(f"{photo}: ")
+                outcome.skipped[str(photo)] = err.beside(photo)
                 skipped = True
             else:
                 outcome.written.append(targets[0])
@@ -87,10 +87,10 @@ def _plan(photos: Sequence[Path], out: Path, *, compare: bool) -> dict[Path, lis
         plan[photo] = [out / f"{photo.stem}{ending}" for ending in (".png", ".compare.png")[: 1 + compare]]
         for target in plan[photo]:
             if target.resolve() in given:
-                raise ToolError(f"{target}: a photo itself, which would be replaced; choose another --out")
+                raise ToolError(target, "a photo itself, which would be replaced; choose another --out")
             if target in owners:
                 raise ToolError(
-                    f"{photo} and {owners[target]}: both would become {target}; rename one of them"
+                    f"{photo} and {owners[target]}", f"both would become {target}; rename one of them"
                 )
             owners[target] = photo
     return plan

@@ -52,7 +52,7 @@ def index_celeba(folder: Path, labels: Sequence[str] = ()) -> FaceIndex:
     """
     photo_folder = next((folder / name for name in PHOTO_FOLDERS if (folder / name).is_dir()), None)
     if photo_folder is None:
-        raise ToolError(f"{folder}: has no folder img_celeba with CelebA's photos; {HOW_TO_GET}")
+        raise ToolError(folder, f"has no folder img_celeba with CelebA's photos; {HOW_TO_GET}")
     names, numbers, _ = _read_table(folder / LANDMARKS, LANDMARK_COLUMNS)
 
     columns: list[NDArray[np.float32]] = []
@@ -81,8 +81,8 @@ def missing_photos(index: FaceIndex) -> list[str]:
     missing = [name for name in index.names if name not in present]
     if len(missing) == len(index):
         raise ToolError(
-            f"{index.folder}: holds none of the {len(index):,} annotated photos ({missing[0]}, ...); "
-            f"{HOW_TO_GET}"
+            index.folder,
+            f"holds none of the {len(index):,} annotated photos ({missing[0]}, ...); {HOW_TO_GET}",
         )
     return missing
 
@@ -93,9 +93,9 @@ def _read_labels(folder: Path, kind: str, names: list[str]) -> tuple[NDArray[np.
         path = folder / ATTRIBUTES
         own_names, values, columns = _read_table(path)
         if len(columns) != ATTRIBUTE_COUNT:
-            raise FormatError(f"{path}: line 2 names {len(columns)} attributes, not {ATTRIBUTE_COUNT}")
+            raise FormatError(path, f"line 2 names {len(columns)} attributes, not {ATTRIBUTE_COUNT}")
         if not np.isin(values, (-1, 1)).all():
-            raise FormatError(f"{path}: holds other values than 1 and -1")
+            raise FormatError(path, "holds other values than 1 and -1")
         values = values > 0
     elif kind == "identities":
         path = folder / IDENTITIES
@@ -104,7 +104,7 @@ def _read_labels(folder: Path, kind: str, names: list[str]) -> tuple[NDArray[np.
     else:
         raise ValueError(f"labels must be among {', '.join(LABELS)}, not {kind}")
     if own_names != names:
-        raise FormatError(f"{path}: does not list the same {len(names):,} photos as {LANDMARKS}")
+        raise FormatError(path, f"does not list the same {len(names):,} photos as {LANDMARKS}")
     return values.astype(np.float32), columns
 
 
@@ -114,16 +114,16 @@ def _read_table(path: Path, expected: list[str] | None = None) -> tuple[list[str
     try:
         count = int(lines[0])
     except ValueError:
-        raise FormatError(f"{path}: line 1 must be the number of photos, not '{lines[0][:40]}'") from None
+        raise FormatError(path, f"line 1 must be the number of photos, not '{lines[0][:40]}'") from None
     columns = lines[1].split() if len(lines) > 1 else []
     if expected and columns != expected:
         raise FormatError(
-            f"{path}: line 2 must name the columns {' '.join(expected)}, not '{' '.join(columns)[:60]}'"
+            path, f"line 2 must name the columns {' '.join(expected)}, not '{' '.join(columns)[:60]}'"
         )
     names, values = _parse_rows(path, lines[2:], first_line=3, columns=len(columns))
     if len(names) != count:
         raise FormatError(
-            f"{path}: line 1 announces {count:,} photos, but {len(names):,} follow; get the file again"
+            path, f"line 1 announces {count:,} photos, but {len(names):,} follow; get the file again"
         )
     return names, values, columns
 
@@ -140,12 +140,12 @@ def _parse_rows(
             values[row] = [float(number) for number in numbers]
         except ValueError:
             raise FormatError(
-                f"{path}: line {first_line + row} must be a photo's name and {columns} numbers, "
-                f"not '{line[:60]}'"
+                path,
+                f"line {first_line + row} must be a photo's name and {columns} numbers, not '{line[:60]}'",
             ) from None
         names.append(name)
     if len(set(names)) != len(names):
-        raise FormatError(f"{path}: names a photo twice")
+        raise FormatError(path, "names a photo twice")
     return names, values
 
 
@@ -153,6 +153,6 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").rstrip().split("\n")
     except FileNotFoundError:
-        raise ToolError(f"{path}: not found; {HOW_TO_GET}") from None
+        raise ToolError(path, f"not found; {HOW_TO_GET}") from None
     except UnicodeDecodeError:
-        raise FormatError(f"{path}: not a text file") from None
+        raise FormatError(path, "not a text file") from None

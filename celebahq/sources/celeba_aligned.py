@@ -37,7 +37,7 @@ class AlignedCelebA(ImageSet):
                 break
         else:
             raise ToolError(
-                f"{path}: no pictures NNNNNN.jpg or .png in img_align_celeba; get {self.source.origin}"
+                path, f"no pictures NNNNNN.jpg or .png in img_align_celeba; get {self.source.origin}"
             )
         require_count(self._folder, len(self._names), COUNT, options)
 
@@ -55,7 +55,7 @@ class AlignedCelebA(ImageSet):
             photo = decode_photo(file, name, orient=False)
         if photo.shape != (HEIGHT, WIDTH, 3):
             height, width, _ = photo.shape
-            raise ToolError(f"{name}: {width}x{height} pixels, not {WIDTH}x{HEIGHT}")
+            raise ToolError(name, f"{width}x{height} pixels, not {WIDTH}x{HEIGHT}")
         half = RESOLUTION // 2
         crop = photo[CENTRE_Y - half : CENTRE_Y + half, CENTRE_X - half : CENTRE_X + half]
         return Example(np.ascontiguousarray(crop.transpose(2, 0, 1)))

@@ -84,7 +84,7 @@ def _read_batch(path: Path, label_key: str, classes: int) -> tuple[np.ndarray, l
         try:
             batch = {_text(key): value for key, value in _ArraysOnly(file, encoding="bytes").load().items()}
         except Exception as err:  # a damaged pickle raises whatever its opcodes lead to
-            raise FormatError(f"{path}: not one of CIFAR's batches, or damaged ({err})") from err
+            raise FormatError(path, f"not one of CIFAR's batches, or damaged ({err})") from err
     images, labels, names = (batch.get(key) for key in ("data", label_key, "filenames"))
     if not (
         isinstance(images, np.ndarray)
@@ -96,7 +96,7 @@ def _read_batch(path: Path, label_key: str, classes: int) -> tuple[np.ndarray, l
         and all(isinstance(label, int) and 0 <= label < classes for label in labels)
     ):
         raise FormatError(
-            f"{path}: expected 'data' [n, 3072] uint8, and 'filenames' and '{label_key}' for each"
+            path, f"expected 'data' [n, 3072] uint8, and 'filenames' and '{label_key}' for each"
         )
     return images.reshape(-1, 3, 32, 32), labels, [_text(name) for name in names]
 

@@ -58,7 +58,7 @@ class FolderOfImages(ImageSet):
         """The first folder of each path is the class; classes are numbered in the order of their names."""
         loose = next((name for name in self._names if "/" not in name), None)
         if loose:
-            raise ToolError(f"{self._folder}: --folder-labels, but {loose} is in no sub-folder")
+            raise ToolError(self._folder, f"--folder-labels, but {loose} is in no sub-folder")
         folders = [name.split("/")[0] for name in self._names]
         classes = {folder: number for number, folder in enumerate(sorted(set(folders)))}
         status(f"{self._folder}: classes {', '.join(f'{n} = {name}' for name, n in classes.items())}")

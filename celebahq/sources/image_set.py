@@ -104,21 +104,21 @@ def open_images(name: str, path: Path, options: ImportOptions) -> ImageSet:
     image_set: type[ImageSet] = getattr(import_module(f"celebahq.sources.{module}"), kind)
     images = image_set(path, options)
     if not len(images):
-        raise ToolError(f"{path}: no images")
+        raise ToolError(path, "no images")
     return images
 
 
 def _require_kind(path: Path, source: Source) -> None:
     """Raise `ToolError` for a file where the source is a folder, or the other way round."""
     if not path.exists():
-        raise ToolError(f"{path}: no such file or folder")
+        raise ToolError(path, "no such file or folder")
     if path.is_dir() != source.is_file:
         return
     found, wanted = ("a folder", "a file") if source.is_file else ("a file", "a folder")
     others = ", ".join(other.name for other in SOURCES.values() if other.is_file != source.is_file)
     raise ToolError(
-        f"{path}: {found}, but {source.name} takes {wanted}: {source.expects}. Sources that take {found}: "
-        f"{others}"
+        path,
+        f"{found}, but {source.name} takes {wanted}: {source.expects}. Sources that take {found}: {others}",
     )
 
 
@@ -126,15 +126,16 @@ def require_files(paths: Iterable[Path], origin: str) -> None:
     """Raise `ToolError` for the first of `paths` that is not there."""
     for path in paths:
         if not path.is_file():
-            raise ToolError(f"{path}: not found; {origin}")
+            raise ToolError(path, f"not found; {origin}")
 
 
 def require_count(path: Path, found: int, published: int, options: ImportOptions) -> None:
     """Raise `ToolError` unless all images of a published set are there, or that does not matter."""
     if found != published and not options.partial:
         raise ToolError(
-            f"{path}: {found:,} images, but the published set has {published:,}; get it again, or pass "
-            "--partial to take what is there"
+            path,
+            f"{found:,} images, but the published set has {published:,}; get it again, or pass "
+            "--partial to take what is there",
         )
 
 

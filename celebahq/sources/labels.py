@@ -29,13 +29,13 @@ def parse_labels(data: bytes, names: Sequence[str], where: str) -> np.ndarray | 
         entries = json.loads(data)["labels"]
         labels = None if entries is None else {name: label for name, label in entries}
     except (ValueError, KeyError, TypeError) as err:
-        raise FormatError(f"{where}: not StyleGAN's labels, as in {{'labels': [['a.png', 3], ...]}}") from err
+        raise FormatError(where, "not StyleGAN's labels, as in {'labels': [['a.png', 3], ...]}") from err
     if labels is None:
         return None
     missing = [name for name in names if name not in labels]
     if missing:
         raise FormatError(
-            f"{where}: no label for {len(missing):,} of {len(names):,} pictures ({missing[0]}, ...)"
+            where, f"no label for {len(missing):,} of {len(names):,} pictures ({missing[0]}, ...)"
         )
     return _as_rows([labels[name] for name in names], where)
 
@@ -53,7 +53,7 @@ def _as_rows(values: list[Any], where: str) -> np.ndarray:
     try:
         rows = np.array(values, np.float32)
     except (ValueError, TypeError) as err:
-        raise FormatError(f"{where}: the labels are not all class numbers, or rows of equal length") from err
+        raise FormatError(where, "the labels are not all class numbers, or rows of equal length") from err
     if rows.ndim != 2:
-        raise FormatError(f"{where}: the labels are not all class numbers, or rows of equal length")
+        raise FormatError(where, "the labels are not all class numbers, or rows of equal length")
     return rows

@@ -23,11 +23,9 @@ def find_photos(folder: Path) -> list[str]:
     ]
     for name in names:
         if not name.isprintable():
-            raise ToolError(
-                f"{folder}: rename {name!r}; names must be printable text, for the file lists them"
-            )
+            raise ToolError(folder, f"rename {name!r}; names must be printable text, for the file lists them")
     if not names:
-        raise ToolError(f"{folder}: no photos in it; looked for {', '.join(SUFFIXES)}")
+        raise ToolError(folder, f"no photos in it; looked for {', '.join(SUFFIXES)}")
     return sorted(names, key=os.fsencode)
 
 

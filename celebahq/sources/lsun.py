@@ -24,7 +24,7 @@ class Lsun(ImageSet):
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
         if not (path / "data.mdb").is_file():
-            raise ToolError(f"{path}: no data.mdb in it; {self.source.expects}; {self.source.origin}")
+            raise ToolError(path, f"no data.mdb in it; {self.source.expects}; {self.source.origin}")
         self.resolution, self.channels = options.resolution, 3
         self._path = path
         with _open(path).begin() as transaction:
@@ -33,7 +33,7 @@ class Lsun(ImageSet):
             keys = (bytes(key) for key in transaction.cursor().iternext(values=False))
             self._keys = np.fromiter(keys, np.dtype(("S", width)))
         if not len(self._keys):
-            raise ToolError(f"{path}: the LMDB is empty")
+            raise ToolError(path, "the LMDB is empty")
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -49,7 +49,7 @@ class Lsun(ImageSet):
         with _open(self._path).begin(buffers=True) as transaction:
             value = transaction.get(bytes(self._keys[index]))
             if value is None:
-                raise ToolError(f"{self.image_name(index)}: its record cannot be found")
+                raise ToolError(self.image_name(index), "its record cannot be found")
             photo = decode_photo(io.BytesIO(value), self.image_name(index))
         height, width, _ = photo.shape
         side = min(height, width)
@@ -72,7 +72,7 @@ def _open(path: Path) -> Any:
     try:
         return lmdb.open(str(path), readonly=True, lock=False, readahead=False)
     except lmdb.Error as err:
-        raise FormatError(f"{path}: not an LMDB, or damaged ({err})") from err
+        raise FormatError(path, f"not an LMDB, or damaged ({err})") from err
 
 
 def _text(key: bytes) -> str:

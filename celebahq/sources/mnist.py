@@ -51,8 +51,9 @@ class Mnist(LoadedFiles):
         self._labels = read_idx(self._files[1], 1)
         if digits.shape[1:] != (SIDE, SIDE) or len(digits) != len(self._labels) or (self._labels > 9).any():
             raise FormatError(
-                f"{self._files[0]}: {digits.shape}, with labels {self._labels.shape}; expected "
-                f"[N, {SIDE}, {SIDE}] and N labels 0..9"
+                self._files[0],
+                f"{digits.shape}, with labels {self._labels.shape}; expected "
+                f"[N, {SIDE}, {SIDE}] and N labels 0..9",
             )
         self._digits = np.pad(digits, ((0, 0), (BORDER, BORDER), (BORDER, BORDER)))  # [N, 32, 32]
 
@@ -112,11 +113,11 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
         with gzip.open(path) as file:
             magic, *shape = struct.unpack(f">{1 + dimensions}I", file.read(4 * (1 + dimensions)))
             if magic != 0x0800 + dimensions:  # 08: unsigned bytes
-                raise FormatError(f"{path}: magic number {magic:#010x}, expected {0x0800 + dimensions:#010x}")
+                raise FormatError(path, f"magic number {magic:#010x}, expected {0x0800 + dimensions:#010x}")
             size = int(np.prod(shape, dtype=np.int64))
             data = file.read(size)
     except (OSError, EOFError, struct.error) as err:
-        raise FormatError(f"{path}: not a complete idx.gz file ({err})") from err
+        raise FormatError(path, f"not a complete idx.gz file ({err})") from err
     if len(data) != size:
-        raise FormatError(f"{path}: {len(data):,} bytes for an array {shape}")
+        raise FormatError(path, f"{len(data):,} bytes for an array {shape}")
     return np.frombuffer(data, np.uint8).reshape(shape)

@@ -37,11 +37,12 @@ def kind_of_first(names: Sequence[str], read: Callable[[str], bytes], where: str
             continue
         if height != width or width & (width - 1):
             raise ToolError(
-                f"{where}: {name} has {width}x{height} pixels; the pictures must be squares of a power of "
-                "two, such as 256x256 (for photos of people there is celebahq build)"
+                where,
+                f"{name} has {width}x{height} pixels; the pictures must be squares of a power of "
+                "two, such as 256x256 (for photos of people there is celebahq build)",
             )
         return Kind(width, channels)
-    raise ToolError(f"{where}: no picture can be decoded: {reason}")
+    raise ToolError(where, f"no picture can be decoded: {reason}")
 
 
 def decode_as(kind: Kind, file: BinaryIO, name: str) -> np.ndarray:
@@ -54,11 +55,11 @@ def decode_as(kind: Kind, file: BinaryIO, name: str) -> np.ndarray:
     height, width, _ = photo.shape
     if (height, width) != (kind.resolution, kind.resolution):
         raise ToolError(
-            f"{name}: {width}x{height} pixels, but the first is {kind.resolution}x{kind.resolution}"
+            name, f"{width}x{height} pixels, but the first is {kind.resolution}x{kind.resolution}"
         )
     image = np.ascontiguousarray(photo.transpose(2, 0, 1))
     if kind.channels == 3:
         return image
     if (image[0] != image[1]).any() or (image[0] != image[2]).any():
-        raise ToolError(f"{name}: has colours, but the first picture is grey")
+        raise ToolError(name, "has colours, but the first picture is grey")
     return image[:1]

@@ -43,7 +43,7 @@ class Svhn(LoadedFiles):
             content = loadmat(self._file, variable_names=["X", "y"])
             images, labels = content["X"], content["y"]
         except Exception as err:  # the reader of a damaged file raises whatever its parser meets
-            raise FormatError(f"{self._file}: not a .mat file with X and y, or damaged ({err})") from err
+            raise FormatError(self._file, f"not a .mat file with X and y, or damaged ({err})") from err
         if (
             images.dtype != np.uint8
             or images.shape[:3] != (32, 32, 3)
@@ -51,8 +51,9 @@ class Svhn(LoadedFiles):
             or not np.isin(labels, range(1, 11)).all()
         ):
             raise FormatError(
-                f"{self._file}: X {images.shape} {images.dtype} and y {labels.shape}, expected "
-                "[32, 32, 3, N] uint8 and N digits 1..10"
+                self._file,
+                f"X {images.shape} {images.dtype} and y {labels.shape}, expected "
+                "[32, 32, 3, N] uint8 and N digits 1..10",
             )
         self._images = images  # [32, 32, 3, N]
         self._labels = (labels.ravel() % 10).astype(int)

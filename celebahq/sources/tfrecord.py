@@ -22,13 +22,13 @@ class TFRecords(ImageSet):
         matches = [re.fullmatch(r"(.*)-r(\d\d)\.tfrecords", file.name) for file in sorted(path.iterdir())]
         levels = {int(match[2]): match for match in matches if match}
         if not levels:
-            raise ToolError(f"{path}: no file NAME-rNN.tfrecords in it; expected {self.source.expects}")
+            raise ToolError(path, f"no file NAME-rNN.tfrecords in it; expected {self.source.expects}")
         largest = max(levels)
         self._file = path / levels[largest][0]
         self.resolution = 1 << largest
         self._places = scan_records(self._file)
         if not self._places:
-            raise ToolError(f"{self._file}: no images")
+            raise ToolError(self._file, "no images")
         self.channels = len(read_image(self._file, self._places[0]))
         self._labels_file = path / f"{levels[largest][1]}-rxx.labels"
         self._labels = self._read_labels() if self._labels_file.is_file() else None
@@ -46,7 +46,7 @@ class TFRecords(ImageSet):
         image = read_image(self._file, self._places[index])
         expected = (self.channels, self.resolution, self.resolution)
         if image.shape != expected:
-            raise ToolError(f"{self.image_name(index)}: {image.shape}, expected {expected}")
+            raise ToolError(self.image_name(index), f"{image.shape}, expected {expected}")
         return Example(image, None if self._labels is None else self._labels[index])
 
     def image_name(self, index: int) -> str:
@@ -58,7 +58,7 @@ class TFRecords(ImageSet):
         try:
             labels: np.ndarray = np.load(path, allow_pickle=False)
         except (ValueError, EOFError) as err:
-            raise FormatError(f"{path}: not an array of numbers in NumPy's format ({err})") from err
+            raise FormatError(path, f"not an array of numbers in NumPy's format ({err})") from err
         if labels.ndim != 2 or len(labels) != len(self) or labels.dtype.kind not in "biuf":
-            raise FormatError(f"{path}: {labels.shape} {labels.dtype}, expected [{len(self)}, L] numbers")
+            raise FormatError(path, f"{labels.shape} {labels.dtype}, expected [{len(self)}, L] numbers")
         return labels.astype(np.float32)

@@ -29,7 +29,7 @@ class ZipOfImages(ImageSet):
                 (name for name in names if name.lower().endswith(SUFFIXES)), key=lambda name: name.encode()
             )
             if not self._names:
-                raise ToolError(f"{path}: no pictures in it; looked for {', '.join(SUFFIXES)}")
+                raise ToolError(path, f"no pictures in it; looked for {', '.join(SUFFIXES)}")
             self._kind = kind_of_first(self._names, lambda name: _read_member(archive, name), str(path))
             where = f"{path}: {LABELS_FILE}"
             labels = _read_member(archive, LABELS_FILE) if LABELS_FILE in names else b'{"labels": null}'
@@ -64,14 +64,14 @@ class ZipOfImages(ImageSet):
         try:
             return zipfile.ZipFile(self._path)
         except zipfile.BadZipFile as err:
-            raise FormatError(f"{self._path}: not a zip, or cut short ({err})") from err
+            raise FormatError(self._path, f"not a zip, or cut short ({err})") from err
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     info = archive.getinfo(name)
     if info.file_size > MAX_MEMBER_BYTES:
-        raise ToolError(f"{name}: {info.file_size:,} bytes, but at most {MAX_MEMBER_BYTES:,} are unpacked")
+        raise ToolError(name, f"{info.file_size:,} bytes, but at most {MAX_MEMBER_BYTES:,} are unpacked")
     try:
         return archive.read(info)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as err:
-        raise FormatError(f"{name}: cannot be unpacked: {err}") from err
+        raise FormatError(name, f"cannot be unpacked: {err}") from err
