@@ -167,4 +167,4 @@ def without_path(path: Path) -> Iterator[None]:
     try:
         yield
     except ToolError as err:
-        raise ToolError(str(err).removeprefix(f"{path}: ")) from err
+        raise ToolError(err.beside(path)) from err

@@ -117,7 +117,7 @@ class ImportTask(Task):
         try:
             example = self.images.read(index)
         except ToolError as err:
-            raise ToolError(str(err).removeprefix(f"{name}: ")) from err  # the report has the name already
+            raise ToolError(err.beside(name)) from err  # the report has the name already
         meta = {"source_name": name, "orig_idx": index, **example.meta}
         return Finished(encode_image(example.image, self.codec), meta, example.label)
 

@@ -174,9 +174,9 @@ class ReconstructTask(Task):
         try:
             pixels = restore_published(image, photo, self.landmarks[index], self.options.delta_dir)
         except Exception as err:  # with `strict`, whatever an image brings out ends the job
-            reason = str(err).removeprefix(f"{photo}: ")
+            reason = err.beside(photo) if isinstance(err, ToolError) else str(err)
             if self.options.strict:
-                raise StopJob(f"{image.orig_file} (image {image.idx}): {reason}") from err
+                raise StopJob(f"{image.orig_file} (image {image.idx})", reason) from err
             if isinstance(err, ToolError):
                 raise ToolError(reason) from err
             raise
