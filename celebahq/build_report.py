@@ -13,7 +13,8 @@ from celebahq.errors import ToolError
 from celebahq.jobs.job import JobReport
 from celebahq.pictures.decoding import load_photo
 from celebahq.pyramid import PyramidReader
-from celebahq.report import TILE_PX, BuildReport, Ranked, Skip, Tile, write_report
+from celebahq.report import BuildReport, Ranked, Skip
+from celebahq.report_page import TILE_PX, Tile, write_report
 from celebahq.sources.records import FaceRecord
 
 BEST_TILES, WORST_TILES, SKIPPED_TILES = 48, 24, 24
@@ -44,8 +45,8 @@ def report_build(
     best, rejected = job.ranking[: len(kept)], job.ranking[len(kept) :]
     evenly = np.linspace(0, len(best) - 1, min(BEST_TILES, len(best))).round().astype(int)
     sections = {
-        "Kept, from the best to the worst": _image_tiles(out, job, [best[i] for i in evenly]),
-        "The lowest scores among the kept": _image_tiles(out, job, best[: -WORST_TILES - 1 : -1]),
+        "Kept, from the best to the worst": _image_tiles(out, job, names, [best[i] for i in evenly]),
+        "The lowest scores among the kept": _image_tiles(out, job, names, best[: -WORST_TILES - 1 : -1]),
         "Left out by the ranking, the lowest scores first (not restored here)": [
             _face_tile(indexed.faces[item], job.scores[item]) for item in rejected[: -WORST_TILES - 1 : -1]
         ],
@@ -57,8 +58,8 @@ def report_build(
     return report
 
 
-def _image_tiles(out: Path, job: JobReport, items: Sequence[int]) -> list[Tile]:
-    """Images of the file with their rank and score."""
+def _image_tiles(out: Path, job: JobReport, names: Sequence[str], items: Sequence[int]) -> list[Tile]:
+    """Images of the file with their photo, rank and score."""
     reader = PyramidReader(out)
     positions = np.searchsorted(job.kept, items)
     images = reader.read(positions, min(TILE_PX, reader.resolution))  # [n, 3, r, r]
@@ -66,6 +67,7 @@ def _image_tiles(out: Path, job: JobReport, items: Sequence[int]) -> list[Tile]:
     return [
         Tile(
             image.transpose(1, 2, 0),
+            names[item],
             f"rank {ranks[item]:,}, score {job.scores[item]:.3f}, image {position:,}",
         )
         for item, position, image in zip(items, positions, images, strict=True)
@@ -78,7 +80,7 @@ def _face_tile(face: FaceRecord, score: float) -> Tile:
         picture = align_face(load_photo(face.path, orient=face.orient), face.landmarks, TILE_PX)
     except ToolError:  # the photo was readable before; the page can do without it
         picture = None
-    return Tile(picture, f"score {score:.3f}, {face.name}")
+    return Tile(picture, face.name, f"score {score:.3f}")
 
 
 def _photo_tile(folder: Path, skip: Skip) -> Tile:
@@ -87,7 +89,7 @@ def _photo_tile(folder: Path, skip: Skip) -> Tile:
         picture = load_photo(folder / skip.name)
     except ToolError:
         picture = None
-    return Tile(picture, f"{skip.name}: {skip.reason}")
+    return Tile(picture, skip.name, skip.reason)
 
 
 def _varied(skips: Sequence[Skip], most: int) -> list[Skip]:

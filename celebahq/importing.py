@@ -22,7 +22,8 @@ from celebahq.jobs.scratch import require_new_output, scratch_for
 from celebahq.jobs.task import Finished, Task
 from celebahq.options import ImportRequest
 from celebahq.pyramid import PyramidReader, encode_image
-from celebahq.report import TILE_PX, BuildReport, Skip, Tile, write_report
+from celebahq.report import BuildReport, Skip
+from celebahq.report_page import TILE_PX, Tile, write_report
 from celebahq.sources.image_set import ImageSet, open_images
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ def _report(request: ImportRequest, task: ImportTask, job: JobReport) -> BuildRe
     )
     sections = {
         "Images, evenly spread over the file": _tiles(request.out),
-        "Skipped": [Tile(None, f"{skip.name}: {skip.reason}") for skip in skipped[:SHOWN_SKIPS]],
+        "Skipped": [Tile(None, skip.name, skip.reason) for skip in skipped[:SHOWN_SKIPS]],
     }
     write_report(report, sections)
     return report
@@ -156,5 +157,9 @@ def _tiles(path: Path) -> list[Tile]:
         shown = min(SHOWN_IMAGES, len(reader))
         indices = [i * len(reader) // shown for i in range(shown)]
         images = reader.read(indices, min(TILE_PX, reader.resolution))  # [n, C, r, r]
+        names = reader.meta("source_name")
     pictures = np.broadcast_to(images, (shown, 3, *images.shape[2:])).transpose(0, 2, 3, 1)
-    return [Tile(picture, f"image {index:,}") for index, picture in zip(indices, pictures, strict=True)]
+    return [
+        Tile(picture, str(names[index]), f"image {index:,}")
+        for index, picture in zip(indices, pictures, strict=True)
+    ]
