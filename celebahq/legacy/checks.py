@@ -1,9 +1,9 @@
 """What `celebahq reconstruct` asks of its input before hours of work."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from celebahq.console import status
 from celebahq.errors import ToolError
 from celebahq.files import md5_file
 from celebahq.legacy.jpeg import decode_jpeg
@@ -16,6 +16,8 @@ from celebahq.legacy.published import (
 )
 from celebahq.sources.celeba import LANDMARKS
 from celebahq.sources.records import FaceIndex
+
+log = logging.getLogger(__name__)
 
 FIRST_PHOTO = "000001.jpg"
 FIRST_PHOTO_MD5 = "9cad8178d6cb0196b36f7b34bc5eb6d3"  # of its pixels, HWC
@@ -56,12 +58,12 @@ def check_input(
     if published:
         problems += self_test(celeba_dir, delta_dir, faces.folder)
     else:
-        status(SELF_TEST_SKIPPED)
+        log.info(SELF_TEST_SKIPPED)
     for problem in problems[:-1]:
-        status(problem)
+        log.info(problem)
     if problems:
         raise ToolError(problems[-1])
-    status(f"{len(images):,} images to reconstruct: their photos, landmarks and deltas are there")
+    log.info(f"{len(images):,} images to reconstruct: their photos, landmarks and deltas are there")
 
 
 def find_differing_landmarks(images: Sequence[PublishedImage], faces: FaceIndex) -> list[str]:

@@ -1,11 +1,11 @@
 """A folder of square pictures."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from celebahq.console import status
 from celebahq.errors import ToolError
 from celebahq.pictures.decoding import open_picture
 from celebahq.sources.image_set import Example, ImageSet, ImportOptions
@@ -13,6 +13,8 @@ from celebahq.sources.importable import SOURCES
 from celebahq.sources.labels import LABELS_FILE, class_rows, parse_labels
 from celebahq.sources.listing import files_sha256, find_photos, listing_sha256
 from celebahq.sources.squares import decode_as, kind_of_first
+
+log = logging.getLogger(__name__)
 
 
 class FolderOfImages(ImageSet):
@@ -51,7 +53,7 @@ class FolderOfImages(ImageSet):
         path = self._folder / LABELS_FILE
         if not path.is_file():
             return None
-        status(f"{path}: labels are taken from it")
+        log.info(f"{path}: labels are taken from it")
         return parse_labels(path.read_bytes(), self._names, str(path))
 
     def _folder_labels(self) -> np.ndarray:
@@ -61,7 +63,7 @@ class FolderOfImages(ImageSet):
             raise ToolError(self._folder, f"--folder-labels, but {loose} is in no sub-folder")
         folders = [name.split("/")[0] for name in self._names]
         classes = {folder: number for number, folder in enumerate(sorted(set(folders)))}
-        status(f"{self._folder}: classes {', '.join(f'{n} = {name}' for name, n in classes.items())}")
+        log.info(f"{self._folder}: classes {', '.join(f'{n} = {name}' for name, n in classes.items())}")
         return class_rows([classes[folder] for folder in folders])
 
 

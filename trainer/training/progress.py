@@ -52,9 +52,7 @@ class Report:
             if path.exists():
                 drop_records_after(path, nimg)
         if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(run), purge_step=nimg // 1000)
+            self._writer = _event_writer(run, nimg)
 
     def tick(self, record: dict[str, Any]) -> None:
         """Say and keep one tick's figures."""
@@ -84,6 +82,19 @@ class Report:
             for name, value in record.items():
                 self._writer.add_scalar(name, value, global_step=int(record["kimg"]))
             self._writer.flush()
+
+
+def _event_writer(run: Path, nimg: int) -> Any:
+    """TensorBoard's writer; None, and a word about it, where the package is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        status(
+            f"no file for TensorBoard, only {STATS}: the package 'tensorboard' is not installed; "
+            "pip install 'celebahq-toolkit[tensorboard]'"
+        )
+        return None
+    return SummaryWriter(str(run), purge_step=nimg // 1000)
 
 
 def drop_records_after(path: Path, nimg: int) -> None:

@@ -1,5 +1,7 @@
 """Figures of a run: means, the tick line, the estimate of the time left, records after a kill."""
 
+import sys
+
 import pytest
 import torch
 
@@ -55,6 +57,15 @@ def test_records_behind_the_state_are_dropped_on_resume(tmp_path):
     with Report(tmp_path, nimg=2000, is_main=True, tensorboard=False) as report:
         report.tick({**RECORD, "nimg": 2500})
     assert [record["nimg"] for record in read_jsonl(tmp_path / "stats.jsonl")] == [1000, 2000, 2500]
+
+
+def test_without_tensorboard_the_run_says_so_and_keeps_its_figures(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # what an import finds that fails
+    with Report(tmp_path, nimg=0, is_main=True) as report:
+        report.tick({**RECORD, "nimg": 1000})
+    assert "pip install 'celebahq-toolkit[tensorboard]'" in capsys.readouterr().err
+    assert [record["nimg"] for record in read_jsonl(tmp_path / "stats.jsonl")] == [1000]
+    assert not list(tmp_path.glob("events*"))
 
 
 def test_images_are_rounded_and_clipped():
