@@ -22,7 +22,6 @@ from celebahq.align.quality import build_score
 from celebahq.build_index import count_photos, index, without_path
 from celebahq.build_report import report_build
 from celebahq.errors import ToolError
-from celebahq.formats.codecs import dataset_options
 from celebahq.jobs.disk import require_space
 from celebahq.jobs.engine import choose_engine
 from celebahq.jobs.job import image_job
@@ -32,7 +31,7 @@ from celebahq.jobs.scratch import require_new_output, scratch_for, work_folder
 from celebahq.jobs.task import Finished, Task
 from celebahq.options import BuildOptions
 from celebahq.pictures.decoding import RAISE_LIMIT, load_photo
-from celebahq.pyramid import encode_image
+from celebahq.pyramid import dataset_options, encode_image
 from celebahq.report import BuildReport
 from celebahq.sources.records import FaceIndex
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from celebahq.errors import ToolError
-from celebahq.formats.codecs import dataset_options
 from celebahq.jobs.disk import require_space
 from celebahq.jobs.engine import choose_engine
 from celebahq.jobs.job import JobReport, image_job
@@ -21,7 +20,7 @@ from celebahq.jobs.progress import Progress, silent
 from celebahq.jobs.scratch import require_new_output, scratch_for
 from celebahq.jobs.task import Finished, Task
 from celebahq.options import ImportRequest
-from celebahq.pyramid import PyramidReader, encode_image
+from celebahq.pyramid import PyramidReader, dataset_options, encode_image
 from celebahq.report import BuildReport, Skip
 from celebahq.report_page import TILE_PX, Tile, write_report
 from celebahq.sources.image_set import ImageSet, open_images

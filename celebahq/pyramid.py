@@ -7,16 +7,52 @@ CRC-32: a level its stored chunks, a column its values, the root the structure (
 original's layout (levels only, labels beside the file as `NAME-labels.npy`) are read as well.
 """
 
+from pathlib import Path
+
+from celebahq.formats.codecs import CODECS, codec_name, dataset_options
+from celebahq.formats.damage import damaged_parts
+from celebahq.formats.hdf5_file import DatasetFacts
 from celebahq.formats.levels import FORMAT_NAME, FORMAT_VERSION, encode_image, level_name, mip_levels
+from celebahq.formats.map_style import PyramidLevel
 from celebahq.formats.pyramid_reader import PyramidReader
 from celebahq.formats.pyramid_writer import PyramidWriter
 
 __all__ = [
+    "CODECS",
     "FORMAT_NAME",
     "FORMAT_VERSION",
+    "DatasetFacts",
+    "PyramidLevel",
     "PyramidReader",
     "PyramidWriter",
+    "codec_name",
+    "damaged_parts",
+    "dataset_options",
     "encode_image",
     "level_name",
     "mip_levels",
+    "open",
 ]
+
+
+def open(path: Path | str, *, threads: int | None = None) -> PyramidReader:
+    """Open a pyramid file as a data set of images.
+
+    It can be given to a `torch.utils.data.DataLoader` as it is, with any number of workers.
+
+    Args:
+        path: The HDF5 file.
+        threads: To inflate with in each process; the machine's processors, at most 8, unless told.
+
+    Raises:
+        ToolError: There is no such file.
+        FormatError: It is not a pyramid, is damaged, or comes from a later version of this tool.
+
+    >>> import celebahq, numpy
+    >>> with celebahq.PyramidWriter("faces.h5", resolution=64) as pyramid:
+    ...     pyramid.append(numpy.zeros((10, 3, 64, 64), numpy.uint8))
+    >>> faces = celebahq.open("faces.h5")
+    >>> len(faces), faces[3].shape, faces[[3, 1]].shape, faces.at(16)[-1].shape
+    (10, (3, 64, 64), (2, 3, 64, 64), (3, 16, 16))
+    """
+    return PyramidReader(path, threads=threads)

@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from celebahq.errors import FormatError, MissingExtraError, ToolError
 from celebahq.files import md5_file, write_json
-from celebahq.formats.codecs import dataset_options
 from celebahq.jobs.disk import require_space
 from celebahq.jobs.engine import choose_engine
 from celebahq.jobs.job import image_job
@@ -32,7 +31,7 @@ from celebahq.legacy.checks import check_input
 from celebahq.legacy.delta import decrypt_delta, read_token
 from celebahq.legacy.published import IMAGE_LIST, PublishedImage, md5_array, read_image_list
 from celebahq.options import ReconstructOptions
-from celebahq.pyramid import encode_image
+from celebahq.pyramid import dataset_options, encode_image
 from celebahq.sources.celeba import index_celeba
 from celebahq.sources.records import FaceIndex
 

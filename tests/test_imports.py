@@ -45,6 +45,15 @@ def test_a_package_imports_only_those_below_it(package):
                 assert module in SHARED, f"{path} imports {module}, which is not shared"
 
 
+def test_the_file_format_has_one_door():
+    inside = {ROOT / "celebahq" / "pyramid.py", *(ROOT / "celebahq" / "formats").glob("*.py")}
+    outside = {path for package in LOWER for path in (ROOT / package).rglob("*.py")} - inside
+    assert outside
+    for path in outside:
+        behind = {module for module in imported_modules(path) if module.startswith("celebahq.formats")}
+        assert not behind, f"{path} imports {behind}; celebahq.pyramid is the door"
+
+
 @pytest.mark.parametrize("package", LOWER)
 def test_help_does_not_import_torch(package):
     code = (

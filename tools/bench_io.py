@@ -21,9 +21,8 @@ import cv2
 import h5py
 import numpy as np
 
-from celebahq.formats.codecs import CODECS
 from celebahq.pictures.decoding import load_photo
-from celebahq.pyramid import PyramidReader, PyramidWriter, encode_image
+from celebahq.pyramid import CODECS, PyramidReader, PyramidWriter, encode_image
 
 RESOLUTION = 1024
 LEVEL = f"data{RESOLUTION}x{RESOLUTION}"

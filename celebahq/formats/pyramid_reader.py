@@ -18,6 +18,7 @@ from celebahq.formats.checksums import column_crc32
 from celebahq.formats.chunks import ChunkTable, StoredLevel
 from celebahq.formats.codecs import import_missing_plugins
 from celebahq.formats.levels import level_name
+from celebahq.formats.map_style import MapStyle, PyramidLevel
 from celebahq.formats.structure import check_format, check_levels, is_numeric
 from celebahq.isolation import run_apart
 from celebahq.npy import map_npy
@@ -29,8 +30,8 @@ APART_BYTES = 1 << 24
 """Of images that the helper process is asked for at once."""
 
 
-class PyramidReader:
-    """Random access to the images of a pyramid file.
+class PyramidReader(MapStyle):
+    """Random access to the images of a pyramid file, `reader[i]` at full resolution.
 
     It may be pickled, and used after a fork. It reads the one file that it opened: when another takes its
     name, it goes on with the old one, and when the file itself is changed, that is an error.
@@ -71,6 +72,14 @@ class PyramidReader:
 
     def __len__(self) -> int:
         return self._count
+
+    def at(self, resolution: int) -> PyramidLevel:
+        """The same images at another resolution of the file, as a data set.
+
+        Raises:
+            ValueError: The file has no such level.
+        """
+        return PyramidLevel(self, resolution)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _open_again, (self.path, self.threads, self._identity)

@@ -8,7 +8,7 @@ class JobOptions:
     """What `build`, `import` and `reconstruct` have in common; the defaults are the commands'."""
 
     codec: str = "gzip"
-    """One of `celebahq.formats.codecs.CODECS`."""
+    """One of `celebahq.pyramid.CODECS`."""
     workers: int | None = None
     """Processes; as many as there are processors unless told."""
     cluster: str | None = None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from celebahq.formats.pyramid_reader import PyramidReader
+from celebahq.pyramid import PyramidReader
 from celebahq.threads import ordered_map
 
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from celebahq.errors import ToolError
 from celebahq.files import atomic_folder, atomic_zip, refuse_existing
-from celebahq.formats.pyramid_reader import PyramidReader
-from celebahq.formats.tfrecords import encode_record
 from celebahq.pictures.encoding import encode_png
+from celebahq.pyramid import PyramidReader
 from celebahq.pyramid_tools.extraction import check_indices, choose_level
 from celebahq.sources.labels import LABELS_FILE
+from celebahq.tfrecords import encode_record
 from celebahq.threads import ordered_map
 
 MIN_TFRECORD_RESOLUTION = 4

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from celebahq.errors import ToolError
 from celebahq.files import make_folder, refuse_existing
-from celebahq.formats.pyramid_reader import PyramidReader
 from celebahq.pictures.encoding import save_png
 from celebahq.pictures.grids import image_grid
+from celebahq.pyramid import PyramidReader
 from celebahq.threads import ordered_map
 
 SHEET_RESOLUTION = 128

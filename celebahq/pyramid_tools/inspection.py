@@ -6,10 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from celebahq.formats.codecs import codec_name
-from celebahq.formats.hdf5_file import DatasetFacts
-from celebahq.formats.levels import FORMAT_NAME, level_name
-from celebahq.formats.pyramid_reader import PyramidReader
+from celebahq.pyramid import FORMAT_NAME, DatasetFacts, PyramidReader, codec_name, level_name
 
 
 @dataclass(frozen=True)

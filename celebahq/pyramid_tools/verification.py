@@ -6,9 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from celebahq.errors import FormatError
-from celebahq.formats.damage import damaged_parts
-from celebahq.formats.levels import level_name, mip_levels
-from celebahq.formats.pyramid_reader import PyramidReader
+from celebahq.pyramid import PyramidReader, damaged_parts, level_name, mip_levels
 from celebahq.threads import ordered_map
 
 

@@ -31,7 +31,7 @@ class Hdf5Pyramid(ImageSet):
 
     def load(self) -> None:
         """Open the file; labels and facts are read at once."""
-        from celebahq.formats.pyramid_reader import PyramidReader
+        from celebahq.pyramid import PyramidReader
 
         self._reader = PyramidReader(self._path, threads=1)
         self._labels = self._reader.labels

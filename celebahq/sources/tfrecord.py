@@ -8,9 +8,9 @@ import numpy as np
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.files import sha256_file
-from celebahq.formats.tfrecords import read_image, scan_records
 from celebahq.sources.image_set import Example, ImageSet, ImportOptions
 from celebahq.sources.importable import SOURCES
+from celebahq.tfrecords import read_image, scan_records
 
 
 class TFRecords(ImageSet):

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from celebahq.formats.levels import mip_levels
-from celebahq.formats.tfrecords import encode_record
+from celebahq.pyramid import mip_levels
 from celebahq.sources.image_set import ImportOptions
+from celebahq.tfrecords import encode_record
 
 RNG = np.random.default_rng(0)
 

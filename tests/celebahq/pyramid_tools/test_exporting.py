@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from celebahq.errors import ToolError
-from celebahq.formats.tfrecords import read_image, scan_records
 from celebahq.pyramid import PyramidReader, PyramidWriter, mip_levels
 from celebahq.pyramid_tools.exporting import export_folder, export_tfrecord, export_zip
+from celebahq.tfrecords import read_image, scan_records
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from celebahq.errors import FormatError
-from celebahq.formats.tfrecords import (
+from celebahq.tfrecords import (
     LENGTH,
     _delimited,
     _masked_crc,
