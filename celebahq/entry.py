@@ -53,11 +53,12 @@ def _run(name: str) -> None:
     try:
         own_package(name)
         main = import_module(f"{name}.cli").main
-    except (ToolError, ModuleNotFoundError) as err:
-        missing = isinstance(err, ModuleNotFoundError)
-        if missing and not (err.name or "").startswith(name):
+    except ToolError as err:
+        sys.exit(f"Error: {err}")
+    except ModuleNotFoundError as err:
+        if not (err.name or "").startswith(name):
             raise
-        sys.exit(f"Error: the package {name}: lacks files; {_remedy(name)}" if missing else f"Error: {err}")
+        sys.exit(f"Error: the package {name}: lacks files; {_remedy(name)}")
     version = _other_distribution(name)
     if version is not None:
         note = f"another project named {name} ({version}) is installed too and shares this package's folder"
