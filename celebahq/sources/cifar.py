@@ -1,13 +1,12 @@
 """CIFAR-10 and CIFAR-100 from their Python batches."""
 
-import pickle
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from celebahq.errors import FormatError
+from celebahq.pickles import ARRAY_GLOBALS, read_pickle, to_array, to_text
 from celebahq.sources.image_set import (
     Example,
     ImportOptions,
@@ -80,52 +79,26 @@ class Cifar100(_Cifar):
 
 def _read_batch(path: Path, label_key: str, classes: int) -> tuple[np.ndarray, list[int], list[str]]:
     """Images `[n, 3, 32, 32]`, labels and names of a batch."""
-    with path.open("rb") as file:
-        try:
-            batch = {_text(key): value for key, value in _ArraysOnly(file, encoding="bytes").load().items()}
-        except Exception as err:  # a damaged pickle raises whatever its opcodes lead to
-            raise FormatError(path, f"not one of CIFAR's batches, or damaged ({err})") from err
-    images, labels, names = (batch.get(key) for key in ("data", label_key, "filenames"))
+    try:
+        with path.open("rb") as file:
+            content = read_pickle(file, ARRAY_GLOBALS)
+        if not isinstance(content, dict):
+            raise FormatError("no dictionary")
+        batch = {to_text(key): value for key, value in content.items()}
+        images = to_array(batch.get("data"))
+    except FormatError as err:
+        raise FormatError(path, f"not one of CIFAR's batches, or damaged ({err})") from err
+    labels, names = batch.get(label_key), batch.get("filenames")
     if not (
-        isinstance(images, np.ndarray)
-        and images.dtype == np.uint8
+        images.dtype == np.uint8
         and images.shape[1:] == (3072,)
         and isinstance(labels, list)
         and isinstance(names, list)
         and len(images) == len(labels) == len(names)
-        and all(isinstance(label, int) and 0 <= label < classes for label in labels)
+        and all(type(label) is int and 0 <= label < classes for label in labels)
+        and all(isinstance(name, str | bytes) for name in names)
     ):
         raise FormatError(
             path, f"expected 'data' [n, 3072] uint8, and 'filenames' and '{label_key}' for each"
         )
-    return images.reshape(-1, 3, 32, 32), labels, [_text(name) for name in names]
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles arrays and plain containers; whatever else a file names is refused, not run."""
-
-    def find_class(self, module: str, name: str) -> Callable[..., Any]:
-        """The few names that an array's pickle needs."""
-        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            return _new_array
-        if (module, name) == ("numpy", "ndarray"):
-            return np.ndarray
-        if (module, name) == ("numpy", "dtype"):
-            return np.dtype
-        if (module, name) == ("_codecs", "encode"):
-            return _latin1
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-
-
-def _new_array(kind: type, shape: tuple[int, ...], dtype: bytes) -> np.ndarray:
-    """An empty array, which the pickle then fills."""
-    return np.ndarray.__new__(np.ndarray, (0,), "b")
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    """How pickles of protocol 2 spell bytes."""
-    return text.encode("latin1")
+    return images.reshape(-1, 3, 32, 32), labels, [to_text(name) for name in names]

@@ -195,7 +195,14 @@ def test_flipped_bytes_give_one_line_or_other_numbers(tmp_path, original):
         (lambda G, D, Gs: (with_option(G, pixelnorm_epsilon=1e-4), D, Gs), "only 1e-8 is supported"),
         (lambda G, D, Gs: (with_option(G, resolution=32), D, Gs), "not those of the published networks"),
         (lambda G, D, Gs: (with_variable(G, "8x8/Conv7/weight", np.zeros(1)), D, Gs), "8x8/Conv7/weight"),
-        (lambda G, D, Gs: (with_variable(G, "lod", np.array(["x"])), D, Gs), "floating point is expected"),
+        (
+            lambda G, D, Gs: (with_variable(G, "lod", np.array(["x"])), D, Gs),
+            "type 'U1': numbers are expected",
+        ),
+        (
+            lambda G, D, Gs: (with_variable(G, "lod", np.array(1)), D, Gs),
+            "type int64: floating point is expected",
+        ),
         (lambda G, D, Gs: (with_variable(G, "lod", np.array([{}])), D, Gs), "something else than numbers"),
         (lambda G, D, Gs: (with_variable(G, "lod", 1.0), D, Gs), "a variable is not an array"),
         (lambda G, D, Gs: (G, D, with_variable(Gs, "lod", np.zeros(2))), "lod is not one number"),
