@@ -18,7 +18,7 @@ from celebahq.jobs.task import Finished, Task
 from celebahq.options import CelebaSource, PhotoSource, Source
 from celebahq.report import Skip
 from celebahq.sources.celeba import index_celeba, missing_photos
-from celebahq.sources.listing import files_sha256, find_photos
+from celebahq.sources.listing import find_photos, names_and_sizes_sha256
 from celebahq.sources.photos import (
     Duplicate,
     PhotoFaces,
@@ -93,7 +93,7 @@ def _index_photos(source: PhotoSource, job: Job) -> Indexed:
     faceless = [Skip(photo.name, "find faces", photo.why_none) for photo in found if not photo.faces]
     if len(faceless) == len(found):
         job.forget()  # of no use, and would only bind the next run to its options
-        raise ToolError(f"{source.folder}: no face to use in {_reasons([*unreadable, *faceless])}")
+        raise ToolError(source.folder, f"no face to use in {_reasons([*unreadable, *faceless])}")
     duplicates = find_duplicates(found)
     faces = index_photos(source.folder, found, [] if source.keep_duplicates else duplicates)
     counts = {
@@ -140,7 +140,7 @@ class FaceSearch(Task):
 
     def fingerprint(self) -> dict[str, Any]:
         """Parameters, names and sizes of the photos."""
-        photos = files_sha256(self.source.folder, self.names)
+        photos = names_and_sizes_sha256(self.source.folder, self.names)
         return {**self.source.facts(), "max_pixels": self.source.max_pixels, "photos": photos}
 
     def start(self) -> None:

@@ -42,6 +42,7 @@ def run_apart(
     name: str,
     file: int | None = None,
     take: Callable[[Any], Any] = copy.deepcopy,
+    seconds: int | None = None,
 ) -> Any:
     """Call a function of this package in the helper process.
 
@@ -52,6 +53,7 @@ def run_apart(
         name: The file's name, for messages.
         file: Descriptor of the open file; the function gets its own number for it.
         take: Gets the answer, whose arrays lie in memory that the next answer will overwrite.
+        seconds: Limit of time, `TIME_LIMIT_SEC` unless told.
 
     Returns:
         What `take` returns; a copy of the answer unless told. The function may answer with numbers, text,
@@ -61,7 +63,8 @@ def run_apart(
         FormatError: The function says so; or the reader crashed, or took more time or memory than allowed.
         ToolError: As the function does.
     """
-    request = [function.__module__, function.__qualname__, name, args]
+    seconds = seconds or TIME_LIMIT_SEC
+    request = [function.__module__, function.__qualname__, name, args, seconds]
     with _lock:
         try:
             was_used = bool(_helpers) and _helpers[0].used
@@ -74,7 +77,7 @@ def run_apart(
                     _ask(request, file)
                 )  # it may have been hurt by an earlier file: a fresh one decides
         except _HelperDied as err:
-            raise FormatError(f"{name}: {err}") from None
+            raise FormatError(name, f"damaged: {err.cause(seconds)}") from None
 
 
 def scratch(shape: tuple[int, ...], dtype: Any = np.uint8) -> np.ndarray:
@@ -85,9 +88,15 @@ def scratch(shape: tuple[int, ...], dtype: Any = np.uint8) -> np.ndarray:
 class _HelperDied(Exception):
     """The helper ended before it answered."""
 
+    def cause(self, seconds: int) -> str:
+        return f"reading it took longer than {seconds} s"
+
 
 class _Crashed(_HelperDied):
     """Not for want of time."""
+
+    def cause(self, seconds: int) -> str:
+        return f"the library that reads such files crashed on it ({self})"
 
 
 def _ask(request: Any, file: int | None) -> Any:
@@ -113,7 +122,7 @@ class _Helper:
         descriptors = (theirs.fileno(), self._tray_file)
         program = (
             f"import sys; sys.path[:] = {sys.path!r}; from celebahq.isolation import _serve; "
-            f"_serve({theirs.fileno()}, {self._tray_file}, {TIME_LIMIT_SEC}, {MEMORY_LIMIT_BYTES})"
+            f"_serve({theirs.fileno()}, {self._tray_file}, {MEMORY_LIMIT_BYTES})"
         )
         threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         with theirs:
@@ -141,8 +150,9 @@ class _Helper:
             raise self._cause_of_death() from None
         if "value" in answer:
             return _unpacked(answer["value"], self._view(answer["tray"]))
-        kind = {"FormatError": FormatError, "ToolError": ToolError}.get(answer["error"], RuntimeError)
-        raise kind(answer["message"])
+        if "fault" in answer:
+            raise RuntimeError(answer["fault"])
+        raise (FormatError if answer["is_format_error"] else ToolError)(answer["subject"], answer["reason"])
 
     def _view(self, size: int) -> memoryview:
         if self._tray is None or len(self._tray) != size:
@@ -152,9 +162,8 @@ class _Helper:
     def _cause_of_death(self) -> _HelperDied:
         status = self._process.wait()
         if status == -signal.SIGALRM:
-            return _HelperDied(f"damaged: reading it took longer than {TIME_LIMIT_SEC} s")
-        cause = signal.Signals(-status).name if status < 0 else f"status {status}"
-        return _Crashed(f"damaged: the library that reads such files crashed on it ({cause})")
+            return _HelperDied()
+        return _Crashed(signal.Signals(-status).name if status < 0 else f"status {status}")
 
     def end(self) -> None:
         """End the process and wait for it."""
@@ -245,7 +254,7 @@ def _tray_file() -> int:
         return os.dup(file.fileno())
 
 
-def _serve(connection: int, tray_file: int, seconds: int, memory: int) -> NoReturn:
+def _serve(connection: int, tray_file: int, memory: int) -> NoReturn:
     """What the helper does: answer until its parent is gone."""
     global _tray
     _tray = _Tray(tray_file)
@@ -260,7 +269,7 @@ def _serve(connection: int, tray_file: int, seconds: int, memory: int) -> NoRetu
             head, files, _, _ = socket.recv_fds(parent, _SIZE.size, 1)
             if len(head) < _SIZE.size:
                 os._exit(0)
-            request = json.loads(_receive_exactly(parent, *_SIZE.unpack(head)))
+            *request, seconds = json.loads(_receive_exactly(parent, *_SIZE.unpack(head)))
             signal.alarm(seconds)  # its default action ends the process, in whatever loop it is
             answer = json.dumps(_answer(request, files)).encode()
             signal.alarm(0)
@@ -278,13 +287,13 @@ def _answer(request: list[Any], files: list[int]) -> dict[str, Any]:
         return {"value": _packed(value, _tray), "tray": _tray.size}
     except MemoryError:
         limit = resource.getrlimit(resource.RLIMIT_DATA)[0] / 2**30
-        message = f"{name}: damaged: reading it takes more than {limit:.3g} GiB of memory"
-        return {"error": "FormatError", "message": message}
+        reason = f"damaged: reading it takes more than {limit:.3g} GiB of memory"
+        return {"is_format_error": True, "subject": name, "reason": reason}
     except ToolError as err:
-        kind = "FormatError" if isinstance(err, FormatError) else "ToolError"
-        return {"error": kind, "message": str(err)}
+        subject, reason = (err.subject or name), err.reason
+        return {"is_format_error": isinstance(err, FormatError), "subject": subject, "reason": reason}
     except Exception:  # a fault of ours: the parent raises it
-        return {"error": "fault", "message": traceback.format_exc()}
+        return {"fault": traceback.format_exc()}
 
 
 def _packed(value: Any, tray: _Tray) -> Any:

@@ -7,6 +7,7 @@ C, H, W, and `data`, the pixels, as the TensorFlow version of progressive GAN tr
 
 import struct
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from celebahq.errors import FormatError
 
 LENGTH, CHECKSUM = struct.Struct("<Q"), struct.Struct("<I")
 VARINT, DELIMITED = 0, 2  # wire types of protocol buffers
+MAX_VARINT_BITS = 70  # ten bytes of seven
+MAX_RECORD_BYTES = 1 << 30
 
 
 class Place(NamedTuple):
@@ -54,13 +57,11 @@ def scan_records(path: Path) -> list[Place]:
             head = file.read(LENGTH.size + CHECKSUM.size)
             length, checksum = head[: LENGTH.size], head[LENGTH.size :]
             if len(checksum) < CHECKSUM.size or checksum != _masked_crc(length):
-                raise FormatError(
-                    f"{path}: record {len(places)}: its length is damaged; not a TFRecord file?"
-                )
+                raise FormatError(path, f"record {len(places)}: its length is damaged; not a TFRecord file?")
             place = Place(offset + len(head), *LENGTH.unpack(length))
             offset = place.offset + place.size + CHECKSUM.size
             if offset > size:
-                raise FormatError(f"{path}: record {len(places)} is cut short: the file is truncated")
+                raise FormatError(path, f"record {len(places)} is cut short: the file is truncated")
             places.append(place)
             file.seek(offset)
     return places
@@ -72,20 +73,24 @@ def read_image(path: Path, place: Place) -> np.ndarray:
     Raises:
         FormatError: The checksum is wrong, or it is no image.
     """
+    where = f"{path}: record at byte {place.offset:,}"
+    if place.size > MAX_RECORD_BYTES:
+        raise FormatError(where, f"{place.size:,} bytes, and at most {MAX_RECORD_BYTES:,} are read")
     with path.open("rb") as file:
         file.seek(place.offset)
         example = file.read(place.size)
         checksum = file.read(CHECKSUM.size)
-    where = f"{path}: record at byte {place.offset:,}"
     if checksum != _masked_crc(example):
-        raise FormatError(f"{where}: damaged (CRC)")
+        raise FormatError(where, "damaged (CRC)")
     try:
         features = _features(example)
         shape = _int64s(features[b"shape"])
         pixels = np.frombuffer(_only(_only(features[b"data"], 1), 1), np.uint8)
+        if len(shape) != 3 or prod(shape) != pixels.size:
+            raise ValueError(f"{pixels.size:,} bytes are not an image of shape {shape[:4]}")
         return pixels.reshape(shape)
     except (ValueError, KeyError, IndexError) as err:
-        raise FormatError(f"{where}: no image with the features 'shape' and 'data' ({err})") from err
+        raise FormatError(where, f"no image with the features 'shape' and 'data' ({err})") from err
 
 
 def _masked_crc(data: bytes) -> bytes:
@@ -141,13 +146,14 @@ def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
 def _read_varint(message: bytes, position: int) -> tuple[int, int]:
     """A number, and the position after it."""
     number = shift = 0
-    while True:
+    while shift < MAX_VARINT_BITS:
         byte = message[position]
         position += 1
         number |= (byte & 0x7F) << shift
         if byte < 0x80:
             return number, position
         shift += 7
+    raise ValueError("a number of more than 64 bits")
 
 
 def _varint(number: int) -> bytes:

@@ -11,6 +11,19 @@ from pathlib import Path
 from celebahq.errors import FormatError, ToolError
 
 MAX_MEMBER_BYTES = 1 << 30
+UNZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,  # encrypted
+    NotImplementedError,
+    ValueError,
+    LookupError,
+    OverflowError,
+    struct.error,
+    MemoryError,
+)
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
@@ -19,13 +32,13 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     Raises:
         FormatError: It is none, is damaged, or names a file twice, so that only one of the two could be read.
     """
-    with zip_errors(str(path)):
+    with zip_errors(str(path), "not a zip, or damaged"):
         archive = zipfile.ZipFile(path)
         seen: set[str] = set()
         for name in archive.namelist():
             if name in seen:
                 archive.close()
-                raise FormatError(f"{path}: holds {name} twice; make the zip again")
+                raise FormatError(path, f"holds {name} twice; make the zip again")
             seen.add(name)
     return archive
 
@@ -39,31 +52,19 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     """
     info = archive.getinfo(name)
     if info.file_size > MAX_MEMBER_BYTES:
-        raise ToolError(f"{name}: {info.file_size:,} bytes, but at most {MAX_MEMBER_BYTES:,} are unpacked")
+        raise ToolError(name, f"{info.file_size:,} bytes, but at most {MAX_MEMBER_BYTES:,} are unpacked")
     with zip_errors(name):
         return archive.read(info)
 
 
 @contextmanager
-def zip_errors(name: str) -> Iterator[None]:
+def zip_errors(name: str, what: str = "cannot be unpacked") -> Iterator[None]:
     """What `zipfile` and the decompressors under it raise for damaged files, as `FormatError`."""
     try:
         yield
-    except zipfile.BadZipFile as err:
-        raise FormatError(f"{name}: not a zip, or cut short ({err})") from err
-    except (
-        zlib.error,
-        lzma.LZMAError,
-        EOFError,
-        RuntimeError,  # encrypted
-        NotImplementedError,
-        ValueError,
-        struct.error,
-        IndexError,
-        MemoryError,
-    ) as err:
-        raise FormatError(f"{name}: cannot be unpacked: {err or type(err).__name__}") from err
+    except UNZIP_ERRORS as err:
+        raise FormatError(name, f"{what}: {err or type(err).__name__}") from err
     except OSError as err:
         if err.errno is not None:  # of the system
             raise
-        raise FormatError(f"{name}: cannot be unpacked: {err}") from err  # of bzip2
+        raise FormatError(name, f"{what}: {err}") from err  # of bzip2

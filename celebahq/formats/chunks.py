@@ -83,7 +83,7 @@ class StoredLevel:
     def _read_raw(self, descriptor: int, number: int, image: int, out: np.ndarray) -> None:
         offset = int(self.offsets[number]) + image * out.nbytes
         if os.preadv(descriptor, [out.reshape(-1).data], offset) != out.nbytes:
-            raise FormatError(f"{self.name}: chunk {number} lies beyond the end of the file: it is truncated")
+            raise FormatError(self.name, f"chunk {number} lies beyond the end of the file: it is truncated")
 
     def _read_chunk(self, descriptor: int, number: int) -> np.ndarray:
         size, raw_size = int(self.sizes[number]), prod(self.chunk_shape)
@@ -92,7 +92,7 @@ class StoredLevel:
             raw = inflate(blob, raw_size) if self.compressed and size != raw_size else blob
             return np.frombuffer(raw, np.uint8).reshape(self.chunk_shape)
         except ValueError as err:
-            raise FormatError(f"{self.name}: chunk {number}: {err}; the file is damaged") from err
+            raise FormatError(self.name, f"chunk {number}: {err}; the file is damaged") from err
 
 
 def filter_numbers(dataset: h5py.Dataset) -> list[int]:
@@ -129,7 +129,7 @@ def chunk_table(dataset: h5py.Dataset, name: str) -> ChunkTable:
     if layout == h5py.h5d.CONTIGUOUS and not dataset.external:
         offset = dataset.id.get_offset()
         if offset is None:
-            raise FormatError(f"{name}: its images were never written")
+            raise FormatError(name, "its images were never written")
         return ChunkTable(offsets=np.array([offset]), sizes=np.array([dataset.nbytes]), plain=plain)
     nowhere = np.zeros(0, np.int64)
     return ChunkTable(offsets=nowhere, sizes=nowhere, plain=False)
@@ -151,5 +151,5 @@ def _chunks(dataset: h5py.Dataset, name: str) -> tuple[np.ndarray, np.ndarray, n
     table = np.frombuffer(records, np.int64).reshape(-1, 4)
     table = table[np.argsort(table[:, 0])]
     if len(table) != prod(grid) or not np.array_equal(table[:, 0], np.arange(len(table))):
-        raise FormatError(f"{name}: {len(table):,} of {prod(grid):,} chunks were written: it is incomplete")
+        raise FormatError(name, f"{len(table):,} of {prod(grid):,} chunks were written: it is incomplete")
     return table[:, 1].copy(), table[:, 2].copy(), table[:, 3] != 0

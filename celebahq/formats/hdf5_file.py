@@ -90,7 +90,7 @@ def locate(file: int, name: str, level: str) -> ChunkTable:
         end = os.fstat(file).st_size
         sizes, offsets = storage["sizes"], storage["offsets"]
         if (offsets < 0).any() or (sizes < 0).any() or (offsets > end - sizes).any():
-            raise FormatError(f"{name}: {level}: images lie beyond the end of the file: it is truncated")
+            raise FormatError(name, f"{level}: images lie beyond the end of the file: it is truncated")
         return storage
 
 
@@ -105,14 +105,14 @@ def read_column(file: int, name: str, column: str) -> Any:
         holds = SMALL_COLUMN_BYTES + MAX_DEFLATE_RATIO * os.fstat(file).st_size
         if prod(dataset.shape) * dataset.dtype.itemsize > min(MAX_COLUMN_BYTES, holds):
             raise FormatError(
-                f"{name}: {column}: {dataset.shape} {dataset.dtype} is more than the file can hold"
+                name, f"{column}: {dataset.shape} {dataset.dtype} is more than the file can hold"
             )
         if h5py.check_string_dtype(dataset.dtype):
             if dataset.ndim != 1:
-                raise FormatError(f"{name}: {column}: {dataset.ndim} strings per image, expected one")
+                raise FormatError(name, f"{column}: {dataset.ndim} strings per image, expected one")
             return dataset.asstr()[:].tolist()
         if dataset.dtype.kind not in "biuf":
-            raise FormatError(f"{name}: {column}: {dataset.dtype}, expected numbers or strings")
+            raise FormatError(name, f"{column}: {dataset.dtype}, expected numbers or strings")
         return np.ascontiguousarray(dataset[()])
 
 
@@ -125,7 +125,7 @@ def read_images(file: int, name: str, level: str, indices: list[int]) -> np.ndar
         dataset = _kept(file)[level]
         import_missing_plugins(filter_numbers(dataset), name)
         if prod(dataset.chunks or (1,)) > MAX_CHUNK_BYTES:
-            raise FormatError(f"{name}: {level}: chunks {dataset.chunks} are too large to read")
+            raise FormatError(name, f"{level}: chunks {dataset.chunks} are too large to read")
         out = scratch((len(indices), *dataset.shape[1:]))
         for position in np.argsort(indices, kind="stable"):  # neighbours share a chunk, which HDF5 keeps
             dataset.read_direct(out, np.s_[indices[position]], np.s_[int(position)])
@@ -205,7 +205,7 @@ def _hdf5_errors(name: str) -> Iterator[None]:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError) as err:
         reason = re.sub(r"^.*\((.*)\)$", r"\1", " ".join(str(err).split()))
-        raise FormatError(f"{name}: not a readable HDF5 file, or damaged ({reason})") from err
+        raise FormatError(name, f"not a readable HDF5 file, or damaged ({reason})") from err
 
 
 def _column_names(h5: h5py.File) -> list[str]:
@@ -217,7 +217,7 @@ def _describe(dataset: Any) -> DatasetFacts:
     if not isinstance(dataset, h5py.Dataset):
         raise TypeError(f"{dataset.name} is no data set")
     if dataset.is_virtual or dataset.external:
-        raise FormatError(f"{dataset.file.filename}: {dataset.name} lies in other files; copy it into one")
+        raise FormatError(dataset.file.filename, f"{dataset.name} lies in other files; copy it into one")
     checksum = dataset.attrs.get("crc32")
     return DatasetFacts(
         shape=list(dataset.shape),

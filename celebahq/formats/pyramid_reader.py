@@ -122,11 +122,11 @@ class PyramidReader(MapStyle):
         facts = self.facts["columns"][column]
         if facts["shape"][:1] != [len(self)]:
             raise FormatError(
-                f"{self.path}: {column} has {(facts['shape'] or [0])[0]:,} rows, not {len(self):,}"
+                self.path, f"{column} has {(facts['shape'] or [0])[0]:,} rows, not {len(self):,}"
             )
         values = run_apart(hdf5_file.read_column, column, name=str(self.path), file=self._file())
         if facts["crc32"] is not None and column_crc32(values) != facts["crc32"]:
-            raise FormatError(f"{self.path}: {column}: not the values that were written (CRC-32)")
+            raise FormatError(self.path, f"{column}: not the values that were written (CRC-32)")
         return values if isinstance(values, np.ndarray) else np.array(values, object)
 
     def read(self, indices: Sequence[int] | np.ndarray, resolution: int | None = None) -> np.ndarray:
@@ -217,7 +217,7 @@ class PyramidReader(MapStyle):
         if self._descriptor is None:
             self._descriptor = _open_file(self.path)
         if _Identity.of(self._descriptor) != self._identity:
-            raise FormatError(f"{self.path}: changed since it was opened; start again")
+            raise FormatError(self.path, "changed since it was opened; start again")
         return self._descriptor
 
     def _read_stored(self, descriptor: int, level: StoredLevel, indices: np.ndarray, out: np.ndarray) -> None:
@@ -260,7 +260,7 @@ class PyramidReader(MapStyle):
     def _check_labels(self, source: str, shape: Sequence[int], dtype: str) -> None:
         if len(shape) != 2 or shape[0] != len(self) or not is_numeric(dtype):
             raise FormatError(
-                f"{source}: {tuple(shape)} {dtype}, expected [{len(self)}, L] numbers, a row per image"
+                source, f"{tuple(shape)} {dtype}, expected [{len(self)}, L] numbers, a row per image"
             )
 
 
@@ -302,7 +302,7 @@ def _as_float32(labels: np.ndarray) -> np.ndarray:
 
 def _open_file(path: Path) -> int:
     if not path.is_file():
-        raise ToolError(f"{path}: no such file")
+        raise ToolError(path, "no such file")
     return os.open(path, os.O_RDONLY)
 
 
@@ -310,5 +310,5 @@ def _open_again(path: Path, threads: int, identity: _Identity) -> PyramidReader:
     """What another process makes of a pickled reader."""
     reader = PyramidReader(path, threads=threads)
     if reader._identity != identity:
-        raise FormatError(f"{path}: changed since it was opened; start again")
+        raise FormatError(path, "changed since it was opened; start again")
     return reader

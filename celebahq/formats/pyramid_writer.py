@@ -153,7 +153,7 @@ class PyramidWriter:
                 for column in written.facts["columns"]:
                     written.column(column)  # or it raises
             if damaged:
-                raise FormatError(f"{self.path}: not written, as {', '.join(damaged)} cannot be read back")
+                raise FormatError(self.path, f"not written, as {', '.join(damaged)} cannot be read back")
 
     def __enter__(self) -> Self:
         return self
@@ -170,7 +170,7 @@ class PyramidWriter:
 
     def _finish(self) -> None:
         if not self._count:
-            raise ToolError(f"{self.path}: not written, as there are no images to put in it")
+            raise ToolError(self.path, "not written, as there are no images to put in it")
         provenance = json.dumps(self.provenance, sort_keys=True, ensure_ascii=False)
         if len(provenance.encode()) > MAX_PROVENANCE_BYTES:
             raise ValueError(f"provenance: more than {MAX_PROVENANCE_BYTES:,} bytes of JSON")

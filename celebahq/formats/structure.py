@@ -25,11 +25,11 @@ def check_format(path: Path, facts: FileFacts) -> int | None:
     if facts["format"] is None:
         return None
     if facts["format"] != FORMAT_NAME:
-        raise FormatError(f"{path}: format {facts['format']!r}, expected {FORMAT_NAME!r}")
+        raise FormatError(path, f"format {facts['format']!r}, expected {FORMAT_NAME!r}")
     version = facts["format_version"] or 0
     if not 1 <= version <= FORMAT_VERSION:
         raise FormatError(
-            f"{path}: format version {version}, and this tool reads up to {FORMAT_VERSION}: update it"
+            path, f"format version {version}, and this tool reads up to {FORMAT_VERSION}: update it"
         )
     return version
 
@@ -43,32 +43,33 @@ def check_levels(path: Path, facts: FileFacts, file_bytes: int) -> list[int]:
     matches = [re.fullmatch(r"data([1-9]\d{0,8})x\1", name) for name in facts["levels"]]
     resolutions = sorted((int(match[1]) for match in matches if match), reverse=True)
     if not resolutions:
-        raise FormatError(f"{path}: no data sets named data<r>x<r>: not a pyramid of images")
+        raise FormatError(path, "no data sets named data<r>x<r>: not a pyramid of images")
     largest = resolutions[0]
     if largest > MAX_RESOLUTION:
-        raise FormatError(f"{path}: {level_name(largest)}: at most {MAX_RESOLUTION} pixels are read")
+        raise FormatError(path, f"{level_name(largest)}: at most {MAX_RESOLUTION} pixels are read")
     if largest & (largest - 1):
-        raise FormatError(f"{path}: {level_name(largest)}: expected a power of two")
+        raise FormatError(path, f"{level_name(largest)}: expected a power of two")
     complete = facts["format"] is not None
     expected = [r for r in level_resolutions(largest) if complete or r >= resolutions[-1]]
     if resolutions != expected:
-        raise FormatError(f"{path}: levels {resolutions}, expected {expected}")
+        raise FormatError(path, f"levels {resolutions}, expected {expected}")
 
     first = facts["levels"][level_name(largest)]["shape"][:2]
     for r in resolutions:
         level = facts["levels"][level_name(r)]
         if level["dtype"] != "uint8" or len(level["shape"]) != 4:
             raise FormatError(
-                f"{path}: {level_name(r)} is {tuple(level['shape'])} {level['dtype']}, "
-                f"expected [N, C, {r}, {r}] uint8"
+                path,
+                f"{level_name(r)} is {tuple(level['shape'])} {level['dtype']}, "
+                f"expected [N, C, {r}, {r}] uint8",
             )
         if level["shape"] != [*first, r, r]:
             raise FormatError(
-                f"{path}: {level_name(r)} has shape {tuple(level['shape'])}, expected {(*first, r, r)}"
+                path, f"{level_name(r)} has shape {tuple(level['shape'])}, expected {(*first, r, r)}"
             )
         if prod(level["shape"]) > MAX_RATIO * file_bytes:
             raise FormatError(
-                f"{path}: {level_name(r)} has shape {tuple(level['shape'])}, more than the file can hold"
+                path, f"{level_name(r)} has shape {tuple(level['shape'])}, more than the file can hold"
             )
     return resolutions
 

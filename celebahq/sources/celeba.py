@@ -92,8 +92,6 @@ def _read_labels(folder: Path, kind: str, names: list[str]) -> tuple[NDArray[np.
     if kind == "attributes":
         path = folder / ATTRIBUTES
         own_names, values, columns = _read_table(path)
-        if len(columns) != ATTRIBUTE_COUNT:
-            raise FormatError(path, f"line 2 names {len(columns)} attributes, not {ATTRIBUTE_COUNT}")
         if not np.isin(values, (-1, 1)).all():
             raise FormatError(path, "holds other values than 1 and -1")
         values = values > 0
@@ -120,7 +118,11 @@ def _read_table(path: Path, expected: list[str] | None = None) -> tuple[list[str
         raise FormatError(
             path, f"line 2 must name the columns {' '.join(expected)}, not '{' '.join(columns)[:60]}'"
         )
+    if not expected and len(columns) != ATTRIBUTE_COUNT:
+        raise FormatError(path, f"line 2 names {len(columns)} attributes, not {ATTRIBUTE_COUNT}")
     names, values = _parse_rows(path, lines[2:], first_line=3, columns=len(columns))
+    if not names:
+        raise FormatError(path, "lists no photos; get the file again")
     if len(names) != count:
         raise FormatError(
             path, f"line 1 announces {count:,} photos, but {len(names):,} follow; get the file again"
@@ -143,6 +145,8 @@ def _parse_rows(
                 path,
                 f"line {first_line + row} must be a photo's name and {columns} numbers, not '{line[:60]}'",
             ) from None
+        if not np.isfinite(values[row]).all():
+            raise FormatError(path, f"line {first_line + row} has a number that is not finite")
         names.append(name)
     if len(set(names)) != len(names):
         raise FormatError(path, "names a photo twice")

@@ -10,7 +10,7 @@ from celebahq.errors import ToolError
 from celebahq.pictures.decoding import decode_photo, open_picture
 from celebahq.sources.image_set import Example, ImageSet, ImportOptions, require_count
 from celebahq.sources.importable import SOURCES
-from celebahq.sources.listing import files_sha256
+from celebahq.sources.listing import names_and_sizes_sha256
 
 FOLDERS = ("img_align_celeba_png", "img_align_celeba", "Img/img_align_celeba", ".")
 COUNT = 202_599
@@ -46,7 +46,7 @@ class AlignedCelebA(ImageSet):
 
     def facts(self) -> dict[str, Any]:
         """The list of files and their sizes."""
-        return {"files_sha256": files_sha256(self._folder, self._names)}
+        return {"names_and_sizes_sha256": names_and_sizes_sha256(self._folder, self._names)}
 
     def read(self, index: int) -> Example:
         """One picture's middle."""

@@ -14,6 +14,7 @@ from celebahq.sources.image_set import (
     one_hot,
     require_count,
     require_files,
+    say_if_changed,
 )
 from celebahq.sources.importable import SOURCES
 
@@ -27,12 +28,14 @@ class _Cifar(LoadedFiles):
     label_key: ClassVar[str]
     classes: ClassVar[int]
     published: ClassVar[dict[str, int]]
+    published_md5: ClassVar[dict[str, str]]
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
         self.resolution, self.channels = 32, 3
         folder = path / self.folder if (path / self.folder).is_dir() else path
         self._files = [folder / name for name in self.batches[options.split]]
         require_files(self._files, self.source.origin)
+        say_if_changed(self._files, self.published_md5)
         self.load()
         require_count(folder, len(self), self.published[options.split], options)
 
@@ -64,6 +67,14 @@ class Cifar10(_Cifar):
     label_key = "labels"
     classes = 10
     published: ClassVar = {"train": 50_000, "test": 10_000}
+    published_md5: ClassVar = {
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        "test_batch": "40351d587109b95175f43aff81a1287e",
+    }
 
 
 class Cifar100(_Cifar):
@@ -75,6 +86,10 @@ class Cifar100(_Cifar):
     label_key = "fine_labels"
     classes = 100
     published: ClassVar = {"train": 50_000, "test": 10_000}
+    published_md5: ClassVar = {
+        "train": "16019d7e3df5f24257cddd939b257f8d",
+        "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+    }
 
 
 def _read_batch(path: Path, label_key: str, classes: int) -> tuple[np.ndarray, list[int], list[str]]:

@@ -11,7 +11,7 @@ from celebahq.pictures.decoding import open_picture
 from celebahq.sources.image_set import Example, ImageSet, ImportOptions
 from celebahq.sources.importable import SOURCES
 from celebahq.sources.labels import LABELS_FILE, class_rows, parse_labels
-from celebahq.sources.listing import files_sha256, find_photos, listing_sha256
+from celebahq.sources.listing import find_photos, listing_sha256, names_and_sizes_sha256
 from celebahq.sources.squares import decode_as, kind_of_first
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ class FolderOfImages(ImageSet):
     def facts(self) -> dict[str, Any]:
         """The list of files and their sizes, and the labels."""
         rows = [] if self._labels is None else [row.tobytes().hex() for row in self._labels]
-        files = files_sha256(self._folder, self._names)
-        return {"files_sha256": files, "labels_sha256": listing_sha256(rows)}
+        files = names_and_sizes_sha256(self._folder, self._names)
+        return {"names_and_sizes_sha256": files, "labels_sha256": listing_sha256(rows)}
 
     def read(self, index: int) -> Example:
         """One picture."""
@@ -63,8 +63,9 @@ class FolderOfImages(ImageSet):
             raise ToolError(self._folder, f"--folder-labels, but {loose} is in no sub-folder")
         folders = [name.split("/")[0] for name in self._names]
         classes = {folder: number for number, folder in enumerate(sorted(set(folders)))}
-        log.info(f"{self._folder}: classes {', '.join(f'{n} = {name}' for name, n in classes.items())}")
-        return class_rows([classes[folder] for folder in folders])
+        listing = ", ".join(f"{number} = {name}" for name, number in classes.items())
+        log.info("%s: classes %s", self._folder, listing)
+        return class_rows([classes[folder] for folder in folders], str(self._folder))
 
 
 def _read_bytes(path: Path) -> bytes:

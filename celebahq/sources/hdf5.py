@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from celebahq.sources.image_set import Example, ImageSet, ImportOptions
+from celebahq.errors import FormatError
+from celebahq.sources.image_set import Example, ImageSet, ImportOptions, require_colours
 from celebahq.sources.importable import SOURCES
 
 
@@ -15,7 +16,8 @@ class Hdf5Pyramid(ImageSet):
     def __init__(self, path: Path, options: ImportOptions) -> None:
         self._path = path
         self.load()
-        self.resolution, self.channels = self._reader.resolution, self._reader.channels
+        self.resolution = self._reader.resolution
+        self.channels = require_colours(self._reader.channels, str(path))
 
     def __len__(self) -> int:
         return len(self._reader)
@@ -36,6 +38,9 @@ class Hdf5Pyramid(ImageSet):
         self._reader = PyramidReader(self._path, threads=1)
         self._labels = self._reader.labels
         self._meta = {name: self._reader.meta(name) for name in self._reader.meta_names}
+        for name, values in self._meta.items():
+            if values.dtype.hasobject and any("\0" in value for value in values):
+                raise FormatError(self._path, f"meta/{name}: text with a NUL, which cannot be written again")
 
     def read(self, index: int) -> Example:
         """One image."""

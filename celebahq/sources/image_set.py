@@ -3,8 +3,9 @@
 A source is a module with a class derived from `ImageSet`, and an entry in `celebahq.sources.importable`.
 """
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from celebahq.errors import ToolError
-from celebahq.files import sha256_file
+from celebahq.files import md5_file, sha256_file
 from celebahq.options import ImportOptions as ImportOptions
 from celebahq.sources.importable import SOURCES, Source
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,30 @@ def require_files(paths: Iterable[Path], origin: str) -> None:
     for path in paths:
         if not path.is_file():
             raise ToolError(path, f"not found; {origin}")
+
+
+def require_colours(channels: int, name: str) -> int:
+    """The number of channels, which must be one that a pyramid can have.
+
+    Raises:
+        ToolError: It is neither 1 nor 3.
+    """
+    if channels not in (1, 3):
+        raise ToolError(name, f"images of {channels} channels; expected 3 (RGB) or 1 (grey)")
+    return channels
+
+
+def say_if_changed(paths: Iterable[Path], published_md5: Mapping[str, str]) -> None:
+    """Say which files are not the published ones, byte for byte: they may still be what is wanted.
+
+    Args:
+        paths: Of the files.
+        published_md5: File name -> checksum, as torchvision's downloads are held against.
+    """
+    for path in paths:
+        found = md5_file(path)
+        if found != published_md5[path.name]:
+            log.warning("%s: not the published file (MD5 %s, not %s)", path, found, published_md5[path.name])
 
 
 def require_count(path: Path, found: int, published: int, options: ImportOptions) -> None:

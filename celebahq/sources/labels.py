@@ -1,14 +1,16 @@
 """Labels as StyleGAN's tools write them, and classes as rows."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from celebahq.errors import FormatError
+from celebahq.files import parse_json
 
 LABELS_FILE = "dataset.json"
+MAX_CLASSES = 100_000
+MAX_LABEL_BYTES = 4 << 30
 
 
 def parse_labels(data: bytes, names: Sequence[str], where: str) -> np.ndarray | None:
@@ -26,12 +28,14 @@ def parse_labels(data: bytes, names: Sequence[str], where: str) -> np.ndarray | 
         FormatError: It is not such a file, or lacks a picture.
     """
     try:
-        entries = json.loads(data)["labels"]
+        entries = parse_json(data, where)["labels"]
         labels = None if entries is None else {name: label for name, label in entries}
-    except (ValueError, KeyError, TypeError) as err:
+    except (FormatError, ValueError, KeyError, TypeError) as err:
         raise FormatError(where, "not StyleGAN's labels, as in {'labels': [['a.png', 3], ...]}") from err
     if labels is None:
         return None
+    if len(labels) != len(entries):
+        raise FormatError(where, "names a picture twice")
     missing = [name for name in names if name not in labels]
     if missing:
         raise FormatError(
@@ -40,20 +44,32 @@ def parse_labels(data: bytes, names: Sequence[str], where: str) -> np.ndarray | 
     return _as_rows([labels[name] for name in names], where)
 
 
-def class_rows(classes: Sequence[int]) -> np.ndarray:
-    """Class numbers as rows with a single 1: `[N, largest + 1]` float32."""
-    rows = np.zeros((len(classes), max(classes) + 1), np.float32)
+def class_rows(classes: Sequence[int], where: str) -> np.ndarray:
+    """Class numbers as rows with a single 1: `[N, largest + 1]` float32.
+
+    Raises:
+        FormatError: There are more classes than make sense, or memory for.
+    """
+    largest = max(classes)
+    if largest >= MAX_CLASSES or len(classes) * (largest + 1) * 4 > MAX_LABEL_BYTES:
+        raise FormatError(
+            where,
+            f"{len(classes):,} labels with class numbers up to {str(largest)[:20]}; number the classes "
+            f"from 0 without gaps; at most {MAX_CLASSES:,} and {MAX_LABEL_BYTES >> 30} GiB are taken",
+        )
+    rows = np.zeros((len(classes), largest + 1), np.float32)
     rows[np.arange(len(classes)), classes] = 1
     return rows
 
 
 def _as_rows(values: list[Any], where: str) -> np.ndarray:
     if all(isinstance(value, int) and value >= 0 for value in values):
-        return class_rows(values)
+        return class_rows(values, where)
     try:
-        rows = np.array(values, np.float32)
-    except (ValueError, TypeError) as err:
+        with np.errstate(over="ignore"):
+            rows = np.array(values, np.float32)
+    except (ValueError, TypeError, OverflowError) as err:
         raise FormatError(where, "the labels are not all class numbers, or rows of equal length") from err
-    if rows.ndim != 2:
+    if rows.ndim != 2 or not np.isfinite(rows).all():
         raise FormatError(where, "the labels are not all class numbers, or rows of equal length")
     return rows

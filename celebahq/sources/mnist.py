@@ -2,6 +2,8 @@
 
 import gzip
 import struct
+import zlib
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +17,7 @@ from celebahq.sources.image_set import (
     one_hot,
     require_count,
     require_files,
+    say_if_changed,
 )
 from celebahq.sources.importable import SOURCES
 
@@ -23,6 +26,13 @@ FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
+PUBLISHED_MD5 = {
+    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+}
+MAX_IDX_BYTES = 1 << 30
 SIDE = 28
 BORDER = 2
 RGB_COUNT = 1_000_000
@@ -39,6 +49,7 @@ class Mnist(LoadedFiles):
         self.resolution, self.channels = SIDE + 2 * BORDER, 1
         self._files = [path / name for name in FILES[options.split]]
         require_files(self._files, self.source.origin)
+        say_if_changed(self._files, PUBLISHED_MD5)
         self.load()
         require_count(self._files[0], len(self._digits), PUBLISHED[options.split], options)
 
@@ -104,20 +115,24 @@ class MnistRgb(Mnist):
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """An array of uint8 from an idx.gz file.
+    """An array of uint8 from an idx.gz file, read to its end, where its checksum is.
 
     Raises:
-        FormatError: It is not one, has another number of dimensions, or is cut short.
+        FormatError: It is not one, has another number of dimensions, is cut short or damaged.
     """
     try:
         with gzip.open(path) as file:
             magic, *shape = struct.unpack(f">{1 + dimensions}I", file.read(4 * (1 + dimensions)))
             if magic != 0x0800 + dimensions:  # 08: unsigned bytes
                 raise FormatError(path, f"magic number {magic:#010x}, expected {0x0800 + dimensions:#010x}")
-            size = int(np.prod(shape, dtype=np.int64))
+            size = prod(shape)
+            if size > MAX_IDX_BYTES:
+                raise FormatError(path, f"an array of {size:,} bytes, and at most {MAX_IDX_BYTES:,} are read")
             data = file.read(size)
-    except (OSError, EOFError, struct.error) as err:
-        raise FormatError(path, f"not a complete idx.gz file ({err})") from err
+            if file.read(1):
+                raise FormatError(path, f"goes on after an array {tuple(shape)}")
+    except (gzip.BadGzipFile, EOFError, zlib.error, struct.error) as err:
+        raise FormatError(path, f"not a complete idx.gz file, or damaged ({err})") from err
     if len(data) != size:
-        raise FormatError(path, f"{len(data):,} bytes for an array {shape}")
+        raise FormatError(path, f"{len(data):,} bytes for an array {tuple(shape)}")
     return np.frombuffer(data, np.uint8).reshape(shape)

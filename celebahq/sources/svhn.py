@@ -1,10 +1,17 @@
 """Street View House Numbers, cropped digits."""
 
+import io
+import os
+import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from scipy.io.matlab import MatReadError
 
 from celebahq.errors import FormatError
+from celebahq.isolation import run_apart
 from celebahq.sources.image_set import (
     Example,
     ImportOptions,
@@ -12,10 +19,31 @@ from celebahq.sources.image_set import (
     one_hot,
     require_count,
     require_files,
+    say_if_changed,
 )
 from celebahq.sources.importable import SOURCES
 
 PUBLISHED = {"train": 73_257, "test": 26_032}
+PUBLISHED_MD5 = {
+    "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
+    "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
+}
+MAT_ERRORS = (
+    MatReadError,
+    ValueError,
+    TypeError,
+    LookupError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    zlib.error,
+    struct.error,
+)
+"""What SciPy raises for damaged files, as it follows what they say."""
 
 
 class Svhn(LoadedFiles):
@@ -29,6 +57,7 @@ class Svhn(LoadedFiles):
         self._file = path / f"{options.split}_32x32.mat"
         self._files = [self._file]
         require_files(self._files, f"{self.source.expects}: {self.source.origin}")
+        say_if_changed(self._files, PUBLISHED_MD5)
         self.load()
         require_count(self._file, len(self), PUBLISHED[options.split], options)
 
@@ -37,13 +66,9 @@ class Svhn(LoadedFiles):
 
     def load(self) -> None:
         """Read the file."""
-        from scipy.io import loadmat
-
-        try:
-            content = loadmat(self._file, variable_names=["X", "y"])
-            images, labels = content["X"], content["y"]
-        except Exception as err:  # the reader of a damaged file raises whatever its parser meets
-            raise FormatError(self._file, f"not a .mat file with X and y, or damaged ({err})") from err
+        with self._file.open("rb") as file:
+            content = run_apart(read_mat, name=str(self._file), file=file.fileno())
+        images, labels = content["X"], content["y"]
         if (
             images.dtype != np.uint8
             or images.shape[:3] != (32, 32, 3)
@@ -66,3 +91,25 @@ class Svhn(LoadedFiles):
     def image_name(self, index: int) -> str:
         """Its number."""
         return f"{self._file.name}/{index}"
+
+
+def read_mat(file: int, name: str) -> dict[str, np.ndarray]:
+    """X and y of a .mat file; in the helper process, for SciPy's reader crashes on damaged ones.
+
+    Raises:
+        FormatError: It is none, or these are no arrays of numbers.
+    """
+    from scipy.io import loadmat
+
+    try:
+        content: dict[str, Any] = loadmat(
+            io.BytesIO(os.pread(file, os.fstat(file).st_size, 0)), variable_names=["X", "y"]
+        )
+        arrays = {key: np.ascontiguousarray(content[key]) for key in ("X", "y")}
+    except MAT_ERRORS as err:
+        reason = " ".join(str(err).split())[:200]
+        raise FormatError(name, f"not a .mat file with X and y, or damaged ({reason})") from err
+    for key, array in arrays.items():
+        if array.dtype.kind not in "biuf":
+            raise FormatError(name, f"{key} is {array.dtype}, expected numbers")
+    return arrays

@@ -8,9 +8,13 @@ import numpy as np
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.files import sha256_file
-from celebahq.sources.image_set import Example, ImageSet, ImportOptions
+from celebahq.npy import map_npy
+from celebahq.sources.image_set import Example, ImageSet, ImportOptions, require_colours
 from celebahq.sources.importable import SOURCES
 from celebahq.tfrecords import read_image, scan_records
+
+MAX_LEVEL = 14
+"""16384x16384."""
 
 
 class TFRecords(ImageSet):
@@ -25,11 +29,13 @@ class TFRecords(ImageSet):
             raise ToolError(path, f"no file NAME-rNN.tfrecords in it; expected {self.source.expects}")
         largest = max(levels)
         self._file = path / levels[largest][0]
+        if largest > MAX_LEVEL:
+            raise ToolError(self._file, f"the name says {largest} levels, and at most {MAX_LEVEL} are read")
         self.resolution = 1 << largest
         self._places = scan_records(self._file)
         if not self._places:
             raise ToolError(self._file, "no images")
-        self.channels = len(read_image(self._file, self._places[0]))
+        self.channels = require_colours(len(read_image(self._file, self._places[0])), str(self._file))
         self._labels_file = path / f"{levels[largest][1]}-rxx.labels"
         self._labels = self._read_labels() if self._labels_file.is_file() else None
 
@@ -55,10 +61,7 @@ class TFRecords(ImageSet):
 
     def _read_labels(self) -> np.ndarray:
         path = self._labels_file
-        try:
-            labels: np.ndarray = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as err:
-            raise FormatError(path, f"not an array of numbers in NumPy's format ({err})") from err
+        labels = map_npy(path)
         if labels.ndim != 2 or len(labels) != len(self) or labels.dtype.kind not in "biuf":
             raise FormatError(path, f"{labels.shape} {labels.dtype}, expected [{len(self)}, L] numbers")
-        return labels.astype(np.float32)
+        return np.array(labels, np.float32)

@@ -78,7 +78,7 @@ def test_nothing_is_run(tmp_path, monkeypatch, protocol):
 
 def shared_tuples(depth):
     """A dictionary whose key is a tuple of the same two tuples, and so on: its hash takes 2^depth steps."""
-    return b"\x80\x02})q\x00" + b"".join(b"h\x00h\x00\x86q\x00" for _ in range(depth)) + b"Ns."
+    return b"\x80\x02)q\x000" + b"h\x00h\x00\x86q\x000" * depth + b"}h\x00Ns."
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from celebahq.tfrecords import (
     LENGTH,
     _delimited,
     _masked_crc,
+    _varint,
     encode_record,
     read_image,
     scan_records,
@@ -75,3 +78,33 @@ def test_other_examples_are_not_images(tmp_path, example):
     write_record(tmp_path / "b", example)
     with pytest.raises(FormatError, match="no image with the features 'shape' and 'data'"):
         read_image(tmp_path / "b", *scan_records(tmp_path / "b"))
+
+
+def record(example: bytes) -> bytes:
+    length = LENGTH.pack(len(example))
+    return length + _masked_crc(length) + example + _masked_crc(example)
+
+
+@pytest.mark.parametrize(
+    "example", [b"\x0a" + b"\xff" * 2_000_000, b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x7f"]
+)
+def test_endless_numbers_end(tmp_path, example):
+    (tmp_path / "a").write_bytes(record(example))
+    start = time.process_time()
+    with pytest.raises(FormatError, match="no image with the features"):
+        read_image(tmp_path / "a", scan_records(tmp_path / "a")[0])
+    assert time.process_time() - start < 30  # adding up two million parts of a number took minutes
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (3, 4, 4, 1), (1 << 62, 1 << 62, 1 << 62), (3, 4, 5)])
+def test_shapes_that_are_no_image(tmp_path, shape):
+    features = b"".join(
+        _delimited(1, _delimited(1, name) + _delimited(2, feature))
+        for name, feature in (
+            (b"data", _delimited(1, _delimited(1, bytes(48)))),
+            (b"shape", _delimited(3, _delimited(1, b"".join(map(_varint, shape))))),
+        )
+    )
+    (tmp_path / "a").write_bytes(record(_delimited(1, features)))
+    with pytest.raises(FormatError, match="are not an image of shape"):
+        read_image(tmp_path / "a", scan_records(tmp_path / "a")[0])

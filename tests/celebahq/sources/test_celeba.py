@@ -131,3 +131,16 @@ def test_labels_of_other_photos_are_refused(celeba):
     path.write_text(path.read_text().replace("-1", " 0"))
     with pytest.raises(FormatError, match="other values than 1 and -1"):
         index_celeba(celeba, ["attributes"])
+
+
+def test_a_list_without_photos(celeba):
+    write(celeba / "Anno/list_landmarks_celeba.txt", "0", COLUMNS)
+    with pytest.raises(FormatError, match=r"list_landmarks_celeba\.txt: lists no photos"):
+        index_celeba(celeba)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "1e999"])
+def test_landmarks_must_be_finite(celeba, number):
+    write(celeba / "Anno/list_landmarks_celeba.txt", "1", COLUMNS, ROWS[0].replace("165", number))
+    with pytest.raises(FormatError, match="line 3 has a number that is not finite"):
+        index_celeba(celeba)

@@ -50,6 +50,45 @@ def test_a_bad_record_is_named_and_not_fatal(rng, tmp_path):
         images.read(2)
 
 
+def test_keys_of_any_bytes(rng, tmp_path):
+    good = encoded(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8), "png")
+    keys = [b"a\0", b"a\0\0", b"b\nc", b"\xff", "ä".encode()]
+    images = Lsun(write(tmp_path / "a", dict.fromkeys(keys, good)), ImportOptions(resolution=32))
+    names = [images.image_name(i) for i in range(5)]
+    assert names == [r"a\x00", r"a\x00\x00", r"b\nc", "ä", r"\xff"]
+    assert all(images.read(i).image.shape == (3, 32, 32) for i in range(5))
+
+
+@pytest.mark.parametrize("pages", [1, 2, 5])
+def test_a_database_cut_short(rng, tmp_path, pages):
+    good = encoded(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), "png")
+    path = write(tmp_path / "a", {b"a": good, b"b": good}) / "data.mdb"
+    path.write_bytes(path.read_bytes()[: pages * 4096])
+    with pytest.raises(FormatError, match="cut short"):
+        Lsun(path.parent, ImportOptions())
+
+
+def test_damaged_pages_never_crash(rng, tmp_path):
+    good = encoded(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8), "png")
+    whole = (write(tmp_path / "a", {b"%03d" % i: good for i in range(100)}) / "data.mdb").read_bytes()
+    messages = []
+    for number in range(40):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        data = np.frombuffer(whole, np.uint8).copy()
+        places = rng.integers(0, 16384, 60)
+        data[places] = rng.integers(0, 256, 60)
+        (folder / "data.mdb").write_bytes(data.tobytes())
+        try:
+            images = Lsun(folder, ImportOptions(resolution=32))
+            for i in range(0, len(images), 10):
+                images.read(i)
+        except ToolError as err:
+            messages.append(str(err))
+    assert messages
+    assert not any("\n" in message for message in messages)
+
+
 def test_real_databases(shared):
     folder = shared / "data" / "formats" / "lmdb"
     for name, keys in {"gt": ["baboon", "comic"], "ffhq_gt": ["00000000"]}.items():

@@ -1,4 +1,5 @@
 import gzip
+import struct
 
 import numpy as np
 import pytest
@@ -51,6 +52,48 @@ def test_damaged_files_are_named(tmp_path, content, message):
     (tmp_path / "a.gz").write_bytes(content)
     with pytest.raises(FormatError, match=rf"a\.gz: .*{message}"):
         read_idx(tmp_path / "a.gz", 1)
+
+
+def test_no_flipped_bit_is_imported_in_silence(writers, tmp_path, rng):
+    writers["mnist"](tmp_path / "digits")
+    path = tmp_path / "digits" / "t10k-images-idx3-ubyte.gz"
+    whole, digits = path.read_bytes(), read_idx(path, 3)
+    silent = 0
+    for bit in rng.choice(8 * len(whole), 300, replace=False):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        try:
+            found = read_idx(path, 3)
+        except FormatError:
+            continue
+        np.testing.assert_array_equal(found, digits)  # the time stamp and the like in gzip's header
+        silent += 1
+    assert silent < 10
+
+
+@pytest.mark.parametrize(
+    ("head", "size", "message"),
+    [
+        ((0x803, 1 << 31, 1 << 31, 1 << 31), 0, "an array of 9,903,520,314,283,042,199,192,993,792 bytes"),
+        ((0x803, 1 << 20, 1 << 10, 1 << 10), 0, "an array of 1,099,511,627,776 bytes"),
+        ((0x803, 3, 28, 28), 3 * 784 + 1, r"goes on after an array \(3, 28, 28\)"),
+    ],
+)
+def test_sizes_are_checked_before_memory_is_taken(tmp_path, head, size, message):
+    (tmp_path / "a.gz").write_bytes(gzip.compress(struct.pack(">4I", *head) + bytes(size)))
+    with pytest.raises(FormatError, match=message):
+        read_idx(tmp_path / "a.gz", 3)
+
+
+def test_another_file_than_the_published_is_said(writers, tmp_path, caplog):
+    layout = writers["mnist"](tmp_path / "digits")
+    Mnist(tmp_path / "digits", layout.options)
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.split(" (MD5 ")[0] for line in said] == [
+        f"{tmp_path}/digits/t10k-{kind}-ubyte.gz: not the published file"
+        for kind in ("images-idx3", "labels-idx1")
+    ]
 
 
 def test_images_and_labels_must_fit(writers, tmp_path):

@@ -171,9 +171,63 @@ def test_a_damaged_member_is_named(picture, tmp_path):
 
 
 def test_a_bomb_is_not_unpacked(picture, tmp_path, monkeypatch):
-    monkeypatch.setattr("celebahq.sources.zip_archive.MAX_MEMBER_BYTES", 10_000)
+    monkeypatch.setattr("celebahq.zips.MAX_MEMBER_BYTES", 10_000)
     path = fill_zip(tmp_path / "a.zip", {"a.png": encoded(picture), "b.png": bytes(100_000)})
     images = ZipOfImages(path, PLAIN)
     images.load()
     with pytest.raises(ToolError, match=r"b\.png: 100,000 bytes, but at most 10,000 are unpacked"):
         images.read(1)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_damaged_compression_is_one_line(picture, tmp_path, compression):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("a.png", encoded(picture))
+        archive.writestr("b.png", encoded(picture))
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    messages = []
+    for _ in range(60):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), 3):
+            data[place] = rng.integers(256)
+        path.write_bytes(data)
+        try:
+            images = ZipOfImages(path, PLAIN)
+            images.load()
+            images.read(0)
+        except ToolError as err:
+            messages.append(str(err))
+    assert messages
+    assert not any("\n" in message for message in messages)
+
+
+def test_two_files_of_one_name_are_refused(picture, tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", encoded(picture))
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("a.png", encoded(picture[::-1]))
+    with pytest.raises(FormatError, match=r"a\.zip: holds a\.png twice"):
+        ZipOfImages(path, PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ('{"labels": [["a.png", 1000000000000]]}', "class numbers up to 1000000000000"),
+        ('{"labels": [["a.png", 100000]]}', "at most 100,000"),
+        ('{"labels": ' + "[" * 100_000, "not StyleGAN's labels"),
+        ('{"labels": [["a.png", ' + "9" * 5000 + "]]}", "not StyleGAN's labels"),
+        ('{"labels": [["a.png", [1e400]]]}', "not all class numbers"),
+        ('{"labels": [["a.png", [1e50]]]}', "not all class numbers"),
+        ('{"labels": [["a.png", [' + "9" * 400 + "]]]}", "not all class numbers"),
+        ('{"labels": [["a.png", 1], ["a.png", 2]]}', "names a picture twice"),
+        ('{"labels": [[["a.png"], 1]]}', "not StyleGAN's labels"),
+    ],
+    ids=range(9),
+)
+def test_labels_without_measure(labels, message):
+    with pytest.raises(FormatError, match=rf"^dataset\.json: .*{message}"):
+        parse_labels(labels.encode(), ["a.png"], "dataset.json")

@@ -36,3 +36,20 @@ def test_damaged_files_are_refused(tmp_path, data):
     (tmp_path / "train_32x32.mat").write_bytes(data)
     with pytest.raises(FormatError, match=r"not a \.mat file"):
         Svhn(tmp_path, PARTIAL)
+
+
+def test_a_reader_that_crashes_is_one_line(writers, tmp_path):
+    """Every first byte of y's numbers, among them types with which SciPy's reader ends the process."""
+    writers["svhn"](tmp_path / "svhn")
+    path = tmp_path / "svhn" / "train_32x32.mat"
+    whole = path.read_bytes()
+    place = whole.rindex(b"\x02\x00\x04\x00\x0a\x01\x09\x03")  # four numbers of type 2, uint8
+    for kind in range(0, 256, 3):
+        path.write_bytes(whole[:place] + bytes([kind]) + whole[place + 1 :])
+        try:
+            images = Svhn(tmp_path / "svhn", PARTIAL)
+        except FormatError as err:
+            assert str(err).startswith(f"{path}: ")  # noqa: PT017
+            assert "\n" not in str(err)  # noqa: PT017
+        else:
+            assert [images.read(i).label.argmax() for i in range(4)] == [0, 1, 9, 3]

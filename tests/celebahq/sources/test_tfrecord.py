@@ -47,3 +47,24 @@ def test_a_record_of_another_size_is_skipped(path):
 def test_other_paths(tmp_path):
     with pytest.raises(ToolError, match=r"no file NAME-rNN\.tfrecords"):
         TFRecords(tmp_path, ImportOptions())
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 8), (2, 8, 8)])
+def test_other_channels_are_refused_at_the_start(tmp_path, shape):
+    (tmp_path / "a-r03.tfrecords").write_bytes(encode_record(np.zeros(shape, np.uint8)))
+    with pytest.raises(ToolError, match=rf"images of {shape[0]} channels; expected 3"):
+        TFRecords(tmp_path, ImportOptions())
+
+
+def test_a_level_beyond_measure_is_refused(tmp_path):
+    (tmp_path / "a-r99.tfrecords").write_bytes(encode_record(np.zeros((3, 8, 8), np.uint8)))
+    with pytest.raises(ToolError, match="99 levels, and at most 14"):
+        TFRecords(tmp_path, ImportOptions())
+
+
+@pytest.mark.parametrize("header", [b'{"""' + b" " * 114, b"{1:}", b"{(1,): 2, 'a': 3}", b"[" * 5000])
+def test_labels_with_a_damaged_header(path, header):
+    head = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+    (path / "noise-rxx.labels").write_bytes(head + header)
+    with pytest.raises(FormatError, match=r"noise-rxx\.labels: not an array of numbers"):
+        TFRecords(path, ImportOptions())
