@@ -52,3 +52,5 @@ __all__ = [
     "reconstruct_dataset",
     "spectral_quality",
 ]
+
+__version__: str

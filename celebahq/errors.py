@@ -6,7 +6,8 @@ class ToolError(Exception):
 
     As text it is one line, `SUBJECT: REASON`. Commands print it on stderr and exit with status 1.
 
-    >>> str(ToolError("fakes", "9,214 images, but --images asks for 16,384"))
+    >>> import celebahq
+    >>> str(celebahq.ToolError("fakes", "9,214 images, but --images asks for 16,384"))
     'fakes: 9,214 images, but --images asks for 16,384'
     """
 

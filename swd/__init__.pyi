@@ -14,3 +14,5 @@ __all__ = [
     "normalize_descriptors",
     "sliced_wasserstein",
 ]
+
+__version__: str

@@ -28,3 +28,5 @@ __all__ = [
     "preset",
     "real_fade",
 ]
+
+__version__: str

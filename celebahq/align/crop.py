@@ -141,6 +141,12 @@ def align_face(image: NDArray[np.uint8], landmarks: ArrayLike, resolution: int =
         ToolError: No crop follows from the landmarks.
 
     Source: Karras et al. 2018, appendix C.
+
+    >>> import celebahq, skimage
+    >>> photo = skimage.data.astronaut()
+    >>> [face] = celebahq.find_faces(photo)
+    >>> celebahq.align_face(photo, face.landmarks, resolution=128).shape
+    (128, 128, 3)
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")

@@ -22,6 +22,10 @@ def crop_quad(landmarks: ArrayLike) -> NDArray[np.float64]:
         ToolError: The points are not finite, or coincide so that no square follows from them.
 
     Source: Karras et al. 2018, appendix C.
+
+    >>> import celebahq
+    >>> celebahq.crop_quad([[90, 100], [110, 100], [100, 110], [92, 120], [108, 120]]).tolist()
+    [[60.5, 62.5], [60.5, 142.5], [140.5, 142.5], [140.5, 62.5]]
     """
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape != (5, 2):

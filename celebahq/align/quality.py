@@ -76,6 +76,11 @@ def spectral_quality(image: NDArray[np.uint8]) -> float:
 
     Raises:
         ValueError: Another shape or type.
+
+    >>> import celebahq, cv2, skimage
+    >>> photo = skimage.data.astronaut()
+    >>> celebahq.spectral_quality(photo) > celebahq.spectral_quality(cv2.blur(photo, (9, 9)))
+    True
     """
     return spectral_terms(image).score
 
@@ -188,6 +193,12 @@ def block_artifacts(photo: NDArray[np.uint8]) -> float:
 
     Raises:
         ValueError: Another shape or type.
+
+    >>> import celebahq, cv2, skimage
+    >>> photo = skimage.data.astronaut()
+    >>> _, jpeg = cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 20])
+    >>> celebahq.block_artifacts(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)) > celebahq.block_artifacts(photo) + 1
+    True
     """
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
         raise ValueError(f"photo must be (H, W, 3) uint8, not {photo.shape} {photo.dtype}")
@@ -211,5 +222,10 @@ def build_score(image: NDArray[np.uint8], photo: NDArray[np.uint8]) -> float:
     Args:
         image: The aligned image, see `spectral_quality`.
         photo: The part of the photo that it was made from, as it was decoded, see `block_artifacts`.
+
+    >>> import celebahq, cv2, skimage
+    >>> photo = skimage.data.astronaut()
+    >>> celebahq.build_score(photo, photo) > celebahq.build_score(cv2.blur(photo, (9, 9)), photo)
+    True
     """
     return spectral_quality(image) - BLOCK_WEIGHT * block_artifacts(photo)

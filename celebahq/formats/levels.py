@@ -46,6 +46,11 @@ def mip_levels(images: np.ndarray) -> list[np.ndarray]:
 
     Returns:
         `[N, C, r, r]`, `[N, C, r/2, r/2]`, ... `[N, C, 1, 1]`, uint8; the first is `images` itself.
+
+    >>> import celebahq, numpy
+    >>> faces = numpy.zeros((2, 3, 4, 4), numpy.uint8)
+    >>> [level.shape for level in celebahq.mip_levels(faces)]
+    [(2, 3, 4, 4), (2, 3, 2, 2), (2, 3, 1, 1)]
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[2] != images.shape[3]:
         raise ValueError(f"images: expected [N, C, r, r] uint8, got {images.shape} {images.dtype}")

@@ -69,6 +69,11 @@ def load_photo(
     Raises:
         FormatError: Empty, truncated, damaged, or not one of these formats.
         ToolError: The file cannot be opened, or has more pixels than allowed.
+
+    >>> import celebahq, cv2, numpy
+    >>> _ = cv2.imwrite("deep.png", numpy.full((2, 3), 65535, numpy.uint16))  # 16 bits, grey
+    >>> celebahq.load_photo("deep.png")[0, 0].tolist()
+    [255, 255, 255]
     """
     with open_picture(Path(path)) as file:
         return decode_photo(file, str(path), orient=orient, max_pixels=max_pixels, remedy=remedy)

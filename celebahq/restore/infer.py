@@ -157,6 +157,11 @@ def load_restorer(
         ToolError: No such network or file, or a package for it is missing.
         FormatError: The file does not hold such weights.
         ValueError: An alpha outside 0..1, or for another network.
+
+    >>> import celebahq, skimage
+    >>> enlarge = celebahq.load_restorer("sr4x-psnr")
+    >>> enlarge(skimage.data.astronaut()[:32, :48]).shape
+    (128, 192, 3)
     """
     name = str(name_or_path)
     if alpha != 1.0 and (name != "sr4x" or not 0 <= alpha < 1):

@@ -65,6 +65,11 @@ def gather_patches(level: Tensor, centers: Tensor, size: int = NHOOD_SIZE) -> Te
         ValueError: The shapes do not fit, or a patch would leave the level.
 
     Source: Karras et al. 2018, section 5.
+
+    >>> import swd, torch
+    >>> level = torch.arange(81.0).reshape(1, 1, 9, 9)
+    >>> swd.gather_patches(level, torch.tensor([[[4, 4]]]), size=3)[0, 0].tolist()
+    [[30.0, 31.0, 32.0], [39.0, 40.0, 41.0], [48.0, 49.0, 50.0]]
     """
     if level.ndim != 4:
         raise ValueError(f"level: expected [N, C, H, W], got shape {tuple(level.shape)}")
@@ -105,6 +110,11 @@ def normalize_descriptors(desc: Tensor, *, out: Tensor | None = None) -> Tensor:
         ValueError: `desc` is not `[M, C, h, w]`, or empty.
 
     Source: Karras et al. 2018, section 5.
+
+    >>> import swd, torch
+    >>> patches = torch.rand(128, 3, 7, 7)
+    >>> swd.normalize_descriptors(patches).shape
+    torch.Size([128, 147])
     """
     if desc.ndim != 4 or desc.numel() == 0:
         raise ValueError(f"desc: expected [M, C, h, w] with M > 0, got shape {tuple(desc.shape)}")

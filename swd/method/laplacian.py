@@ -30,6 +30,10 @@ def laplacian_pyramid(images: Tensor, levels: int) -> list[Tensor]:
         ValueError: `images` is not `[N, C, H, W]`, or too small for `levels`.
 
     Source: Karras et al. 2018, section 5; Burt & Adelson 1983.
+
+    >>> import swd, torch
+    >>> [tuple(level.shape) for level in swd.laplacian_pyramid(torch.zeros(2, 3, 64, 64), levels=3)]
+    [(2, 3, 64, 64), (2, 3, 32, 32), (2, 3, 16, 16)]
     """
     if images.ndim != 4:
         raise ValueError(f"images: expected [N, C, H, W], got shape {tuple(images.shape)}")

@@ -36,6 +36,11 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     Source: Wang, Simoncelli & Bovik 2003; Odena et al. 2017 for its use on generated images. Per scale, the
     contrast-structure term (the last scale: the whole similarity) is averaged over pixels and channels and
     clipped at 0 before the weighted product.
+
+    >>> import swd, torch
+    >>> image = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    >>> swd.ms_ssim(image, image).tolist()
+    [1.0]
     """
     if a.ndim != 4 or a.shape != b.shape:
         raise ValueError(f"a, b: expected equal [N, C, H, W], got {tuple(a.shape)} and {tuple(b.shape)}")

@@ -50,6 +50,11 @@ def preset(name: str, world_size: int = 1) -> TrainingConfig:
 
     Raises:
         ConfigError: No such preset or variant, or more processes than images in a minibatch.
+
+    >>> import trainer
+    >>> config = trainer.preset("celebahq-1024")
+    >>> config.schedule.resolution, config.generator.latent_size
+    (1024, 512)
     """
     base, *variants = name.split("+")
     names = _preset_names()

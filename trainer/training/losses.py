@@ -94,6 +94,13 @@ def gradient_penalty(
         ValueError: `norm_at` is neither "full" nor "current".
 
     Source: Gulrajani et al. 2017; target: Karras et al. 2018, section 6.5.
+
+    >>> import torch, trainer
+    >>> slope = torch.full((1, 3, 4, 4), 2 / 48**0.5)  # norm 2
+    >>> score = lambda images: (images * slope).sum((1, 2, 3))
+    >>> penalty = trainer.gradient_penalty(score, torch.rand(5, 3, 4, 4))
+    >>> round(float(penalty), 4)  # 10 * (2 - 1)^2
+    10.0
     """
     if norm_at not in ("full", "current"):
         raise ValueError(f'norm_at: must be "full" or "current", not {norm_at!r}')
@@ -134,6 +141,11 @@ def real_fade(reals: Tensor, lod: float) -> Tensor:
 
     Raises:
         ValueError: Integer images: their fade would have to be rounded.
+
+    >>> import torch, trainer
+    >>> reals = torch.tensor([[[[0.0, 8.0], [0.0, 8.0]]]])
+    >>> trainer.real_fade(reals, lod=0.25)[0, 0].tolist()  # a quarter of the way to their mean, 4
+    [[1.0, 7.0], [1.0, 7.0]]
     """
     if not reals.is_floating_point():
         raise ValueError(f"reals: must be floating point, not {reals.dtype}")
