@@ -1,4 +1,4 @@
-# `make demo` and `make test` work in a fresh clone: each prepares its own virtual environment.
+# Every target works in a fresh clone: each prepares its own virtual environment.
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 DEMO_OUT ?= demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint check-processors check-floors check-newest clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/python tools/demo.py --out $(DEMO_OUT) $(if $(PHOTOS),--photos "$(PHOTOS)")
@@ -18,6 +18,27 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# As on older processors and with other numbers of threads.
+check-processors: $(VENV)/installed-test
+	$(BIN)/python tools/check_processors.py $(PYTEST_ARGS)
+
+# Both ends of the ranges in pyproject.toml, each in an environment of its own.
+check-floors: .venv-floors/installed
+	.venv-floors/bin/pip freeze --exclude-editable
+	.venv-floors/bin/python -m pytest $(PYTEST_ARGS)
+
+check-newest:
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/pip install --quiet --upgrade --upgrade-strategy eager --editable '.[test]'
+	.venv-newest/bin/pip freeze --exclude-editable
+	.venv-newest/bin/python -m pytest $(PYTEST_ARGS)
+
+.venv-floors/installed: pyproject.toml tools/floors.py
+	$(PYTHON) -m venv --clear .venv-floors
+	.venv-floors/bin/python tools/floors.py > .venv-floors/floors.txt
+	.venv-floors/bin/pip install --quiet --constraint .venv-floors/floors.txt --editable '.[test]'
+	@touch $@
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -31,4 +52,4 @@ $(VENV)/installed-test: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@ $(VENV)/installed-demo
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-floors .venv-newest build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -59,6 +59,14 @@ def test_links_to_files_lead_somewhere(path):
     assert not missing
 
 
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
+def test_the_tests_that_documentation_names_exist(path):
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    tests = {name for file in files for name in re.findall(r"def (test_\w+)", file.read_text())}
+    named = set(re.findall(r"`(test_\w+(?:\.py)?)`", path.read_text()))
+    assert named <= tests | {file.name for file in files}
+
+
 def test_the_map_in_contributing_shows_every_room():
     """Each folder with modules stands in CONTRIBUTING's table, and the table names no other."""
     listed = set(re.findall(r"`([a-z_]+/(?:[a-z_]+/)?)`(?=[^|]*\|)", (ROOT / "CONTRIBUTING.md").read_text()))

@@ -41,7 +41,7 @@ class StopJob(ToolError):
 
 
 class Task(ABC):
-    """What a job does to each item; picklable, the same result wherever and whenever it runs."""
+    """What a job does to each item; picklable; on one machine the same result wherever it runs."""
 
     name: str  # what people call the stage
 

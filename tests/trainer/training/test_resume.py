@@ -12,7 +12,8 @@ import pytest
 @pytest.mark.slow
 def test_killed_runs_end_in_the_same_bits(tmp_path):
     script = Path(__file__).parent / "kill_and_resume.py"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    paths = [str(script.parents[1]), os.environ.get("PYTHONPATH", "")]  # what these tests share
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     result = subprocess.run(
         [sys.executable, script, tmp_path], capture_output=True, text=True, env=environment, check=False
     )
