@@ -1,7 +1,8 @@
+from .align.blocks import block_artifacts
 from .align.crop import align_face
 from .align.faces import Face
 from .align.geometry import crop_quad
-from .align.quality import block_artifacts, build_score, spectral_quality
+from .align.quality import build_score, spectral_quality
 from .align.search import find_faces
 from .build import build_dataset
 from .errors import FormatError, MissingExtraError, ToolError

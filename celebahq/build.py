@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebahq.align.crop import CropPlan, enlarge, enlargement, finish_crop, plan_crop
+from celebahq.align.geometry import outside_share
 from celebahq.align.quality import build_score
 from celebahq.build_index import count_photos, index, without_path
 from celebahq.build_report import report_build
@@ -120,7 +121,8 @@ class FaceTask(Task):
         plan = plan_crop(photo.shape[0], photo.shape[1], face.landmarks)
         restored = restore_crop(photo, plan, self.jpeg, self.sr, options)
         image = align_crop(restored, plan, options.resolution)
-        score = build_score(image, plan.cut(photo))
+        outside = outside_share(plan.quad, *photo.shape[:2])
+        score = build_score(image, plan.cut(photo), outside=outside)
         meta = {
             "source_name": face.name,
             "orig_idx": face.index,

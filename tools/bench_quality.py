@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import spearmanr
 
-from celebahq.align.quality import block_artifacts, build_score, spectral_quality
+from celebahq.align.blocks import block_artifacts
+from celebahq.align.quality import build_score, spectral_quality
 from celebahq.pictures.decoding import load_photo
 from celebahq.sources.listing import find_photos
 
@@ -132,6 +133,46 @@ def jpeg(photo: Photo, damage: float, chance: np.random.Generator) -> Photo:
     return np.asarray(Image.open(buffer))
 
 
+def cartoon(photo: Photo, share: float, chance: np.random.Generator) -> Photo:
+    """Partly replaced by flat colours with dark outlines."""
+    flat = photo
+    for _ in range(3):
+        flat = np.asarray(cv2.bilateralFilter(flat, 9, 40, 7))
+    flat = flat // 24 * 24 + 12
+    grey = cv2.medianBlur(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), 7)
+    lines = cv2.adaptiveThreshold(grey, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, 9, 2)
+    return rounded(photo * (1 - share) + np.minimum(flat, lines[..., None]) * share)
+
+
+def smoothed_skin(photo: Photo, times: float, chance: np.random.Generator) -> Photo:
+    """Flattened between its edges."""
+    for _ in range(int(times)):
+        photo = np.asarray(cv2.bilateralFilter(photo, 9, 30, 6))
+    return photo
+
+
+def over_sharpened(photo: Photo, amount: float, chance: np.random.Generator) -> Photo:
+    """Unsharp mask."""
+    return rounded(photo + amount * (photo - blur(photo, 1.5, chance).astype(np.float64)))
+
+
+def over_exposed(photo: Photo, gain: float, chance: np.random.Generator) -> Photo:
+    """Brighter, so that light parts are clipped."""
+    return rounded(photo * float(gain))
+
+
+def watermark(photo: Photo, opacity: float, chance: np.random.Generator) -> Photo:
+    """White letters in rows."""
+    height, width = photo.shape[:2]
+    letters = np.zeros((height, width), np.uint8)
+    for row, y in enumerate(range(height // 16, height + 200, height // 7)):
+        for x in range(-width // 3 + row % 2 * width // 10, width, width // 3):
+            scale = width / 570
+            cv2.putText(letters, "(c) STOCK", (x, y), cv2.FONT_HERSHEY_DUPLEX, scale, 255, 3, cv2.LINE_AA)
+    alpha = opacity * letters[..., None] / 255
+    return rounded(photo * (1 - alpha) + 255 * alpha)
+
+
 SPECTRAL: dict[Damage, Sequence[float]] = {
     blur: (0.5, 1, 1.5, 2, 3, 4, 6),
     motion_blur: (3, 5, 9, 15, 25),
@@ -145,6 +186,14 @@ SPECTRAL: dict[Damage, Sequence[float]] = {
     noise_on_blur: (2, 4, 8, 16, 32),
     specks: (0.002, 0.005, 0.01, 0.03, 0.1),
 }
+# Those make a picture crisper or cleaner to frequencies alone; a little of it may improve one.
+PROCESSING: dict[Damage, Sequence[float]] = {
+    cartoon: (0.5, 0.75, 1),
+    smoothed_skin: (2, 4, 8),
+    over_sharpened: (1, 2, 4),
+    over_exposed: (1.2, 1.5, 2, 3),
+    watermark: (0.3, 0.6, 1),
+}
 JPEG_DAMAGE = (5, 10, 20, 30, 50, 70, 80, 90, 95)
 
 
@@ -154,7 +203,7 @@ def measure(path: Path) -> dict[str, list[float]]:
     photo = load_photo(path)
     rows: dict[str, list[float]] = {}
     original = spectral_quality(photo)
-    for damage, severities in SPECTRAL.items():
+    for damage, severities in (SPECTRAL | PROCESSING).items():
         # The same noise, screen or direction at every severity.
         seed = zlib.crc32(f"{path.name} {damage.__name__}".encode())
         made = (damage(photo, severity, np.random.default_rng(seed)) for severity in severities)
@@ -168,6 +217,10 @@ def measure(path: Path) -> dict[str, list[float]]:
     half = partial(cv2.resize, dsize=None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     small = [jpeg(half(photo), damage, np.random.default_rng(0)) for damage in JPEG_DAMAGE]
     large = [np.asarray(Image.fromarray(p).resize(photo.shape[1::-1])) for p in (half(photo), *small)]
+    # Saved, enlarged twice, saved again, as sites do; the blocks have 16 px.
+    double = partial(cv2.resize, dsize=None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    resaved = [jpeg(double(picture), 5, np.random.default_rng(0)) for picture in (half(photo), *small)]
+    rows["jpeg, enlarged, saved: build_score"] = [build_score(photo, picture) for picture in resaved]
     rows["jpeg, then enlarged: build_score"] = list(map(build_score, large, [half(photo), *small]))
     return rows
 

@@ -56,3 +56,29 @@ def quad_side(quad: NDArray[np.float64]) -> float:
 
 def _rotate90(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([-vector[1], vector[0]])
+
+
+def outside_share(quad: NDArray[np.float64], height: int, width: int) -> float:
+    """The share of a quad's area that lies outside a photo of `height` x `width` pixels, 0 to 1."""
+    inside = quad
+    for axis, sign, limit in ((0, 1, 0), (0, -1, -width), (1, 1, 0), (1, -1, -height)):
+        inside = _clipped(inside, sign * inside[:, axis] - limit)
+    return float(np.clip(1 - _area(inside) / _area(quad), 0, 1))
+
+
+def _clipped(corners: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The part of a convex polygon `(n, 2)` where `distance` `(n,)`, which is linear, is not negative."""
+    kept = []
+    for i in range(len(corners)):
+        before, here = distance[i - 1], distance[i]
+        if (before < 0) != (here < 0):  # the edge crosses the line
+            kept.append(corners[i - 1] + (corners[i] - corners[i - 1]) * (before / (before - here)))
+        if here >= 0:
+            kept.append(corners[i])
+    return np.array(kept).reshape(-1, 2)
+
+
+def _area(corners: NDArray[np.float64]) -> float:
+    """Area of a polygon `(n, 2)`, whichever way round it is named."""
+    x, y = corners.T
+    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)

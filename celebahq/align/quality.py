@@ -1,8 +1,11 @@
-"""How good an aligned image is: its frequencies, and the JPEG blocks of the photo it comes from.
+"""How good an aligned image is: the frequencies of the face in it.
 
 The paper ranks images by a frequency-based score "that favours images whose power spectrum contains a broad
 range of frequencies and is approximately radially symmetric", without giving it. This one adds what that
-alone misses: noise has a broad and symmetric spectrum too.
+alone misses: noise has a broad and symmetric spectrum too, and so have the outlines of a cartoon.
+
+Only the inner part of the image is looked at, where the face is: what surrounds it may be out of focus, or
+filled up because the photo ended there.
 
 Source: Karras et al. 2018, appendix C. The weights were chosen on some faces; `tools/bench_quality.py`
 prints how others are ranked.
@@ -16,9 +19,11 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from celebahq.align.blocks import block_artifacts, enlarged_blocks
+
 RINGS = 16
-REFERENCE_RINGS = slice(3, 9)  # At 1024 px wavelengths of 27 to 170 px: what every face has.
-UPPER_RINGS = slice(8, 16)  # Wavelengths of 2 to 32 px: what blur takes first.
+REFERENCE_RINGS = slice(3, 9)  # At 1024 px wavelengths of 19 to 133 px: what every face has.
+UPPER_RINGS = slice(8, 16)  # Wavelengths of 2 to 27 px: what blur takes first.
 SYMMETRY_RINGS = slice(5, 16)
 FAINTEST_REFERENCE = 1.0  # log10; faces have 1 to 2. Less is no picture.
 POWER_FLOOR = 1.0  # What lies below noise of one grey level counts as nothing.
@@ -31,14 +36,31 @@ DETAIL_FLOOR = 0.05  # Grey levels; an octave with less has none.
 NORMAL_MEDIAN = 0.6745  # Median of the absolute value of a standard normal variable.
 SPECK_CONTRAST = 30  # Grey levels by which a pixel leaves the range of all its neighbours.
 SPECK_SHARE = 5e-4
+SPECKS_USUAL = 6e-4  # Sharp pictures have that many.
 SMALLEST_SIDE = 64
+INNER_SHARE = 0.7  # Of each side: eyes to chin, with a margin.
+INNER_STEP = 32  # Sides that the Fourier transform is fast for.
+
+# Noise over detail, by octave. Skin, hair and cloth leave that much in the medians of real photos.
+LEAST_RATIO = np.array([0.12, 0.15, 0.2])
+USUAL_RATIO = 0.25  # Where less is left, the picture is no better for it.
+FACE_AXES = 0.28, 0.36  # Of the ellipse with the face, as shares of the image's sides.
+BRIGHTEST = 253
+CLIPPED_USUAL = 0.02
+HALO_SIGMA = 4.0
+HALO_EDGES = 0.97  # Quantile of the gradient from which there is an edge.
+HALO_USUAL, HALO_MOST = 0.6, 1.1  # Teeth, lashes and the frames of glasses have so much without any.
 
 SYMMETRY_WEIGHT = 0.75
 GRAIN_WEIGHT = 1.5
+FLATNESS_WEIGHT = 1.5
+CLIPPING_WEIGHT = 2.5
+HALO_WEIGHT = 0.75
 BLOCK_WEIGHT = 0.4  # Per grey level of `block_artifacts`.
-
-BLOCK_SIDE = 8
-BLOCK_CLIP = 16.0  # Grey levels; larger steps are edges of the scene.
+ENLARGED_SHARE = 0.5  # `enlarged_blocks` counts up to twice as many grey levels for the same compression.
+OUTSIDE_WEIGHT = 4.0
+SURE = 1.0
+DOUBT_WEIGHT = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +77,12 @@ class SpectralTerms:
     """Share of that variance in the fine detail, 0..1: 1 where all detail is noise, or none is left."""
     specks: float
     """log10 of the share of single pixels that differ from all their neighbours; 0 and more."""
+    flatness: float
+    """How far ground between edges is flatter than in photos, in octaves: cartoons, smoothed skin; 0 and more."""
+    clipping: float
+    """Share of the face's values at the upper end of the range, beyond what highlights have; 0 and more."""
+    halo: float
+    """How far edges overshoot beyond what sharp photos have, over their contrast; 0 and more."""
 
     @property
     def score(self) -> float:
@@ -65,6 +93,9 @@ class SpectralTerms:
             - GRAIN_WEIGHT * self.grain
             - self.noise
             - self.specks
+            - FLATNESS_WEIGHT * self.flatness
+            - CLIPPING_WEIGHT * self.clipping
+            - HALO_WEIGHT * self.halo
         )
 
 
@@ -91,8 +122,11 @@ def spectral_terms(image: NDArray[np.uint8]) -> SpectralTerms:
         raise ValueError(f"image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
     if min(image.shape[:2]) < SMALLEST_SIDE:
         raise ValueError(f"image must be {SMALLEST_SIDE} pixels or more each way, not {image.shape[:2]}")
+    clipping = clipped_share(image)
+    image = inner_part(image)
     luminance = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY)
     specks = find_specks(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+    halo = halo_ratio(luminance)
     noise, detail = noise_and_detail(luminance)
 
     # Specks have a spectrum as broad as that of detail: leave them out of it.
@@ -104,13 +138,52 @@ def spectral_terms(image: NDArray[np.uint8]) -> SpectralTerms:
     excess = np.maximum(arithmetic - geometric - FLAT_SPECTRUM, 0)[SYMMETRY_RINGS]
     # Noise counts as far as it is not the texture of a sharp picture.
     grain = np.minimum((noise**2 + DETAIL_FLOOR**2) / (detail**2 + DETAIL_FLOOR**2), 1)
+    flatness = np.maximum(np.log2(LEAST_RATIO) - np.log2(grain) / 2, 0)
     return SpectralTerms(
         breadth=float(deficit.mean()),
         asymmetry=float(np.sqrt((excess**2).mean())),
         noise=float(np.log10(1 + (grain * (noise / NOISE_SCALES) ** 2).sum())),
-        grain=float(grain[1:].mean()),
-        specks=float(np.log10(1 + specks.mean() / SPECK_SHARE)),
+        grain=float(np.maximum(grain[1:], USUAL_RATIO**2).mean()),
+        specks=float(np.log10(1 + max(specks.mean() - SPECKS_USUAL, 0) / SPECK_SHARE)),
+        flatness=float(flatness.mean()),
+        clipping=max(clipping - CLIPPED_USUAL, 0.0),
+        halo=max(min(halo, HALO_MOST) - HALO_USUAL, 0.0),
     )
+
+
+def inner_part(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The middle of an image, where its face is; all of it where it is very small."""
+    height, width = (
+        max(int(side * INNER_SHARE) // INNER_STEP * INNER_STEP, min(side, SMALLEST_SIDE))
+        for side in image.shape[:2]
+    )
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return np.ascontiguousarray(image[top : top + height, left : left + width])
+
+
+def clipped_share(image: NDArray[np.uint8]) -> float:
+    """Share of the values in the ellipse with the face that are as bright as values can be."""
+    height, width = image.shape[:2]
+    y = (np.arange(height) + 0.5) / height - 0.5
+    x = (np.arange(width) + 0.5) / width - 0.5
+    face = (x[None] / FACE_AXES[0]) ** 2 + (y[:, None] / FACE_AXES[1]) ** 2 < 1
+    return float((image[face] >= BRIGHTEST).mean())
+
+
+def halo_ratio(luminance: NDArray[np.float32]) -> float:
+    """How much an image differs from its blurred self along its strongest edges, over their steepness.
+
+    Photos have 0.3 to 0.7, a perfect step sqrt(pi / 2) where it is steepest, the double contours of an unsharp
+    mask more than the edges that they were made of.
+    """
+    soft = cv2.GaussianBlur(luminance, (0, 0), HALO_SIGMA)
+    across, down = (cv2.Sobel(soft, -1, dx, 1 - dx, scale=1 / 8) for dx in (1, 0))
+    steepness = across**2 + down**2
+    edges = steepness >= max(float(np.quantile(steepness, HALO_EDGES)), DETAIL_FLOOR**2)
+    if not edges.any():
+        return 0.0
+    overshoot = np.square(luminance - soft)[edges].mean()
+    return float(np.sqrt(overshoot / steepness[edges].mean())) / HALO_SIGMA
 
 
 def ring_means(
@@ -155,8 +228,7 @@ def noise_and_detail(luminance: NDArray[np.float32]) -> tuple[NDArray[np.float64
     """Standard deviation of noise and of all fine detail in the three finest octaves, grey levels.
 
     Detail is sparse: in most places there is little of it, so the median of the absolute values is small
-    against their root mean square. Noise is everywhere, and the two agree. Only the middle of the image is
-    looked at, where crops are hardly ever filled up.
+    against their root mean square. Noise is everywhere, and the two agree.
 
     Source: the median estimate is that of Donoho and Johnstone 1994, the filter that of Immerkaer 1996.
     """
@@ -165,11 +237,9 @@ def noise_and_detail(luminance: NDArray[np.float32]) -> tuple[NDArray[np.float64
     for octave in range(len(NOISE_SCALES)):
         if octave:
             luminance = cv2.pyrDown(luminance)
-        height, width = luminance.shape
-        filtered = cv2.filter2D(luminance, -1, kernel)
-        middle = np.abs(filtered[height * 15 // 100 : height * 85 // 100, width // 5 : width * 4 // 5])
-        noise.append(float(np.median(middle)) / NORMAL_MEDIAN)
-        detail.append(float(np.sqrt(np.square(middle).mean())))
+        filtered = np.abs(cv2.filter2D(luminance, -1, kernel))
+        noise.append(float(np.median(filtered)) / NORMAL_MEDIAN)
+        detail.append(float(np.sqrt(np.square(filtered).mean())))
     return np.array(noise), np.array(detail)
 
 
@@ -181,51 +251,27 @@ def find_specks(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray(cv2.max(above, below) > SPECK_CONTRAST)
 
 
-def block_artifacts(photo: NDArray[np.uint8]) -> float:
-    """Strength of JPEG blocks in a photo at its own resolution, in grey levels; lower is better.
-
-    The bend of the brightness at the borders of 8x8 blocks against that in between, for the grid position
-    where it is largest, so that cropped photos are judged alike. Uncompressed photos have about 0, JPEG
-    quality 90 about 0.6, 50 about 2, 10 about 5.
-
-    Args:
-        photo: `(H, W, 3)` uint8 RGB, not resampled since it was compressed; smaller than 24 pixels gives 0.
-
-    Raises:
-        ValueError: Another shape or type.
-
-    >>> import celebahq, cv2, skimage
-    >>> photo = skimage.data.astronaut()
-    >>> _, jpeg = cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 20])
-    >>> celebahq.block_artifacts(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)) > celebahq.block_artifacts(photo) + 1
-    True
-    """
-    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
-        raise ValueError(f"photo must be (H, W, 3) uint8, not {photo.shape} {photo.dtype}")
-    if min(photo.shape[:2]) < 3 * BLOCK_SIDE:
-        return 0.0
-    luminance = cv2.cvtColor(photo.astype(np.float32), cv2.COLOR_RGB2GRAY)
-    return (_blocks_along_rows(luminance) + _blocks_along_rows(cv2.transpose(luminance))) / 2
-
-
-def _blocks_along_rows(luminance: NDArray[np.float32]) -> float:
-    bend = np.abs(luminance[:, :-2] - 2 * luminance[:, 1:-1] + luminance[:, 2:])
-    by_column = np.minimum(bend, BLOCK_CLIP, out=bend).mean(axis=0)
-    whole = by_column[: len(by_column) // BLOCK_SIDE * BLOCK_SIDE]
-    by_phase = whole.reshape(-1, BLOCK_SIDE).mean(axis=0)
-    return float(by_phase.max() - np.median(by_phase))
-
-
-def build_score(image: NDArray[np.uint8], photo: NDArray[np.uint8]) -> float:
+def build_score(
+    image: NDArray[np.uint8],
+    photo: NDArray[np.uint8],
+    *,
+    outside: float = 0.0,
+    confidence: float = SURE,
+) -> float:
     """The score by which a build ranks its images; higher is better.
 
     Args:
         image: The aligned image, see `spectral_quality`.
         photo: The part of the photo that it was made from, as it was decoded, see `block_artifacts`.
+        outside: Share of the image that the photo did not hold, 0..1. A face that is half invented loses
+            more by it than any restoration of its inner part can gain.
+        confidence: Of the detector that this is a face, as dlib counts it: 0 hardly, 1 and more surely.
 
     >>> import celebahq, cv2, skimage
     >>> photo = skimage.data.astronaut()
     >>> celebahq.build_score(photo, photo) > celebahq.build_score(cv2.blur(photo, (9, 9)), photo)
     True
     """
-    return spectral_quality(image) - BLOCK_WEIGHT * block_artifacts(photo)
+    blocks = max(block_artifacts(photo), ENLARGED_SHARE * enlarged_blocks(photo))
+    doubt = max(SURE - confidence, 0.0)
+    return spectral_quality(image) - BLOCK_WEIGHT * blocks - OUTSIDE_WEIGHT * outside - DOUBT_WEIGHT * doubt

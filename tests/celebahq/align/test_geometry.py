@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celebahq import ToolError, crop_quad
-from celebahq.align.geometry import quad_side
+from celebahq.align.geometry import outside_share, quad_side
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "alignment"
 FACE = np.array([[100.0, 120], [160, 118], [130, 150], [108, 180], [152, 181]])
@@ -54,3 +54,21 @@ def test_a_mirrored_face_gives_the_mirrored_quad():
 def test_points_without_a_square_are_refused(landmarks, error):
     with pytest.raises(error, match="landmarks"):
         crop_quad(landmarks)
+
+
+@pytest.mark.parametrize(
+    ("corner", "expected"), [((0, 0), 0), ((-50, 0), 0.5), ((50, 30), 1 - 0.5 * 0.7), ((150, 20), 1)]
+)
+def test_the_share_outside_is_that_of_the_areas(corner: tuple[int, int], expected: float):
+    square = np.array([[0.0, 0], [0, 100], [100, 100], [100, 0]]) + corner
+    assert outside_share(square, 100, 100) == pytest.approx(expected)
+    assert outside_share(square[::-1], 100, 100) == pytest.approx(expected)
+
+
+def test_the_share_outside_of_a_turned_square_is_what_counting_points_gives():
+    quad = crop_quad(FACE)
+    height, width = 190, 150
+    grid = (np.arange(200) + 0.5) / 200
+    points = quad[0] + grid[:, None, None] * (quad[3] - quad[0]) + grid[None, :, None] * (quad[1] - quad[0])
+    counted = 1 - ((points >= 0) & (points < [width, height])).all(axis=2).mean()
+    assert outside_share(quad, height, width) == pytest.approx(counted, abs=0.01)  # the grid's fineness

@@ -1,13 +1,21 @@
-"""The score falls with every kind of damage, noise included; JPEG blocks are seen on the photo's own grid."""
+"""The score falls with every kind of damage, noise included, and with what a crop had to invent."""
 
 import bench_quality as bench
+import cv2
 import numpy as np
 import pytest
 import skimage.data
 from scipy.stats import spearmanr
 
-from celebahq import block_artifacts, build_score, spectral_quality
-from celebahq.align.quality import FLAT_SPECTRUM, find_specks, noise_and_detail, ring_means, spectral_terms
+from celebahq import build_score, spectral_quality
+from celebahq.align.quality import (
+    FLAT_SPECTRUM,
+    find_specks,
+    halo_ratio,
+    noise_and_detail,
+    ring_means,
+    spectral_terms,
+)
 
 PHOTOS = {
     "astronaut": skimage.data.astronaut(),
@@ -90,25 +98,6 @@ def test_specks_are_pixels_beyond_all_their_neighbours():
     assert np.argwhere(find_specks(grey)).tolist() == [[0, 19], [5, 5]]
 
 
-@pytest.mark.parametrize("photo", PHOTOS.values(), ids=PHOTOS)
-@pytest.mark.parametrize("cut", [(0, 0), (3, 5), (7, 1)])
-def test_stronger_compression_has_more_block_artifacts_wherever_the_photo_is_cut(photo, cut):
-    qualities = (98, 95, 90, 80, 65, 50, 35, 20, 10)
-    compressed = (bench.jpeg(photo, 100 - quality, chance()) for quality in qualities)
-    blocks = [block_artifacts(np.ascontiguousarray(picture[cut[0] :, cut[1] :])) for picture in compressed]
-    assert spearmanr(range(len(blocks)), blocks).statistic > 0.98
-    assert blocks[-1] > 3
-
-
-def test_pictures_that_were_never_compressed_have_hardly_any_blocks():
-    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
-    assert block_artifacts(noise) < 0.2
-    assert block_artifacts(np.full((100, 100, 3), 50, np.uint8)) == 0
-    assert block_artifacts(np.zeros((10, 500, 3), np.uint8)) == 0
-    checkers = np.kron(np.indices((40, 40)).sum(axis=0) % 2, np.ones((8, 8)))[..., None] * [200, 200, 200]
-    assert block_artifacts(checkers.astype(np.uint8)) > 10
-
-
 def test_block_artifacts_lower_the_builds_score():
     image = PHOTOS["astronaut"]
     scores = [build_score(image, bench.jpeg(image, damage, chance())) for damage in (0, 20, 50, 80, 90)]
@@ -124,11 +113,64 @@ def test_block_artifacts_lower_the_builds_score():
 def test_other_arrays_are_refused(image):
     with pytest.raises(ValueError, match="image must be"):
         spectral_quality(image)
-    with pytest.raises(ValueError, match="photo must be"):
-        block_artifacts(image)
 
 
 def test_too_small_images_are_refused():
     with pytest.raises(ValueError, match="64 pixels or more"):
         spectral_quality(np.zeros((63, 99, 3), np.uint8))
     assert np.isfinite(spectral_quality(np.zeros((64, 64, 3), np.uint8)))
+
+
+@pytest.mark.parametrize("photo", PHOTOS.values(), ids=PHOTOS)
+@pytest.mark.parametrize("damage", [bench.cartoon, bench.over_exposed], ids=lambda damage: damage.__name__)
+def test_pictures_that_were_made_crisp_by_processing_score_below_the_photo(damage, photo):
+    strongest = bench.PROCESSING[damage][-1]
+    assert spectral_quality(damage(photo, strongest, chance())) < spectral_quality(photo)
+
+
+def test_each_kind_of_processing_has_its_term():
+    photo = PHOTOS["astronaut"]
+    original = spectral_terms(photo)
+    assert spectral_terms(bench.cartoon(photo, 1, chance())).flatness > original.flatness + 0.3
+    assert spectral_terms(bench.over_exposed(photo, 2, chance())).clipping > original.clipping + 0.2
+    assert spectral_terms(bench.over_sharpened(photo, 4, chance())).halo > original.halo + 0.2
+
+
+def test_the_halo_of_a_step_is_the_closed_forms_and_sharpening_adds_to_it():
+    step = np.full((96, 800), 50, np.uint8)
+    step[:, 400:] = 150
+    halo = halo_ratio(step.astype(np.float32))
+    # The strongest 3 % are 24 columns: there the step is farther from its blurred self than further out.
+    assert 0.7 * np.sqrt(np.pi / 2) < halo < np.sqrt(np.pi / 2)
+    soft = bench.blur(np.repeat(step[..., None], 3, axis=2), 2, chance())
+    ratios = [
+        halo_ratio(bench.over_sharpened(soft, a, chance())[..., 0].astype(np.float32)) for a in (0, 1, 3)
+    ]
+    assert ratios[0] < ratios[1] < ratios[2]
+    assert halo_ratio(np.full((96, 96), 7, np.float32)) == 0
+
+
+def test_what_surrounds_the_face_does_not_matter():
+    photo = PHOTOS["astronaut"]
+    changed = np.zeros_like(photo)
+    inner = slice(len(photo) * 15 // 100, len(photo) * 85 // 100 + 1)
+    changed[inner, inner] = photo[inner, inner]
+    assert spectral_quality(changed) == spectral_quality(photo)
+
+
+@pytest.mark.parametrize("photo", PHOTOS.values(), ids=PHOTOS)
+def test_a_face_that_is_half_invented_scores_below_the_same_face_whole(photo):
+    side = min(photo.shape[:2])
+    whole = photo[:side, :side]
+    for tightness in (0.1, 0.15, 0.2, 0.25):
+        edge = round(tightness * side)
+        tight = cv2.copyMakeBorder(whole[edge:-edge, edge:-edge], *[edge] * 4, cv2.BORDER_REFLECT)
+        outside = 1 - (1 - 2 * edge / side) ** 2
+        assert build_score(tight, photo, outside=outside) < build_score(whole, photo) - outside
+
+
+def test_what_is_hardly_a_face_scores_lower_and_what_is_surely_one_does_not():
+    photo = PHOTOS["astronaut"]
+    sure = build_score(photo, photo)
+    assert build_score(photo, photo, confidence=0.1) < build_score(photo, photo, confidence=0.6) < sure
+    assert build_score(photo, photo, confidence=2.5) == sure
