@@ -49,11 +49,6 @@ def _blocks_along_rows(luminance: NDArray[np.float32]) -> float:
     return float(by_phase.max() - np.median(by_phase))
 
 
-def _bend_by_column(luminance: NDArray[np.float32]) -> NDArray[np.float32]:
-    bend = np.abs(luminance[:, :-2] - 2 * luminance[:, 1:-1] + luminance[:, 2:])
-    return np.asarray(np.minimum(bend, BLOCK_CLIP, out=bend).mean(axis=0))
-
-
 def enlarged_blocks(photo: NDArray[np.uint8]) -> float:
     """Strength of JPEG blocks in a photo that was enlarged since, in grey levels; lower is better.
 

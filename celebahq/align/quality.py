@@ -78,7 +78,7 @@ class SpectralTerms:
     specks: float
     """log10 of the share of single pixels that differ from all their neighbours; 0 and more."""
     flatness: float
-    """How far ground between edges is flatter than in photos, in octaves: cartoons, smoothed skin; 0 and more."""
+    """Octaves by which ground between edges is flatter than in photos (cartoons, smooth skin); 0 and more."""
     clipping: float
     """Share of the face's values at the upper end of the range, beyond what highlights have; 0 and more."""
     halo: float
@@ -173,8 +173,8 @@ def clipped_share(image: NDArray[np.uint8]) -> float:
 def halo_ratio(luminance: NDArray[np.float32]) -> float:
     """How much an image differs from its blurred self along its strongest edges, over their steepness.
 
-    Photos have 0.3 to 0.7, a perfect step sqrt(pi / 2) where it is steepest, the double contours of an unsharp
-    mask more than the edges that they were made of.
+    Photos have 0.3 to 0.7, a perfect step sqrt(pi / 2) where it is steepest, the double contours of an
+    unsharp mask more than the edges that they were made of.
     """
     soft = cv2.GaussianBlur(luminance, (0, 0), HALO_SIGMA)
     across, down = (cv2.Sobel(soft, -1, dx, 1 - dx, scale=1 / 8) for dx in (1, 0))
