@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from celebahq.console import format_duration
+from celebahq.jobs.logs import named_trouble
 
 MAX_DEATHS = 5  # of worker processes at one item, before it is given up
 MAX_OVERTIMES = 2  # of attempts at one item that took longer than allowed
@@ -28,8 +29,8 @@ class Attempt:
 class Attempts:
     """The attempts at a shard's items, in a small file that is there while a worker is at the shard."""
 
-    def __init__(self, file: BinaryIO, run: str, limit_sec: float | None) -> None:
-        self._file, self._run, self._limit_sec = file, run, limit_sec
+    def __init__(self, path: Path, file: BinaryIO, run: str, limit_sec: float | None) -> None:
+        self._path, self._file, self._run, self._limit_sec = path, file, run, limit_sec
         self._last = _read(file)
 
     def begin(self, item: int) -> str | None:
@@ -43,12 +44,18 @@ class Attempts:
             return f"not done within {format_duration(self._limit_sec)} (--item-timeout)"
         if attempt.deaths >= MAX_DEATHS:
             return f"{MAX_DEATHS} worker processes died at it (out of memory, or a crash in a library)"
-        _write(self._file, json.dumps(asdict(attempt)))
+        self._write(json.dumps(asdict(attempt)))
         return None
 
     def end(self) -> None:
         """Note that the worker is alive, though the item is not done."""
-        _write(self._file, "")
+        self._write("")
+
+    def _write(self, text: str) -> None:
+        with named_trouble(self._path):
+            self._file.seek(0)
+            self._file.write(text.encode())
+            self._file.truncate()
 
 
 @contextmanager
@@ -59,7 +66,7 @@ def attempts_at(log: Path, run: str, limit_sec: float | None) -> Iterator[Attemp
         pass
     with path.open("r+b", buffering=0) as file:
         try:
-            yield Attempts(file, run, limit_sec)
+            yield Attempts(path, file, run, limit_sec)
         finally:
             path.unlink()
 
@@ -69,9 +76,3 @@ def _read(file: BinaryIO) -> Attempt | None:
         return Attempt(**json.loads(file.read()))
     except (ValueError, TypeError):  # empty, or torn by a kill
         return None
-
-
-def _write(file: BinaryIO, text: str) -> None:
-    file.seek(0)
-    file.write(text.encode())
-    file.truncate()

@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 SHARD_BYTES = 128 * 2**20  # of uncompressed images; what a compaction rewrites at a time
 SHARDS_AT_LEAST = 256  # so that every worker of a machine has something to do
 RETRY_WAITS_SEC = (2.0, 20.0)  # before items that met passing trouble are tried again
+NFS_PATIENCE_SEC = 60.0
 PASSING_TROUBLE = 0.05  # of the items that may be left out for it, unless told
 
 
@@ -133,6 +134,7 @@ class Job:
             )
         self._progress = progress
         self._report_progress()
+        self._require_few_skips()
         start = time.monotonic()
         self._finish(engine)
         while lost := self._lost_images():
@@ -197,20 +199,39 @@ class Job:
         self._count(entry)
         self._skipped += entry.reason is not None
         self._report_progress()
-        most = self.options.max_skip_rate
-        if most is not None and self._skipped > most * len(self.task):
-            raise ToolError(
-                f"{self.task.name}: {self._skipped:,} of {len(self.task):,} items failed, the last for: "
-                f"{entry.reason}; more than --max-skip-rate {most:g} allows; the same command goes on, "
-                "with a higher rate or after --retry-skipped"
-            )
+        if entry.reason is not None:
+            self._require_few_skips()
 
     def _completed(self, shard: Shard) -> None:
         """Count a shard's items, and make room where the ranking allows it."""
-        for entry in read_complete(self.work.place(shard)):
+        for entry in self._read_patiently(shard):
             self._recorded(entry)
         self._complete.add(shard.number)
         self._compact(shard)
+
+    def _require_few_skips(self) -> None:
+        most = self.options.max_skip_rate
+        if most is not None and self._skipped > most * len(self.task):
+            reason = next(entry.reason for entry in reversed(self.entries.values()) if entry.reason)
+            raise ToolError(
+                f"{self.task.name}: {self._skipped:,} of {len(self.task):,} items failed, the last for: "
+                f"{reason}; more than --max-skip-rate {most:g} allows; the same command goes on with a "
+                "higher rate, or with --retry-skipped when the reasons are gone"
+            )
+
+    def _read_patiently(self, shard: Shard) -> list[Entry]:
+        """Read a log that was completed just now, perhaps on another machine.
+
+        An NFS client believes for half a minute that a name it found missing is missing still.
+        """
+        patient_until = time.monotonic() + NFS_PATIENCE_SEC
+        while True:
+            try:
+                return read_complete(self.work.place(shard))
+            except FileNotFoundError:
+                if time.monotonic() > patient_until:
+                    raise
+            time.sleep(0.5)
 
     def _tolerate(self, setbacks: dict[int, str]) -> None:
         """Leave some items out for trouble that did not pass; when there are many, it is not theirs."""
@@ -273,10 +294,7 @@ class Job:
             )
 
     def _scan(self) -> None:
-        """Learn what earlier runs have done. The folder is listed: no name is looked up that may be missing.
-
-        An NFS client believes for half a minute that a name it found missing is missing still.
-        """
+        """Learn what earlier runs did. No name is looked up that may be missing: the folder is listed."""
         present = set(os.listdir(self.scratch.folder))
         for shard in self._shards:
             place = self.work.place(shard)
@@ -305,7 +323,7 @@ class Job:
         """Do some items of a shard again."""
         if not items:
             return
-        reopen_shard(self.work.place(shard), items)
+        reopen_shard(self.work.place(shard), items, complete=shard.number in self._complete)
         self._complete.discard(shard.number)
         for item in items:
             del self.entries[item]

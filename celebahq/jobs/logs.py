@@ -80,6 +80,8 @@ class ShardLog:
         self._synced = time.monotonic()
         if not records:
             self._write(place.opening())
+            with named_trouble(place.growing):
+                sync_directory(place.folder)
 
     def __enter__(self) -> Self:
         return self
@@ -116,18 +118,18 @@ class ShardLog:
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
-        with _named_trouble(self.place.growing):
+        with named_trouble(self.place.growing):
             while rest:  # one call, unless the disk runs full
                 rest = rest[self._file.write(rest) :]
 
     def _sync(self) -> None:
-        with _named_trouble(self.place.growing):
+        with named_trouble(self.place.growing):
             os.fsync(self._file.fileno())
         self._synced = time.monotonic()
 
 
 @contextmanager
-def _named_trouble(path: Path) -> Iterator[None]:
+def named_trouble(path: Path) -> Iterator[None]:
     """A log that cannot be written is no fault of the item: the disk is full, most likely."""
     try:
         yield
@@ -184,23 +186,22 @@ def compact_shard(place: LogPlace, dropped: set[int]) -> None:
     sync_directory(place.folder)
 
 
-def reopen_shard(place: LogPlace, dropped: set[int]) -> None:
+def reopen_shard(place: LogPlace, dropped: set[int], *, complete: bool) -> None:
     """Make a log, complete or growing, a growing one without the records of `dropped` items."""
-    if place.complete.exists():
-        records = read_records(place)
-    else:
-        records = _with_blobs(place, place.growing, _growing_records(place))
+    path = place.complete if complete else place.growing
+    records = _with_blobs(place, path, _sealed_records(place) if complete else _growing_records(place))
     smaller = place.growing.with_name(place.growing.name + ".smaller")
     _rewrite(place, (record for record in records if record.entry.item not in dropped), smaller, sealed=False)
     os.replace(smaller, place.growing)
-    place.complete.unlink(missing_ok=True)  # until now it is what counts
+    if complete:
+        place.complete.unlink()  # until now it is what counts
     sync_directory(place.folder)
 
 
 def _rewrite(place: LogPlace, records: Iterator[Record], path: Path, *, sealed: bool) -> None:
     """Write a log with the given records, on disk."""
     digest, count = hashlib.sha256(place.opening()), 0
-    with _named_trouble(path), path.open("wb") as file:
+    with named_trouble(path), path.open("wb") as file:
         file.write(place.opening())
         for record in records:
             count += 1

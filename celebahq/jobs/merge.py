@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from celebahq.errors import ToolError
+from celebahq.files import write_text
 from celebahq.jobs.job import Job, JobReport
 from celebahq.jobs.progress import Progress, silent
 from celebahq.jobs.scratch import MERGING
@@ -39,7 +40,7 @@ def write_pyramid(
         raise ToolError(f"{out}: not written, for none of {report.total:,} items was finished: {reasons}")
     if out.exists():
         return report
-    (job.scratch.folder / MERGING).touch()
+    write_text(job.scratch.folder / MERGING, "")
     kept = set(report.kept)
     quality_rank = {item: rank for rank, item in enumerate(report.ranking)}
     codec = job.options.codec

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from celebahq.errors import ToolError
-from celebahq.files import make_folder, refuse_existing
+from celebahq.files import make_folder, refuse_existing, sync_directory
 from celebahq.jobs.locks import owning
 
 MERGING = "merging"
@@ -101,4 +101,5 @@ def _remove(folder: Path) -> None:
     trash = _trash(folder)
     shutil.rmtree(trash, ignore_errors=True)
     os.replace(folder, trash)
+    sync_directory(folder.parent)
     shutil.rmtree(trash)

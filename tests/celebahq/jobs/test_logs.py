@@ -212,9 +212,9 @@ def test_compaction_drops_blobs_and_keeps_everything_else(tmp_path, place):
 
 def test_a_reopened_shard_is_done_again_in_part_and_read_in_order(tmp_path, place, whole):
     finish(place)
-    reopen_shard(place, {0, 2})
+    reopen_shard(place, {0, 2}, complete=True)
     assert names(tmp_path) == ["shard-00007.log.part", "whole"]
-    reopen_shard(place, {3})
+    reopen_shard(place, {3}, complete=False)
     task = Numbers()
     assert [entry.item for entry in finish(place, task)] == task.done == [0, 2, 3]
     again, first = list(read_records(place)), list(read_records(place._replace(folder=tmp_path / "whole")))

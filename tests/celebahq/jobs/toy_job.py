@@ -3,6 +3,7 @@
 Its images follow from the item's number alone. Every finished item is appended to the file `--calls`.
 """
 
+import dataclasses
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from celebahq.commands.options import chosen
 from celebahq.commands.terminal import on_terminal
 from celebahq.console import ToolGroup
 from celebahq.errors import ToolError
@@ -25,14 +27,34 @@ from celebahq.jobs.task import Finished, Skipped, Task
 from celebahq.pyramid import PyramidWriter, encode_image
 
 RESOLUTION = 32
+JOB_OPTIONS = {field.name for field in dataclasses.fields(JobOptions)}
+
+
+if os.environ.get("TOY_ON_NFS"):  # in the workers too
+    import nfs
+
+    nfs.behave_like_nfs()
 
 
 class Toy(Task):
     name = "toy"
 
-    def __init__(self, total=60, *, calls=None, delay=0.0, seed=0, deadly=None, cannot_start=None):
+    def __init__(
+        self,
+        total=60,
+        *,
+        calls=None,
+        delay=0.0,
+        seed=0,
+        deadly=None,
+        endless=None,
+        stopped=None,
+        cannot_start=None,
+        needs=None,
+    ):
         self.total, self.calls, self.delay, self.seed = total, calls, delay, seed
-        self.deadly, self.cannot_start = deadly, cannot_start
+        self.deadly, self.endless, self.stopped = deadly, endless, stopped
+        self.cannot_start, self.needs = cannot_start, needs
 
     def __len__(self):
         return self.total
@@ -55,7 +77,14 @@ class Toy(Task):
                 file.write(f"{index}\n")
         if index == self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
+        if index == self.endless:
+            while True:
+                sum(range(10**9))
+        if index == self.stopped:
+            os.kill(os.getpid(), signal.SIGSTOP)
         time.sleep(self.delay)
+        if self.needs:
+            (self.needs / "photo.jpg").read_bytes()
         if index % 10 == 7:
             return Skipped(f"{self.item_name(index)}: truncated")
         rng = np.random.default_rng([self.seed, index])
@@ -93,17 +122,27 @@ def main():
 @click.option("--seed", default=0)
 @click.option("--delay", default=0.0)
 @click.option("--calls", type=Path)
-@click.option("--deadly", type=int)
+@click.option("--deadly", type=int, help="An item that kills its worker.")
+@click.option("--endless", type=int, help="An item that is never done.")
+@click.option("--stopped", type=int, help="An item at which workers stop.")
+@click.option("--needs", type=Path, help="A folder with a file that every item needs.")
+@click.option("--item-timeout", default=3600.0)
+@click.option("--max-skip-rate", type=float)
+@click.option("--retry-skipped", is_flag=True)
+@click.option("--look-up-first", is_flag=True, help="Look for all logs once, before the work.")
 @click.option("--cannot-start")
 @click.option("--die-in-merge", type=int, help="After so many images.")
 @click.option("--die-in-finish", is_flag=True)
-def run(out, total, workers, cluster, keep, die_in_merge, die_in_finish, **task_options):
+def run(out, total, workers, cluster, keep, die_in_merge, die_in_finish, look_up_first, **given):
+    options, given = chosen(JobOptions, given), {n: v for n, v in given.items() if n not in JOB_OPTIONS}
     if die_in_merge is not None:
         PyramidWriter.append_encoded = dies_after(PyramidWriter.append_encoded, die_in_merge)
     engine = DaskCluster(cluster) if cluster else ProcessPool(workers) if workers else InProcess()
     with on_terminal() as progress, scratch_for(out) as scratch:
-        task = Toy(total, **task_options)
-        job = image_job(task, scratch, RESOLUTION, keep=keep, options=JobOptions())
+        task = Toy(total, **given)
+        if look_up_first:
+            assert not any((scratch.folder / f"shard-{i:05d}.log").exists() for i in range(total))
+        job = image_job(task, scratch, RESOLUTION, keep=keep, options=options)
         job.run(engine, progress)
         write_pyramid(job, out, resolution=RESOLUTION, provenance=task.fingerprint(), progress=progress)
         if die_in_finish:
