@@ -74,14 +74,14 @@ class ShardLog:
         self._digest = hashlib.sha256(place.opening())
         for record in records:
             self._digest.update(record.head)
-        end = records[-1].end if records else 0
-        os.truncate(place.growing, end)
+        with named_trouble(place.growing):
+            if records:
+                os.truncate(place.growing, records[-1].end)
+            else:
+                place.growing.write_bytes(place.opening())
+                sync_directory(place.folder)
         self._file = place.growing.open("ab", buffering=0)
         self._synced = time.monotonic()
-        if not records:
-            self._write(place.opening())
-            with named_trouble(place.growing):
-                sync_directory(place.folder)
 
     def __enter__(self) -> Self:
         return self
