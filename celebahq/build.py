@@ -9,7 +9,7 @@ Source: Karras et al. 2018, section 6.3 and appendix C.
 
 import hashlib
 import logging
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +24,7 @@ from celebahq.build_index import count_photos, index, without_path
 from celebahq.build_report import report_build
 from celebahq.errors import ToolError
 from celebahq.jobs.disk import require_space
-from celebahq.jobs.engine import choose_engine
+from celebahq.jobs.engine import Engine, choose_engine
 from celebahq.jobs.job import image_job
 from celebahq.jobs.merge import write_pyramid
 from celebahq.jobs.progress import Progress, silent
@@ -43,6 +43,9 @@ log = logging.getLogger(__name__)
 
 Photo = NDArray[np.uint8]
 
+MIXED = "mixed"
+"""The arithmetic of a build whose machines may differ."""
+
 
 def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildReport:
     """Make a data set from photos, or continue making it, and report on it: what `celebahq build` does.
@@ -56,8 +59,8 @@ def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildRe
     out, resolution = options.out, options.resolution
     dataset_options(options.job.codec)  # a missing package is better known now than at every image
     with scratch_for(out) as scratch:
-        facts = describe(options)
         engine = choose_engine(options.job.workers, options.job.cluster)
+        facts = describe(options, engine)
         log.info(
             "%s: faces at %dx%d into %s; networks: %s, %s on %s; %s",
             *(options.source.folder, resolution, resolution, out),
@@ -103,8 +106,14 @@ class FaceTask(Task):
             ToolError: A weight file is another one than when the build began.
         """
         options = self.options
-        self.jpeg = _load_model(options.jpeg_model, options.device, 1.0)
-        self.sr = _load_model(options.sr_model, options.device, options.sr_alpha)
+        if self.facts["arithmetic"] not in (arithmetic := _arithmetic(options.device), MIXED, None):
+            raise ToolError(
+                f"this machine's networks would compute in {arithmetic}, those of the build compute in "
+                f"{self.facts['arithmetic']}; --mixed-hardware accepts that images differ"
+            )
+        device = _resolved(options.device) if options.uses_networks else "cpu"
+        self.jpeg = _load_model(options.jpeg_model, device, 1.0)
+        self.sr = _load_model(options.sr_model, device, options.sr_alpha)
         for name, model in (("jpeg_model", self.jpeg), ("sr_model", self.sr)):
             if self.facts[name] != _model_facts(model):
                 raise ToolError(
@@ -196,11 +205,11 @@ def _load_model(name: str, device: str, alpha: float) -> "Restorer | None":
     return load_restorer(name, device, alpha=alpha)
 
 
-def describe(options: BuildOptions) -> dict[str, Any]:
+def describe(options: BuildOptions, engine: Engine) -> dict[str, Any]:
     """What determines the result, for the provenance: nothing about machine, folders or time.
 
     Raises:
-        ToolError: A network is not there.
+        ToolError: A network is not there, or the machines would compute differently.
     """
     return {
         "tool": f"celebahq-toolkit {version('celebahq-toolkit')}",
@@ -211,7 +220,38 @@ def describe(options: BuildOptions) -> dict[str, Any]:
         "jpeg_model": _model_facts(_load_model(options.jpeg_model, "cpu", 1.0)),
         "sr_model": _model_facts(_load_model(options.sr_model, "cpu", options.sr_alpha)),
         "sr_when": options.sr_when,
+        "arithmetic": _common_arithmetic(options, engine),
     }
+
+
+def _common_arithmetic(options: BuildOptions, engine: Engine) -> str | None:
+    """What the networks compute in, on all machines; None where there are no networks."""
+    if not options.uses_networks:
+        return None
+    if options.job.mixed_hardware:
+        return MIXED
+    found = engine.ask(partial(_arithmetic, options.device))
+    if len(found) > 1:
+        raise ToolError(
+            f"--cluster {options.job.cluster}: its machines compute in {' and in '.join(sorted(found))}, so "
+            "that images would depend on who made them; use machines of one kind, or --mixed-hardware"
+        )
+    return found.pop()
+
+
+def _arithmetic(device: str) -> str:
+    """What networks compute in here: `bfloat16 on cpu`."""
+    import torch
+
+    from celebahq.restore.infer import native_dtype
+
+    resolved = torch.device(_resolved(device))
+    return f"{str(native_dtype(resolved)).removeprefix('torch.')} on {resolved.type}"
+
+
+def _resolved(device: str) -> str:
+    """The device of that name here; `auto` is a GPU where there is one."""
+    return str(resolve_device(device, announce=False))
 
 
 def _model_facts(model: "Restorer | None") -> dict[str, str] | str:
@@ -221,17 +261,18 @@ def _model_facts(model: "Restorer | None") -> dict[str, str] | str:
 def configuration(options: BuildOptions) -> dict[str, Any]:
     """What a build would do, for `--dry-run`; fails where the build would fail at once."""
     require_new_output(options.out)
+    engine = choose_engine(options.job.workers, options.job.cluster)
     return {
         "out": str(options.out),
         "scratch": str(work_folder(options.out)),
         "folder": str(options.source.folder),
         "photos": count_photos(options.source),
-        **describe(options),
+        **describe(options, engine),
         "limit": options.source.limit,
         "max_pixels": options.source.max_pixels,
         "codec": options.job.codec,
         "device": options.device,
-        **choose_engine(options.job.workers, options.job.cluster).facts(),
+        **engine.facts(),
     }
 
 

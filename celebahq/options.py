@@ -64,8 +64,14 @@ class BuildOptions:
     sr_alpha: float = 1.0
     sr_when: str = "needed"
     """Faces smaller than the target are enlarged; `always`: all."""
-    device: str = "cpu"
+    device: str = "auto"
+    """`cpu`, `cuda`, `cuda:N`, or `auto`: a GPU where there is one, on the machine that does the work."""
     job: JobOptions = field(default_factory=JobOptions)
+
+    @property
+    def uses_networks(self) -> bool:
+        """Whether there is a network to run."""
+        return (self.jpeg_model, self.sr_model) != ("none", "none")
 
 
 @dataclass(frozen=True)

@@ -1,73 +1,292 @@
-"""Workers of a dask cluster."""
+"""Workers of a dask cluster: examined before they get work, replaced when they die, asked what they compute in."""
 
-from collections.abc import Iterator
-from itertools import islice
-from typing import Any
+import hashlib
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from celebahq.errors import MissingExtraError, ToolError
+from celebahq.jobs.attempts import MAX_DEATHS
 from celebahq.jobs.engine import Engine, News
 from celebahq.jobs.shards import Assignment, Entry, Setback
 from celebahq.jobs.work import Work, finish_shard
 from celebahq.jobs.worker import use_one_thread
 
+log = logging.getLogger(__name__)
+
+POLL_SEC = 2.0
+PATIENCE_SEC = 60.0  # without any worker
+
+_one_at_a_time = threading.Lock()  # of a worker's threads: the libraries are not all made for more
+_started: Work | None = None  # the work whose task this process has started
+
 
 class DaskCluster(Engine):
-    """Workers of a `distributed` cluster that see the job's folder under the same path.
-
-    They must run one thread each (`dask worker --nthreads 1`).
-    """
+    """Workers of a `distributed` cluster that see the photos and the job's folder under the same paths."""
 
     def __init__(self, address: str) -> None:
         """Args: `address` of the scheduler, such as `tcp://host:8786`."""
         self.address = address
+        self.troubled: dict[int, set[str]] = {}
+        """Shards and the workers that met trouble with them, which may pass elsewhere."""
 
     def __str__(self) -> str:
         return f"the cluster {self.address}"
 
     def run(self, work: Work, assignments: Iterator[Assignment]) -> Iterator[News]:
-        """Go through all shards."""
+        """Go through all shards.
+
+        Raises:
+            ToolError: The scheduler is gone, there are no workers, or none that may work.
+        """
         with self._connected() as client:
-            from distributed import KilledWorker, as_completed
-
-            def submit(assignment: Assignment) -> Any:
-                future = client.submit(_finish_remotely, work, assignment, pure=False)
-                future.assignment = assignment
-                return future
-
-            # Few shards are out at a time, so that later ones are handed out with a current floor.
-            out_at_once = 2 * max(1, sum(client.nthreads().values()))
-            futures = as_completed([submit(first) for first in islice(assignments, out_at_once)])
-            for future in futures:
-                try:
-                    yield from future.result()
-                except KilledWorker as err:
-                    raise ToolError(f"--cluster {self.address}: {err}") from err
-                yield future.assignment.shard
-                for assignment in islice(assignments, 1):
-                    futures.add(submit(assignment))
+            yield from _Run(self, client, work, assignments).news()
 
     def facts(self) -> dict[str, Any]:
-        """The threads of the workers that the scheduler has now.
+        """The workers that the scheduler has now.
 
         Raises:
             ToolError: It does not answer.
         """
         with self._connected() as client:
-            return {"workers": sum(client.nthreads().values()), "cluster": self.address}
+            return {"workers": len(client.nthreads()), "cluster": self.address}
 
-    def _connected(self) -> Any:
-        """A client of the scheduler, to be closed."""
+    def ask(self, question: Callable[[], str]) -> set[str]:
+        """The answers of the workers that are there now."""
+        with self._connected() as client:
+            self.require_workers(client, time.monotonic())
+            return set(client.run(question).values())
+
+    def require_workers(self, client: Any, since: float) -> None:
+        """Wait for the first worker.
+
+        Raises:
+            ToolError: There has been none for `PATIENCE_SEC` since then.
+        """
+        while not client.nthreads():
+            if time.monotonic() - since > PATIENCE_SEC:
+                raise ToolError(
+                    f"--cluster {self.address}: it has no workers; start some (dask worker {self.address} "
+                    "--nthreads 1) and run the same command again"
+                )
+            time.sleep(0.2)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        """A client of the scheduler, whose loss becomes one line."""
         try:
             from distributed import Client
+            from distributed.comm import CommClosedError
         except ImportError as err:
             raise MissingExtraError("distributed", "distributed", "--cluster") from err
+        with _quiet():
+            try:
+                client = Client(self.address, timeout="10s")
+            except (OSError, ValueError) as err:
+                raise ToolError(f"--cluster {self.address}: no scheduler answers there ({err})") from err
+            try:
+                yield client
+            except (CommClosedError, _SchedulerLostError, TimeoutError) as err:
+                raise ToolError(
+                    f"--cluster {self.address}: the scheduler is gone; start it and its workers anew and run "
+                    "the same command again"
+                ) from err
+            finally:
+                client.close(timeout=2)
+
+
+class _SchedulerLostError(Exception):
+    """The connection to the scheduler broke."""
+
+
+class Fitness(NamedTuple):
+    """Whether a worker may work."""
+
+    code: str
+    refusal: str | None = None
+
+
+class _Run:
+    """Shards on their way through a cluster."""
+
+    def __init__(
+        self, cluster: DaskCluster, client: Any, work: Work, assignments: Iterator[Assignment]
+    ) -> None:
+        self.cluster, self.client, self.work, self.assignments = cluster, client, work, assignments
+        self.given_back: deque[Assignment] = deque()
+        self.out: dict[Any, Assignment] = {}  # future -> what it does
+        self.fit: list[str] = []  # addresses of workers
+        self.refusals: dict[str, str] = {}
+        self.killed: Counter[int] = Counter()  # how often the scheduler gave a shard up
+        self.task: Any = None  # the work, where the workers have it
+
+    def news(self) -> Iterator[News]:
+        """Hand shards out until all are gone through."""
+        last_seen = time.monotonic()
+        while True:
+            if self._examine():
+                last_seen = time.monotonic()
+            else:
+                self.cluster.require_workers(self.client, last_seen)
+                if self.refusals and not self.fit and not self.client.nthreads().keys() - self.refusals:
+                    worker, reason = next(iter(self.refusals.items()))
+                    raise ToolError(f"--cluster {self.cluster.address}: no worker may work; {worker} {reason}")
+            self._hand_out()
+            if not self.out:
+                return
+            for future in self._finished():
+                yield from self._outcome(future)
+
+    def _examine(self) -> bool:
+        """Look at workers that are new; gives whether there are any that may work."""
+        from distributed import wait
+
+        present = self.client.nthreads()
+        self.fit = [worker for worker in self.fit if worker in present]
+        new = [worker for worker in present if worker not in self.fit and worker not in self.refusals]
+        if new:
+            if self.task is None or self.task.status != "finished":
+                self.task = self.client.scatter(self.work, broadcast=True, hash=False)
+            futures = {
+                worker: self.client.submit(
+                    _examine, self.task, workers=[worker], allow_other_workers=False, pure=False, retries=0
+                )
+                for worker in new
+            }
+            with suppress(TimeoutError):
+                wait(list(futures.values()), timeout=PATIENCE_SEC)
+            for worker, future in futures.items():
+                reason = self._refusal(future)
+                if reason is None:
+                    self.fit.append(worker)
+                elif worker in self.client.nthreads():
+                    self.refusals[worker] = reason
+                    log.info("worker %s gets no work: it %s", worker, reason)
+        return bool(self.fit)
+
+    def _refusal(self, future: Any) -> str | None:
+        """Why a worker may not work."""
+        if future.status == "pending":
+            future.cancel()
+            return f"does not answer within {PATIENCE_SEC:.0f} s"
+        if future.status != "finished":
+            return f"cannot run this version of the toolkit ({future.exception()!r})"
+        fitness = future.result()
+        if fitness.code != code_digest():
+            return "runs other code of the toolkit: install the same version on all machines"
+        return None if fitness.refusal is None else str(fitness.refusal)
+
+    def _hand_out(self) -> None:
+        """Keep two shards at each worker, no more: later ones are handed out with a current floor."""
+        while self.fit and len(self.out) < 2 * len(self.fit):
+            assignment = self.given_back.popleft() if self.given_back else next(self.assignments, None)
+            if assignment is None:
+                return
+            future = self.client.submit(
+                _finish_remotely, self.task, assignment, workers=self._elsewhere(assignment), pure=False
+            )
+            self.out[future] = assignment
+
+    def _elsewhere(self, assignment: Assignment) -> list[str]:
+        """Workers for a shard: those that met no trouble with it, where there are such."""
+        troubled = self.cluster.troubled.get(assignment.shard.number, set())
+        return [worker for worker in self.fit if worker not in troubled] or self.fit
+
+    def _finished(self) -> list[Any]:
+        """The shards that are back; none if it takes long, so that new workers are seen."""
+        from distributed import wait
+
+        if self.client.status != "running":
+            raise _SchedulerLostError
+        with suppress(TimeoutError):
+            wait(list(self.out), timeout=POLL_SEC, return_when="FIRST_COMPLETED")
+        return [future for future in self.out if future.status != "pending"]
+
+    def _outcome(self, future: Any) -> Iterator[News]:
+        """What became of a shard."""
+        assignment = self.out.pop(future)
+        if future.status == "finished":
+            worker, news = future.result()
+            if any(isinstance(each, Setback) for each in news):
+                self.cluster.troubled.setdefault(assignment.shard.number, set()).add(worker)
+            yield from news
+            yield assignment.shard
+            return
+        self._give_back(assignment, future)
+
+    def _give_back(self, assignment: Assignment, future: Any) -> None:
+        """Do a shard again that was lost with its workers."""
+        from distributed import KilledWorker
+
+        if self.client.status != "running":
+            raise _SchedulerLostError
+        if future.status == "error":
+            error = future.exception()
+            if not isinstance(error, KilledWorker):
+                raise error
+            self.killed[assignment.shard.number] += 1
+            if self.killed[assignment.shard.number] > MAX_DEATHS:
+                raise ToolError(f"--cluster {self.cluster.address}: {error}")
+        else:  # cancelled: the last worker that had the task's data is gone
+            self.task = None
+            self.fit.clear()
+        self.given_back.append(assignment)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What `distributed` would print about lost connections is told in one line of ours."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 of the package's modules and weights."""
+    package = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for path in sorted(path for suffix in ("*.py", "*.safetensors") for path in package.rglob(suffix)):
+        digest.update(path.relative_to(package).as_posix().encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _examine(work: Work) -> Fitness:
+    """On a worker: whether it can do the work, with all that the work needs loaded."""
+    if not work.scratch.lock.exists():
+        return Fitness(code_digest(), f"does not see {work.scratch.folder}; it needs the same folders")
+    with _one_at_a_time:
         try:
-            return Client(self.address, timeout="10s")
-        except (OSError, ValueError) as err:
-            raise ToolError(f"--cluster {self.address}: no scheduler answers there ({err})") from err
+            _start(work)
+        except (ToolError, OSError) as err:
+            return Fitness(code_digest(), f"cannot begin: {err}")
+    return Fitness(code_digest())
 
 
-def _finish_remotely(work: Work, assignment: Assignment) -> list[Entry | Setback]:
-    use_one_thread()
-    work.task.start()
-    return list(finish_shard(work, assignment))
+def _finish_remotely(work: Work, assignment: Assignment) -> tuple[str, list[Entry | Setback]]:
+    """On a worker: do a shard."""
+    from distributed import get_worker
+
+    with _one_at_a_time:
+        _start(work)
+        return get_worker().address, list(finish_shard(work, assignment))
+
+
+def _start(work: Work) -> None:
+    """Load what the task needs, once; the work is one object in a process, however often it is asked for."""
+    global _started  # noqa: PLW0603 (what a process has loaded is its state)
+    if _started is not work:
+        use_one_thread()
+        work.task.start()
+        _started = work

@@ -1,7 +1,7 @@
 """Who works on the shards of a job: this process, a pool of processes, or a cluster."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,11 @@ class Engine(ABC):
     @abstractmethod
     def facts(self) -> dict[str, Any]:
         """How many workers there are, and where; for `--dry-run`."""
+
+
+    def ask(self, question: Callable[[], str]) -> set[str]:
+        """The answers of the workers to a question, a picklable function; on one machine there is one."""
+        return {question()}
 
 
 class InProcess(Engine):

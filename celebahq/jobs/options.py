@@ -13,6 +13,8 @@ class JobOptions:
     """Processes; as many as there are processors unless told."""
     cluster: str | None = None
     """Address of a dask scheduler, whose workers are used instead."""
+    mixed_hardware: bool = False
+    """Accept that networks compute differently on the machines that share the work, or continue it."""
     max_skip_rate: float | None = None
     """Share of the items that may fail before the job stops. Unless told, any share may be bad files, and a
     twentieth may meet trouble that might pass: of disks, networks, memory, devices."""
