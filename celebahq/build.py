@@ -22,6 +22,7 @@ from celebahq.align.geometry import outside_share
 from celebahq.align.quality import build_score
 from celebahq.build_index import count_photos, index, without_path
 from celebahq.build_report import report_build
+from celebahq.console import resolve_device
 from celebahq.errors import ToolError
 from celebahq.jobs.disk import require_space
 from celebahq.jobs.engine import Engine, choose_engine
@@ -233,8 +234,9 @@ def _common_arithmetic(options: BuildOptions, engine: Engine) -> str | None:
     found = engine.ask(partial(_arithmetic, options.device))
     if len(found) > 1:
         raise ToolError(
-            f"--cluster {options.job.cluster}: its machines compute in {' and in '.join(sorted(found))}, so "
-            "that images would depend on who made them; use machines of one kind, or --mixed-hardware"
+            f"--cluster {options.job.cluster}",
+            f"its machines compute in {' and in '.join(sorted(found))}, so "
+            "that images would depend on who made them; use machines of one kind, or --mixed-hardware",
         )
     return found.pop()
 
@@ -251,7 +253,11 @@ def _arithmetic(device: str) -> str:
 
 def _resolved(device: str) -> str:
     """The device of that name here; `auto` is a GPU where there is one."""
-    return str(resolve_device(device, announce=False))
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return str(resolve_device(device))
 
 
 def _model_facts(model: "Restorer | None") -> dict[str, str] | str:

@@ -37,6 +37,8 @@ class ToolGroup(click.Group):
         except KeyboardInterrupt:
             status("interrupted; nothing is half-written, and the same command goes on or begins again")
             sys.exit(EXIT_INTERRUPTED)
+        except MemoryError as err:
+            raise click.ClickException("out of memory; ask for less at a time, or of fewer workers") from err
         except (ToolError, OSError) as err:
             raise click.ClickException(one_line(describe_error(err))) from err
 

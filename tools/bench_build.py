@@ -25,6 +25,7 @@ import torch
 from celebahq.align.crop import plan_crop
 from celebahq.align.faces import FaceFinder
 from celebahq.build import FaceTask, describe
+from celebahq.jobs.engine import InProcess
 from celebahq.options import BuildOptions, PhotoSource
 from celebahq.pictures.decoding import load_photo
 from celebahq.sources.records import FaceIndex
@@ -56,7 +57,7 @@ def save_photo(folder: Path, crop_px: int) -> FaceIndex:
 def task(faces: FaceIndex, model_options: dict[str, str]) -> FaceTask:
     """The work of a build on these faces, its networks loaded."""
     options = BuildOptions(PhotoSource(faces.folder), faces.folder / "none.h5", **model_options)
-    made = FaceTask(faces, options, describe(options))
+    made = FaceTask(faces, options, describe(options, InProcess()))
     made.start()
     return made
 

@@ -1,5 +1,6 @@
 """`celebahq build`: photos -> a data set."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,11 @@ from celebahq.options import BuildOptions, CelebaSource, JobOptions, PhotoSource
     metavar="N",
     help="Skip larger photos before they are decoded.",
 )
+@click.option(
+    "--mixed-hardware",
+    is_flag=True,
+    help="Accept machines whose networks compute differently: images then depend on who made them.",
+)
 @job_options
 @device_option
 @click.pass_context
@@ -118,15 +124,16 @@ def build_command(
         refuse_given(ctx, ("labels",), "--photos")
         source = chosen(PhotoSource, given, folder=photos)
     require_sr4x(given["sr_alpha"], given["sr_model"])
-    uses_network = (given["jpeg_model"], given["sr_model"]) != ("none", "none")
     options = chosen(
         BuildOptions,
         given,
         source=source,
         resolution=int(resolution),
-        device=str(resolve_device(device)) if uses_network or device != "auto" else "cpu",
+        device=device,
         job=chosen(JobOptions, given),
     )
+    if (options.uses_networks or device != "auto") and not options.job.cluster:
+        options = replace(options, device=str(resolve_device(device)))  # a cluster's machines see to theirs
     with on_terminal() as progress:
         if dry_run:
             emit_json(configuration(options))

@@ -1,4 +1,4 @@
-"""Workers of a dask cluster: examined before they get work, replaced when they die, asked what they compute in."""
+"""Workers of a dask cluster: examined before they get work, and done without when they die."""
 
 import hashlib
 import logging
@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from celebahq.jobs.worker import use_one_thread
 
 log = logging.getLogger(__name__)
 
+NOISY = ("distributed", "tornado", "asyncio")
 POLL_SEC = 2.0
 PATIENCE_SEC = 60.0  # without any worker
 
@@ -61,7 +63,11 @@ class DaskCluster(Engine):
         """The answers of the workers that are there now."""
         with self._connected() as client:
             self.require_workers(client, time.monotonic())
-            return set(client.run(question).values())
+            answers = client.run(question, on_error="return").values()
+        given = {answer for answer in answers if isinstance(answer, str)}
+        if not given:
+            raise ToolError(f"--cluster {self.address}", f"no worker can be asked: {next(iter(answers))!r}")
+        return given  # who cannot even be asked is examined, and refused, later
 
     def require_workers(self, client: Any, since: float) -> None:
         """Wait for the first worker.
@@ -72,8 +78,9 @@ class DaskCluster(Engine):
         while not client.nthreads():
             if time.monotonic() - since > PATIENCE_SEC:
                 raise ToolError(
-                    f"--cluster {self.address}: it has no workers; start some (dask worker {self.address} "
-                    "--nthreads 1) and run the same command again"
+                    f"--cluster {self.address}",
+                    f"it has no workers; start some (dask worker {self.address} "
+                    "--nthreads 1) and run the same command again",
                 )
             time.sleep(0.2)
 
@@ -89,13 +96,13 @@ class DaskCluster(Engine):
             try:
                 client = Client(self.address, timeout="10s")
             except (OSError, ValueError) as err:
-                raise ToolError(f"--cluster {self.address}: no scheduler answers there ({err})") from err
+                raise ToolError(f"--cluster {self.address}", f"no scheduler answers there ({err})") from err
             try:
                 yield client
             except (CommClosedError, _SchedulerLostError, TimeoutError) as err:
                 raise ToolError(
-                    f"--cluster {self.address}: the scheduler is gone; start it and its workers anew and run "
-                    "the same command again"
+                    f"--cluster {self.address}",
+                    "the scheduler is gone; start it and its workers anew and run the same command again",
                 ) from err
             finally:
                 client.close(timeout=2)
@@ -120,7 +127,7 @@ class _Run:
     ) -> None:
         self.cluster, self.client, self.work, self.assignments = cluster, client, work, assignments
         self.given_back: deque[Assignment] = deque()
-        self.out: dict[Any, Assignment] = {}  # future -> what it does
+        self.out: dict[Any, tuple[Assignment, set[str]]] = {}  # future -> what it does, and who may
         self.fit: list[str] = []  # addresses of workers
         self.refusals: dict[str, str] = {}
         self.killed: Counter[int] = Counter()  # how often the scheduler gave a shard up
@@ -130,21 +137,27 @@ class _Run:
         """Hand shards out until all are gone through."""
         last_seen = time.monotonic()
         while True:
-            if self._examine():
+            self._examine()
+            self._take_back()
+            if self.fit:
                 last_seen = time.monotonic()
+                self._hand_out()
+                if not self.out:
+                    return
             else:
-                self.cluster.require_workers(self.client, last_seen)
-                if self.refusals and not self.fit and not self.client.nthreads().keys() - self.refusals:
-                    worker, reason = next(iter(self.refusals.items()))
-                    raise ToolError(f"--cluster {self.cluster.address}: no worker may work; {worker} {reason}")
-            self._hand_out()
-            if not self.out:
-                return
+                self._require_hope(last_seen)
             for future in self._finished():
                 yield from self._outcome(future)
 
-    def _examine(self) -> bool:
-        """Look at workers that are new; gives whether there are any that may work."""
+    def _require_hope(self, last_seen: float) -> None:
+        """Wait for workers, unless all that are there were refused."""
+        self.cluster.require_workers(self.client, last_seen)
+        if self.client.nthreads().keys() <= self.refusals.keys():
+            worker, reason = next(iter(self.refusals.items()))
+            raise ToolError(f"--cluster {self.cluster.address}", f"no worker may work; {worker} {reason}")
+
+    def _examine(self) -> None:
+        """Look at workers that are new."""
         from distributed import wait
 
         present = self.client.nthreads()
@@ -159,7 +172,7 @@ class _Run:
                 )
                 for worker in new
             }
-            with suppress(TimeoutError):
+            with suppress(TimeoutError, CancelledError):
                 wait(list(futures.values()), timeout=PATIENCE_SEC)
             for worker, future in futures.items():
                 reason = self._refusal(future)
@@ -168,7 +181,14 @@ class _Run:
                 elif worker in self.client.nthreads():
                     self.refusals[worker] = reason
                     log.info("worker %s gets no work: it %s", worker, reason)
-        return bool(self.fit)
+
+    def _take_back(self) -> None:
+        """Take shards back from workers that are gone, where no other had been allowed to do them."""
+        for future, (assignment, workers) in list(self.out.items()):
+            if future.status == "pending" and not workers & set(self.fit):
+                future.cancel()
+                del self.out[future]
+                self.given_back.append(assignment)
 
     def _refusal(self, future: Any) -> str | None:
         """Why a worker may not work."""
@@ -188,10 +208,9 @@ class _Run:
             assignment = self.given_back.popleft() if self.given_back else next(self.assignments, None)
             if assignment is None:
                 return
-            future = self.client.submit(
-                _finish_remotely, self.task, assignment, workers=self._elsewhere(assignment), pure=False
-            )
-            self.out[future] = assignment
+            workers = self._elsewhere(assignment)
+            future = self.client.submit(_finish_remotely, self.task, assignment, workers=workers, pure=False)
+            self.out[future] = assignment, set(workers)
 
     def _elsewhere(self, assignment: Assignment) -> list[str]:
         """Workers for a shard: those that met no trouble with it, where there are such."""
@@ -204,21 +223,25 @@ class _Run:
 
         if self.client.status != "running":
             raise _SchedulerLostError
-        with suppress(TimeoutError):
-            wait(list(self.out), timeout=POLL_SEC, return_when="FIRST_COMPLETED")
+        if self.out:
+            with suppress(TimeoutError, CancelledError):
+                wait(list(self.out), timeout=POLL_SEC, return_when="FIRST_COMPLETED")
         return [future for future in self.out if future.status != "pending"]
 
     def _outcome(self, future: Any) -> Iterator[News]:
         """What became of a shard."""
-        assignment = self.out.pop(future)
-        if future.status == "finished":
+        assignment, _ = self.out.pop(future)
+        try:
+            if future.status != "finished":
+                raise CancelledError
             worker, news = future.result()
-            if any(isinstance(each, Setback) for each in news):
-                self.cluster.troubled.setdefault(assignment.shard.number, set()).add(worker)
-            yield from news
-            yield assignment.shard
+        except CancelledError:  # its worker died, perhaps before it could hand the result over
+            self._give_back(assignment, future)
             return
-        self._give_back(assignment, future)
+        if any(isinstance(each, Setback) for each in news):
+            self.cluster.troubled.setdefault(assignment.shard.number, set()).add(worker)
+        yield from news
+        yield assignment.shard
 
     def _give_back(self, assignment: Assignment, future: Any) -> None:
         """Do a shard again that was lost with its workers."""
@@ -232,7 +255,7 @@ class _Run:
                 raise error
             self.killed[assignment.shard.number] += 1
             if self.killed[assignment.shard.number] > MAX_DEATHS:
-                raise ToolError(f"--cluster {self.cluster.address}: {error}")
+                raise ToolError(f"--cluster {self.cluster.address}", str(error))
         else:  # cancelled: the last worker that had the task's data is gone
             self.task = None
             self.fit.clear()
@@ -242,13 +265,15 @@ class _Run:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """What `distributed` would print about lost connections is told in one line of ours."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in NOISY]
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 @cache
@@ -285,7 +310,7 @@ def _finish_remotely(work: Work, assignment: Assignment) -> tuple[str, list[Entr
 
 def _start(work: Work) -> None:
     """Load what the task needs, once; the work is one object in a process, however often it is asked for."""
-    global _started  # noqa: PLW0603 (what a process has loaded is its state)
+    global _started  # what a process has loaded is its state
     if _started is not work:
         use_one_thread()
         work.task.start()

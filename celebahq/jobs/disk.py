@@ -41,8 +41,9 @@ def require_space(out: Path, images: int, keep: int | None, resolution: int, cod
     )
     if needed > free:
         raise ToolError(
-            f"{out.parent}: {format_bytes(needed)} are needed, {format_bytes(free)} are free; make room, "
-            "choose another disk for the output, or fewer images or a lower resolution"
+            out.parent,
+            f"{format_bytes(needed)} are needed, {format_bytes(free)} are free; make room, "
+            "choose another disk for the output, or fewer images or a lower resolution",
         )
 
 

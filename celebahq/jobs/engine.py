@@ -28,7 +28,6 @@ class Engine(ABC):
     def facts(self) -> dict[str, Any]:
         """How many workers there are, and where; for `--dry-run`."""
 
-
     def ask(self, question: Callable[[], str]) -> set[str]:
         """The answers of the workers to a question, a picklable function; on one machine there is one."""
         return {question()}

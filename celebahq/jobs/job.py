@@ -214,9 +214,10 @@ class Job:
         if most is not None and self._skipped > most * len(self.task):
             reason = next(entry.reason for entry in reversed(self.entries.values()) if entry.reason)
             raise ToolError(
-                f"{self.task.name}: {self._skipped:,} of {len(self.task):,} items failed, the last for: "
+                self.task.name,
+                f"{self._skipped:,} of {len(self.task):,} items failed, the last for: "
                 f"{reason}; more than --max-skip-rate {most:g} allows; the same command goes on with a "
-                "higher rate, or with --retry-skipped when the reasons are gone"
+                "higher rate, or with --retry-skipped when the reasons are gone",
             )
 
     def _read_patiently(self, shard: Shard) -> list[Entry]:
@@ -239,8 +240,9 @@ class Job:
         most = max(1.0, PASSING_TROUBLE * len(self.task)) if rate is None else rate * len(self.task)
         if len(setbacks) > most:
             raise ToolError(
-                f"{self.task.name}: {self._some(setbacks)}; put that right and run the same command "
-                "again, or give --max-skip-rate 1 to leave them out"
+                self.task.name,
+                f"{self._some(setbacks)}; put that right and run the same command "
+                "again, or give --max-skip-rate 1 to leave them out",
             )
 
     def _some(self, setbacks: dict[int, str]) -> str:
@@ -289,8 +291,9 @@ class Job:
         if changed:
             differences = ", ".join(_difference(name, before.get(name), now.get(name)) for name in changed)
             raise ToolError(
-                f"{self.scratch.folder}: holds a job begun with other parameters ({differences}); give the "
-                "same ones to continue it, choose another output, or delete the folder to begin anew"
+                self.scratch.folder,
+                f"holds a job begun with other parameters ({differences}); give the "
+                "same ones to continue it, choose another output, or delete the folder to begin anew",
             )
 
     def _scan(self) -> None:

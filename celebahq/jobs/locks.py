@@ -62,7 +62,7 @@ def _locked_file(lock: Path) -> Iterator[TextIO]:
         with file:
             if not _in_time(partial(fcntl.flock, file, fcntl.LOCK_EX | fcntl.LOCK_NB), lock):
                 file.seek(0)
-                raise ToolError(f"{lock.parent}: another run is at work here{_holder(file.read())}")
+                raise ToolError(lock.parent, f"another run is at work here{_holder(file.read())}")
             if _is_still(lock, file):
                 yield file
                 return
@@ -96,8 +96,9 @@ def _in_time(take: Callable[[], None], path: Path) -> bool:
         except OSError as err:
             if err.errno in NO_LOCKS:
                 raise ToolError(
-                    f"{path.parent}: this file system has no locks ({err.strerror}); put the output on a "
-                    "local disk or on NFSv4"
+                    path.parent,
+                    f"this file system has no locks ({err.strerror}); put the output on a "
+                    "local disk or on NFSv4",
                 ) from err
             if err.errno not in HELD_BY_OTHERS:
                 raise
@@ -110,7 +111,7 @@ def require_owner(lock: Path, token: str) -> None:
     """Refuse to work for a run that has ended and been followed by another."""
     text = lock.read_text(encoding="utf-8")
     if not text or json.loads(text)["token"] != token:
-        raise ToolError(f"{lock.parent}: another run has taken this job over")
+        raise ToolError(lock.parent, "another run has taken this job over")
 
 
 @contextmanager

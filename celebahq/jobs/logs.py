@@ -134,7 +134,7 @@ def named_trouble(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        raise ToolError(f"{path}: {err.strerror}; run the same command again to go on") from err
+        raise ToolError(path, f"{err.strerror}; run the same command again to go on") from err
 
 
 def encode_record(record: Record) -> bytes:
@@ -301,8 +301,9 @@ def _sealed_records(place: LogPlace) -> list[_Header]:
 
 def _damaged(place: LogPlace) -> FormatError:
     return FormatError(
-        f"{place.complete}: damaged since it was written, or not of this job; delete it and run the same "
-        "command again: its images are made anew"
+        place.complete,
+        "damaged since it was written, or not of this job; delete it and run the same "
+        "command again: its images are made anew",
     )
 
 

@@ -37,7 +37,7 @@ def write_pyramid(
     if not report.kept:
         job.forget()
         reasons = "; ".join(sorted(set(report.skipped.values()))[:3])
-        raise ToolError(f"{out}: not written, for none of {report.total:,} items was finished: {reasons}")
+        raise ToolError(out, f"not written, for none of {report.total:,} items was finished: {reasons}")
     if out.exists():
         return report
     write_text(job.scratch.folder / MERGING, "")

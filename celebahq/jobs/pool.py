@@ -90,6 +90,7 @@ def _who_has_news(workers: dict[Connection, Worker], limit_sec: float | None) ->
 def _require_starts(work: Work, failed_starts: int) -> None:
     if failed_starts == MAX_DEATHS:
         raise ToolError(
-            f"{work.task.name}: {MAX_DEATHS} worker processes in a row died while they started "
-            "(out of memory?); try fewer --workers"
+            work.task.name,
+            f"{MAX_DEATHS} worker processes in a row died while they started "
+            "(out of memory?); try fewer --workers",
         )

@@ -83,12 +83,13 @@ def _require_good_name(out: Path) -> None:
     try:
         longest = len((out.name + LONGEST_ENDING).encode())
     except UnicodeEncodeError as err:
-        raise ToolError(f"{out}: its name is not UTF-8; choose another for the output") from err
+        raise ToolError(out, "its name is not UTF-8; choose another for the output") from err
     folder = next(folder for folder in out.absolute().parents if folder.is_dir())
     limit = os.pathconf(folder, "PC_NAME_MAX")
     if longest > limit:
         raise ToolError(
-            f"{out}: its name is {longest - limit} bytes too long, for {LONGEST_ENDING} is added for a while"
+            out,
+            f"its name is {longest - limit} bytes too long, for {LONGEST_ENDING} is added for a while",
         )
 
 

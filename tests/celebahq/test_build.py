@@ -322,7 +322,7 @@ def test_photos_without_a_face_bind_the_next_build_to_nothing(photos, tmp_path):
 def test_an_item_without_a_crop_is_skipped_with_the_reason(photos, tmp_path):
     faces = FaceIndex(photos, ("a.jpg",), np.full((1, 5, 2), 9.0), orient=True)
     options = options_for(tmp_path, jpeg_model="none", sr_model="none")
-    task = FaceTask(faces, options, describe(options))
+    task = FaceTask(faces, options, describe(options, InProcess()))
     task.start()
     with pytest.raises(ToolError, match="coincide"):
         task.process(0)

@@ -49,6 +49,7 @@ def raising(err):
         (FileNotFoundError(2, "No such file or directory", "a.h5"), "Error: a.h5: No such file or directory"),
         (OSError(28, "No space left on device"), "Error: No space left on device"),
         (OSError("unable to read"), "Error: unable to read"),
+        (MemoryError(), "Error: out of memory; ask for less at a time, or of fewer workers"),
         (ToolError("a\nb.h5: too small"), r"Error: a\nb.h5: too small"),
     ],
 )

@@ -1,6 +1,5 @@
 """Workers die, cannot start, or meet an item that kills them: the job goes on or says why it cannot."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -10,7 +9,6 @@ from pathlib import Path
 import h5py
 import pytest
 
-from celebahq.errors import MissingExtraError, ToolError
 from celebahq.jobs.cluster import DaskCluster
 from celebahq.jobs.engine import choose_engine
 from celebahq.jobs.pool import ProcessPool
@@ -83,49 +81,3 @@ def test_the_machines_processors_are_the_default():
     assert engine.workers == processors() >= 1
     assert choose_engine(4).facts() == {"workers": 4, "cluster": None}
     assert isinstance(choose_engine(4, "tcp://nowhere:1"), DaskCluster)
-
-
-def test_a_cluster_without_its_package_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(
-        MissingExtraError, match=r"--cluster needs the package 'distributed'.*\[distributed\]"
-    ):
-        list(DaskCluster("tcp://nowhere:1").run(None, iter([])))
-
-
-@pytest.mark.slow
-def test_a_cluster_makes_the_same_bytes(tmp_path):
-    dask = Path(sys.executable).with_name("dask")
-    log = (tmp_path / "log").open("w")
-    address_file = tmp_path / "scheduler.json"
-    scheduler = [dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-    worker = [dask, "worker", "--nworkers", "2", "--nthreads", "1", "--no-dashboard"]
-    quiet = {"stdout": log, "stderr": log, "cwd": tmp_path}
-    with (
-        log,
-        subprocess.Popen([*scheduler, "--scheduler-file", address_file], **quiet) as first,
-        subprocess.Popen([*worker, "--scheduler-file", address_file], **quiet) as second,
-    ):
-        try:
-            end = time.monotonic() + 60
-            while not address_file.exists():
-                assert time.monotonic() < end, (tmp_path / "log").read_text()
-                time.sleep(0.1)
-            address = json.loads(address_file.read_text())["address"]
-            result = run(tmp_path / "cluster.h5", "--cluster", address, "--keep", 20)
-            assert DaskCluster(address).facts() == {"workers": 2, "cluster": address}
-        finally:
-            second.terminate()
-            first.terminate()
-    assert result.returncode == 0, result.stderr
-    assert run(tmp_path / "here.h5", "--workers", 0, "--keep", 20).returncode == 0
-    assert (tmp_path / "cluster.h5").read_bytes() == (tmp_path / "here.h5").read_bytes()
-
-
-def test_a_cluster_that_does_not_answer_is_named(tmp_path):
-    result = run(tmp_path / "toy.h5", "--cluster", "tcp://127.0.0.1:9")
-    assert result.returncode == 1
-    assert "--cluster tcp://127.0.0.1:9: no scheduler answers there" in result.stderr
-    assert "Traceback" not in result.stderr
-    with pytest.raises(ToolError, match="no scheduler answers there"):
-        DaskCluster("tcp://127.0.0.1:9").facts()

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+import celebahq.jobs.cluster
 from celebahq.commands.options import chosen
 from celebahq.commands.terminal import on_terminal
 from celebahq.console import ToolGroup
@@ -38,6 +39,7 @@ if os.environ.get("TOY_ON_NFS"):  # in the workers too
 
 class Toy(Task):
     name = "toy"
+    pickled = 0  # times, to be sent to workers
 
     def __init__(
         self,
@@ -55,6 +57,10 @@ class Toy(Task):
         self.total, self.calls, self.delay, self.seed = total, calls, delay, seed
         self.deadly, self.endless, self.stopped = deadly, endless, stopped
         self.cannot_start, self.needs = cannot_start, needs
+
+    def __getstate__(self):
+        Toy.pickled += 1
+        return {**self.__dict__, "pickled_at_all": True}
 
     def __len__(self):
         return self.total
@@ -129,14 +135,16 @@ def main():
 @click.option("--item-timeout", default=3600.0)
 @click.option("--max-skip-rate", type=float)
 @click.option("--retry-skipped", is_flag=True)
+@click.option("--patience", default=60.0, help="Seconds without workers on a cluster.")
 @click.option("--look-up-first", is_flag=True, help="Look for all logs once, before the work.")
 @click.option("--cannot-start")
 @click.option("--die-in-merge", type=int, help="After so many images.")
 @click.option("--die-in-finish", is_flag=True)
-def run(out, total, workers, cluster, keep, die_in_merge, die_in_finish, look_up_first, **given):
+def run(out, total, workers, cluster, keep, die_in_merge, die_in_finish, look_up_first, patience, **given):
     options, given = chosen(JobOptions, given), {n: v for n, v in given.items() if n not in JOB_OPTIONS}
     if die_in_merge is not None:
         PyramidWriter.append_encoded = dies_after(PyramidWriter.append_encoded, die_in_merge)
+    celebahq.jobs.cluster.PATIENCE_SEC = patience
     engine = DaskCluster(cluster) if cluster else ProcessPool(workers) if workers else InProcess()
     with on_terminal() as progress, scratch_for(out) as scratch:
         task = Toy(total, **given)
@@ -144,6 +152,7 @@ def run(out, total, workers, cluster, keep, die_in_merge, die_in_finish, look_up
             assert not any((scratch.folder / f"shard-{i:05d}.log").exists() for i in range(total))
         job = image_job(task, scratch, RESOLUTION, keep=keep, options=options)
         job.run(engine, progress)
+        click.echo(f"sent {Toy.pickled} times", err=True)
         write_pyramid(job, out, resolution=RESOLUTION, provenance=task.fingerprint(), progress=progress)
         if die_in_finish:
             os.kill(os.getpid(), signal.SIGKILL)
