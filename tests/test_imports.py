@@ -12,7 +12,7 @@ SHARED = {
     f"celebahq.{name}"
     for name in (
         *("errors", "console", "files", "processes", "pyramid", "randomness", "threads"),
-        *("npy", "pickles", "zips"),
+        *("jobs.locks", "npy", "pickles", "zips"),
         *("pictures.decoding", "pictures.encoding", "pictures.grids"),
     )
 }

@@ -14,7 +14,7 @@ from celebahq.pyramid import PyramidWriter
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.settings import from_dict
 from trainer.storage.checkpoint import states
-from trainer.training.footprint import StepCost
+from trainer.training.costs import StepCost
 from trainer.training.session import resume_run, start_run
 
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def write_pyramid(path: Path, count: int = 50, resolution: int = 16, labels: int
 
 def known_costs(config: TrainingConfig) -> dict[int, StepCost]:
     """Instead of `step_costs`, which takes a second; passes and the estimate of the time left hang on it."""
-    return {resolution: StepCost(1000, 1000) for resolution in (4, 8, 16)}
+    return {resolution: StepCost(0, 1000, 1000) for resolution in (4, 8, 16)}
 
 
 def start(config: TrainingConfig, data: Path, outdir: Path) -> Path:
@@ -64,10 +64,10 @@ def start(config: TrainingConfig, data: Path, outdir: Path) -> Path:
         return start_run(config, data, outdir, CPU, World())
 
 
-def resume(run: Path) -> None:
+def resume(run: Path, *changes: str, minibatch_gpu: int | None = None) -> None:
     """Continue to the end on one CPU."""
     with patch("trainer.training.session.step_costs", known_costs):
-        resume_run(run, CPU, World())
+        resume_run(run, CPU, World(), changes=changes, minibatch_gpu=minibatch_gpu)
 
 
 def final_state(run: Path) -> bytes:

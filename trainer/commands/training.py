@@ -41,6 +41,13 @@ set_option = click.option(
     metavar="A.B=C",
     help="Change a field of the preset, as in train.total_kimg=100 or resolution=64; repeatable.",
 )
+change_option = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="A.B=C",
+    help="Change what is still to come, as in train.total_kimg=100 or snapshot.image_ticks=5; repeatable.",
+)
 
 
 @click.command()
@@ -53,6 +60,7 @@ set_option = click.option(
 @minibatch_gpu_option
 @on_nan_option
 @click.option("--deterministic", is_flag=True, help="Only GPU kernels that give the same bits every time.")
+@click.option("--resume", "go_on", is_flag=True, help="Continue the newest such run in OUTDIR, if any.")
 @click.option(
     "-n", "--dry-run", is_flag=True, help="Print the configuration (JSON) and the schedule, then end."
 )
@@ -66,9 +74,14 @@ def run(
     minibatch_gpu: int | None,
     on_nan: str | None,
     deterministic: bool,
+    go_on: bool,
     dry_run: bool,
 ) -> None:
     """Train a progressive GAN into a new folder OUTDIR/00000-NAME.
+
+    With --resume, the same command begins the run and continues it until it is finished, as a batch system's
+    jobs want it. Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 save the state and end with status 128 plus the signal's
+    number.
 
     \b
     Examples:
@@ -92,30 +105,54 @@ def run(
     if data is None:
         raise click.UsageError("Missing option '--data': the HDF5 pyramid to train on.")
 
-    from trainer.training.session import start_run
+    from trainer.storage.runs import newest_run
+    from trainer.training.changes import require_unchanged
+    from trainer.training.session import resume_run, start_run
 
     with _processes(device) as (torch_device, world):
-        start_run(config, data, outdir, torch_device, world, minibatch_gpu)
+        newest = world.same(str(newest_run(outdir, config.name) or "")) if go_on else ""
+        if newest:
+            require_unchanged(Path(newest), config)
+            resume_run(Path(newest), torch_device, world, data=data, minibatch_gpu=minibatch_gpu)
+        else:
+            start_run(config, data, outdir, torch_device, world, minibatch_gpu)
 
 
 @click.command()
 @click.argument("run", type=FOLDER)
 @click.option("--data", type=FILE, metavar="FILE.h5", help="Where the data lie now, if they were moved.")
+@change_option
+@minibatch_gpu_option
 @device_option
 @on_nan_option
-def resume(run: Path, data: Path | None, device: str, on_nan: Literal["stop", "skip"] | None) -> None:
-    """Continue a run that was interrupted or killed.
+def resume(
+    run: Path,
+    data: Path | None,
+    changes: tuple[str, ...],
+    minibatch_gpu: int | None,
+    device: str,
+    on_nan: Literal["stop", "skip"] | None,
+) -> None:
+    """Continue a run that was interrupted or killed, or make a finished one longer.
 
-    It ends as it would have ended without the interruption: bit for bit on the same CPU.
+    It ends as it would have ended without the interruption: bit for bit on the same CPU. What changes is kept
+    in RUN/config.json and RUN/history.jsonl; what would change the past is refused. The number of processes
+    may be another one than before.
 
     \b
-    Example:
+    Examples:
       trainer resume runs/00000-faces-64
+      trainer resume runs/00000-faces-64 --set train.total_kimg=600 --minibatch-gpu 8
     """
+    from trainer.configuration.config import ConfigError
     from trainer.training.session import resume_run
 
+    assignments = [*changes, *([] if on_nan is None else [f"train.on_nan={on_nan}"])]
     with _processes(device) as (torch_device, world):
-        resume_run(run, torch_device, world, data=data, on_nan=on_nan)
+        try:
+            resume_run(run, torch_device, world, data=data, changes=assignments, minibatch_gpu=minibatch_gpu)
+        except ConfigError as err:
+            raise click.UsageError(str(err)) from err
 
 
 @click.command()
@@ -195,17 +232,21 @@ def _configure(preset_name: str, world_size: int, assignments: Iterable[str]) ->
     from trainer.configuration.config import ConfigError
     from trainer.configuration.presets import preset
     from trainer.configuration.settings import override
+    from trainer.training.batches import require_shareable
 
     try:
-        return override(preset(preset_name, world_size), assignments)
+        config = override(preset(preset_name, world_size), assignments)
     except ConfigError as err:
         raise click.UsageError(str(err)) from err
+    require_shareable(config, world_size)
+    return config
 
 
 @contextmanager
 def _processes(device: str) -> Iterator[tuple[Any, Any]]:
-    """This process's device, and the processes that torchrun started; Ctrl-C ends with status 130."""
+    """This process's device, and the processes that torchrun started; a signal ends with 128 + its number."""
     from celebahq.processes import device_of_rank, join_world
+    from trainer.training.interrupt import Interrupted
 
     torch_device = resolve_device(device_of_rank(device))
     try:
@@ -213,4 +254,4 @@ def _processes(device: str) -> Iterator[tuple[Any, Any]]:
             yield torch_device, world
     except KeyboardInterrupt as err:
         status(f"interrupted: {err or 'stopped at once'}; `trainer resume RUN` continues")
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(128 + err.number if isinstance(err, Interrupted) else EXIT_INTERRUPTED)

@@ -4,6 +4,9 @@ The defaults are those of the 1024x1024 networks; `presets/*.toml` holds each pu
 `settings.py` reads, writes and overrides these classes.
 """
 
+import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,8 +26,32 @@ def _require_power_of_two(name: str, value: int) -> None:
     _require(value >= 4 and value & (value - 1) == 0, f"{name} = {value}: must be a power of two, at least 4")
 
 
-def _require_widths(name: str, base: int, maximum: int) -> None:
-    _require(base >= 1 and maximum >= 1, f"{name}: fmap_base and fmap_max must be at least 1")
+def _require_at_least(least: float, section: str, **values: float) -> None:
+    for name, value in values.items():
+        _require(value >= least, f"{section}.{name} = {value}: must be at least {least:g}")
+
+
+def _require_positive(name: str, values: Iterable[float]) -> None:
+    for value in values:
+        _require(value > 0, f"{name} = {value}: must be above 0")
+
+
+def _require_table(name: str, table: dict[int, int] | dict[int, float]) -> None:
+    for resolution in table:
+        _require_power_of_two(f"{name}.{resolution}: its key", resolution)
+
+
+def _require_network(name: str, config: "GeneratorConfig | DiscriminatorConfig") -> None:
+    _require_power_of_two(f"{name}.resolution", config.resolution)
+    _require_at_least(1, name, channels=config.channels)
+    _require_at_least(0, name, label_size=config.label_size, fmap_decay=config.fmap_decay)
+    stage = math.log2(config.resolution) - 1
+    narrowest = min(int(config.fmap_base / 2 ** (stage * config.fmap_decay)), config.fmap_max)
+    _require(
+        narrowest >= 1,
+        f"{name}: fmap_base = {config.fmap_base} and fmap_max = {config.fmap_max} leave no feature map at "
+        f"{config.resolution}x{config.resolution}",
+    )
 
 
 @dataclass(frozen=True)
@@ -50,9 +77,8 @@ class GeneratorConfig:
     fused_scale: bool = False  # upscale and convolve in one step: the same result
 
     def __post_init__(self) -> None:
-        _require_power_of_two("generator.resolution", self.resolution)
-        _require_widths("generator", self.fmap_base, self.fmap_max)
-        _require(self.latent_size >= 1, "generator.latent_size: must be at least 1")
+        _require_network("generator", self)
+        _require_at_least(1, "generator", latent_size=self.latent_size)
 
 
 @dataclass(frozen=True)
@@ -73,8 +99,8 @@ class DiscriminatorConfig:
     fused_scale: bool = False  # convolve and downscale in one step: activation after pooling, not the same
 
     def __post_init__(self) -> None:
-        _require_power_of_two("discriminator.resolution", self.resolution)
-        _require_widths("discriminator", self.fmap_base, self.fmap_max)
+        _require_network("discriminator", self)
+        _require_at_least(0, "discriminator", mbdisc_kernels=self.mbdisc_kernels)
         _require(
             self.mbstd_group_size == "all" or self.mbstd_group_size >= 0,
             'discriminator.mbstd_group_size: must be 0 (off), a group size, or "all"',
@@ -116,10 +142,17 @@ class ScheduleConfig:
             "schedule: train_kimg and trans_kimg are both 0, so the networks never reach "
             f"{self.resolution}; set schedule.initial_resolution={self.resolution}",
         )
-        minibatches = [self.minibatch, *self.minibatch_by_resolution.values()]
-        _require(min(minibatches) >= 1, "schedule.minibatch: must be at least 1")
-        ticks = [self.tick_kimg, *self.tick_kimg_by_resolution.values()]
-        _require(min(ticks) > 0, "schedule.tick_kimg: must be positive")
+        for name, table in (
+            ("minibatch_by_resolution", self.minibatch_by_resolution),
+            ("learning_rate_by_resolution", self.learning_rate_by_resolution),
+            ("tick_kimg_by_resolution", self.tick_kimg_by_resolution),
+        ):
+            _require_table(f"schedule.{name}", table)
+        _require_positive("schedule.minibatch", [self.minibatch, *self.minibatch_by_resolution.values()])
+        rates = [self.learning_rate, *self.learning_rate_by_resolution.values()]
+        _require_positive("schedule.learning_rate", rates)
+        _require_positive("schedule.tick_kimg", [self.tick_kimg, *self.tick_kimg_by_resolution.values()])
+        _require_at_least(0, "schedule", rampup_kimg=self.rampup_kimg)
 
 
 @dataclass(frozen=True)
@@ -135,7 +168,15 @@ class LossConfig:
     gdrop_coefficient: float = 0.0  # multiplicative noise in D, for LSGAN: 0.2
 
     def __post_init__(self) -> None:
-        _require(self.gp_target > 0, "loss.gp_target: must be positive")
+        _require_positive("loss.gp_target", [self.gp_target])
+        _require_at_least(
+            0,
+            "loss",
+            gp_weight=self.gp_weight,
+            drift=self.drift,
+            label_weight=self.label_weight,
+            gdrop_coefficient=self.gdrop_coefficient,
+        )
 
 
 @dataclass(frozen=True)
@@ -145,6 +186,11 @@ class OptimizerConfig:
     beta1: float = 0.0
     beta2: float = 0.99
     epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        for name, beta in (("beta1", self.beta1), ("beta2", self.beta2)):
+            _require(0 <= beta < 1, f"optimizer.{name} = {beta}: must be at least 0 and below 1")
+        _require_positive("optimizer.epsilon", [self.epsilon])
 
 
 @dataclass(frozen=True)
@@ -161,10 +207,10 @@ class TrainConfig:
     on_nan: Literal["stop", "skip"] = "stop"
 
     def __post_init__(self) -> None:
-        _require(
-            min(self.minibatch_repeats, self.d_repeats) >= 1,
-            "train.minibatch_repeats and train.d_repeats must be at least 1",
-        )
+        _require_positive("train.total_kimg", [self.total_kimg])
+        _require_at_least(1, "train", minibatch_repeats=self.minibatch_repeats, d_repeats=self.d_repeats)
+        _require(0 <= self.ema_beta < 1, f"train.ema_beta = {self.ema_beta}: must be at least 0 and below 1")
+        _require(0 <= self.seed < 2**63, f"train.seed = {self.seed}: must be at least 0 and below 2^63")
 
 
 @dataclass(frozen=True)
@@ -185,6 +231,10 @@ class RuntimeConfig:
     deterministic: bool = False
     minibatch_gpu: dict[int, int] = field(default_factory=dict)  # images per pass; chosen at the start
 
+    def __post_init__(self) -> None:
+        _require_table("runtime.minibatch_gpu", self.minibatch_gpu)
+        _require_positive("runtime.minibatch_gpu", self.minibatch_gpu.values())
+
 
 @dataclass(frozen=True)
 class SnapshotConfig:
@@ -194,15 +244,19 @@ class SnapshotConfig:
     network_ticks: int = 10
     state_ticks: int = 1  # training states, from which a run continues
     keep_last: int = 2  # of these, the newest are kept
-    keep_every: int = 50  # and each one of so many; 0: none
+    keep_every: int = 0  # and each one of so many; 0: none
     metric_images: int = 0  # for SWD and MS-SSIM of every network snapshot; 0: off
 
     def __post_init__(self) -> None:
-        ticks = (self.image_ticks, self.network_ticks, self.state_ticks, self.keep_last)
-        _require(
-            min(ticks) >= 1,
-            "snapshot.image_ticks, network_ticks, state_ticks and keep_last must be at least 1",
+        _require_at_least(
+            1,
+            "snapshot",
+            image_ticks=self.image_ticks,
+            network_ticks=self.network_ticks,
+            state_ticks=self.state_ticks,
+            keep_last=self.keep_last,
         )
+        _require_at_least(0, "snapshot", keep_every=self.keep_every, metric_images=self.metric_images)
 
 
 @dataclass(frozen=True)
@@ -224,6 +278,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         g, d = self.generator, self.discriminator
+        _require(
+            re.fullmatch(r"\w[\w.+-]{0,99}", self.name) is not None,
+            f"name = {self.name!r}: names a folder; letters, digits and . + - _ only",
+        )
         _require(
             g.resolution == d.resolution == self.schedule.resolution,
             f"resolutions differ: generator {g.resolution}, discriminator {d.resolution}, "

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import reprlib
 import tomllib
 import types
 from collections.abc import Iterable, Mapping
@@ -113,7 +114,7 @@ def _parse_value(text: str) -> Any:
     """A TOML value; what is none, is taken as a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # not TOML; too many digits; too deep
         return text
 
 
@@ -137,10 +138,11 @@ def _coerce(value: Any, hint: Any, name: str) -> Any:
             for key, entry in value.items()
         }
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        if abs(value) < 1e300:  # neither infinite nor NaN
+            return float(value)
     elif isinstance(hint, type) and type(value) is hint:
         return value
-    raise ConfigError(f"{name} = {value!r}: must be {_type_text(hint)}")
+    raise ConfigError(f"{name} = {reprlib.repr(value)}: must be {_type_text(hint)}")
 
 
 def _table_key(key: Any, name: str) -> int:
@@ -154,7 +156,7 @@ def _type_text(hint: Any) -> str:
     words = {
         bool: "true or false",
         int: "an integer",
-        float: "a number",
+        float: "a finite number",
         str: "a string",
         type(None): "nothing",
     }

@@ -3,19 +3,22 @@
 import hashlib
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from celebahq.errors import ToolError
-from celebahq.files import make_folder, read_json, write_json
+from celebahq.files import append_jsonl, atomic_folder, make_folder, read_json, read_jsonl, write_json
 from celebahq.pyramid import PyramidReader
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.settings import load_config, save_config
 
 CONFIG = "config.json"
 DATA = "data.json"
+HISTORY = "history.jsonl"
+LOCK = "lock"
 DIGEST_IMAGES = 1000
 
 
@@ -29,14 +32,39 @@ class Run:
 
 
 def create_run(outdir: Path, config: TrainingConfig, data: Path) -> Run:
-    """Make the next free `OUTDIR/NNNNN-NAME` and write what the run is made of."""
+    """Make the next free `OUTDIR/NNNNN-NAME`, with what the run is made of in it."""
     make_folder(outdir)
-    numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r"(\d{5})-", path.name))]
-    folder = outdir / f"{max(numbers, default=-1) + 1:05d}-{config.name}"
-    folder.mkdir()
-    save_config(config, folder / CONFIG)
-    write_json(folder / DATA, {"path": str(data.resolve()), **describe_data(data)})
+    folder = outdir / f"{max((number for number, _ in runs(outdir)), default=-1) + 1:05d}-{config.name}"
+    with atomic_folder(folder) as partial:
+        save_config(config, partial / CONFIG)
+        write_json(partial / DATA, {"path": str(data.resolve()), **describe_data(data)})
     return Run(folder, config, data)
+
+
+def runs(outdir: Path) -> list[tuple[int, Path]]:
+    """The folders `NNNNN-NAME`, by number."""
+    if not outdir.is_dir():
+        return []
+    found = ((re.fullmatch(r"(\d{5})-.+", path.name), path) for path in outdir.iterdir())
+    return sorted((int(match[1]), path) for match, path in found if match and path.suffix != ".partial")
+
+
+def newest_run(outdir: Path, name: str) -> Path | None:
+    """The newest run of a name in a folder."""
+    named = [path for _, path in runs(outdir) if path.name[6:] == name]
+    return named[-1] if named else None
+
+
+def remember(folder: Path, event: str, **facts: Any) -> None:
+    """Add a line to a run's history."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    append_jsonl(folder / HISTORY, {"time": now, "event": event, **facts})
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """What has happened to a run: begun, resumed, changed."""
+    path = folder / HISTORY
+    return read_jsonl(path) if path.exists() else []
 
 
 def open_run(folder: Path, data: Path | None = None) -> Run:

@@ -6,12 +6,18 @@ n mod (M / G) with the others of the same remainder; a chunk takes whole groups,
 those of the undivided minibatch, whatever the number of processes and chunks.
 """
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from celebahq.errors import ToolError
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.randomness import Indices
+
+if TYPE_CHECKING:
+    from trainer.training.costs import StepCost
 
 
 def group_size(config: TrainingConfig, minibatch: int, share: int) -> int:
@@ -63,11 +69,17 @@ def possible_chunks(config: TrainingConfig, minibatch: int, world_size: int) -> 
     return [chunk for chunk in range(group, share + 1, group) if share % chunk == 0]
 
 
+def require_shareable(config: TrainingConfig, world_size: int) -> None:
+    """Raise `ToolError` unless that many processes can share every minibatch of a run."""
+    for stage in TrainingSchedule(config.schedule).stages(config.train.total_kimg):
+        possible_chunks(config, stage.minibatch, world_size)
+
+
 def choose_chunks(
     config: TrainingConfig,
     world_size: int,
     *,
-    bytes_per_image: dict[int, int] | None = None,
+    costs: "Mapping[int, StepCost] | None" = None,
     free_bytes: int = 0,
     minibatch_gpu: int | None = None,
 ) -> dict[int, int]:
@@ -76,8 +88,8 @@ def choose_chunks(
     Args:
         config: The run.
         world_size: Number of processes.
-        bytes_per_image: What one image of each resolution takes in a training step.
-        free_bytes: Memory that a step may use; with `bytes_per_image` it limits the chunks.
+        costs: What a training step of each resolution takes.
+        free_bytes: Memory that a step may use; with `costs` it limits the chunks.
         minibatch_gpu: Instead, the largest chunk that the user wants.
 
     Raises:
@@ -89,14 +101,14 @@ def choose_chunks(
         possible = possible_chunks(config, stage.minibatch, world_size)
         if minibatch_gpu is not None:
             limit, told = minibatch_gpu, f"--minibatch-gpu {minibatch_gpu} allows"
-        elif bytes_per_image is not None:
-            limit = int(free_bytes // bytes_per_image[resolution])
+        elif costs is not None:
+            limit = costs[resolution].images_in(free_bytes)
             told = f"{free_bytes / 1e9:.1f} GB of free memory hold"
         else:
-            raise ValueError("either bytes_per_image or minibatch_gpu must be given")
+            raise ValueError("either costs or minibatch_gpu must be given")
         fitting = [chunk for chunk in possible if chunk <= limit]
         if not fitting:
-            raise ToolError(_too_small(config, resolution, possible[0], told, limit, bytes_per_image))
+            raise ToolError(_too_small(config, resolution, possible[0], told, limit, costs))
         chosen[resolution] = fitting[-1]
     return chosen
 
@@ -107,11 +119,11 @@ def _too_small(
     smallest: int,
     told: str,
     limit: int,
-    bytes_per_image: dict[int, int] | None,
+    costs: "Mapping[int, StepCost] | None",
 ) -> str:
     needs = f"a pass at {resolution}x{resolution} needs at least {smallest} images"
-    if bytes_per_image is not None:
-        needs += f", about {smallest * bytes_per_image[resolution] / 1e9:.1f} GB"
+    if costs is not None:
+        needs += f", about {costs[resolution].bytes_of(smallest) / 1e9:.1f} GB"
     remedy = "set schedule.minibatch lower or use a device with more memory"
     if config.needs_whole_minibatch:
         needs += " (a layer looks at the whole minibatch, so it cannot be divided)"

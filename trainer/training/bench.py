@@ -16,12 +16,12 @@ from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import Phase, TrainingSchedule
 from trainer.networks.ema import update_average
 from trainer.randomness import Indices, Stream
-from trainer.training.batches import choose_chunks
+from trainer.training.costs import step_costs
 from trainer.training.data import RealImages, TrainingData
-from trainer.training.footprint import step_costs
+from trainer.training.memory import fit_passes
 from trainer.training.plan import StepPlan
 from trainer.training.progress import peak_memory_gb
-from trainer.training.session import open_data, prepare_backends, usable_memory_bytes
+from trainer.training.session import open_data, prepare_backends
 from trainer.training.state import new_state
 from trainer.training.steps import Steps
 
@@ -95,15 +95,7 @@ def bench(
     for resolution in resolutions or ():
         if resolution not in costs:
             raise ToolError(f"--resolution {resolution}: {config.name} has {', '.join(map(str, costs))}")
-    chunks = choose_chunks(
-        config,
-        1,
-        bytes_per_image={resolution: cost.peak_bytes for resolution, cost in costs.items()},
-        free_bytes=usable_memory_bytes(device, World()),
-        minibatch_gpu=minibatch_gpu,
-    )
-    runtime = dataclasses.replace(config.runtime, minibatch_gpu=chunks)
-    config = dataclasses.replace(config, runtime=runtime)
+    config = fit_passes(config, World(), device, costs, minibatch_gpu=minibatch_gpu)
     reals: RealImages = SyntheticData(config) if data is None else open_data(config, data)
     rows = []
     for resolution in resolutions or list(costs):

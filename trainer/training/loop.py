@@ -1,5 +1,7 @@
 """The training loop [Karras et al. 2018, sections 2-4 and appendix A]: one readable sequence."""
 
+import signal
+
 import torch
 
 from celebahq.errors import ToolError
@@ -8,7 +10,7 @@ from trainer.configuration.schedule import TrainingSchedule
 from trainer.networks.ema import update_average
 from trainer.storage.runs import Run
 from trainer.training.data import TrainingData
-from trainer.training.interrupt import Interrupt
+from trainer.training.interrupt import Interrupt, Interrupted
 from trainer.training.maintenance import Maintenance
 from trainer.training.state import TrainingState, save_state
 from trainer.training.steps import Steps
@@ -30,11 +32,11 @@ def train(
 
     Raises:
         NonFiniteError: A loss or gradient is not finite, and `train.on_nan` is "stop"; the state was saved.
-        KeyboardInterrupt: Interrupted; the state was saved.
+        Interrupted: A signal came; the state was saved.
     """
     config = run.config
     schedule = TrainingSchedule(config.schedule)
-    steps = Steps(config, state, data, device, world)
+    steps = Steps(config, state, data, device, world, passes_changed=maintenance.passes_changed)
     total_nimg = round(config.train.total_kimg * 1000)
 
     maintenance.at_start()
@@ -46,14 +48,15 @@ def train(
                 state.G_adam.reset()
                 state.D_adam.reset()
             state.phase_nimg = state.nimg
-            plan = steps.plan(phase)
 
             for _ in range(config.train.minibatch_repeats):
                 # Train the discriminator on the next reals. A joint step takes G's gradients here as well,
                 # from the same latents and the same discriminator.
                 for _ in range(config.train.d_repeats):
-                    means = steps.discriminator_gradients(plan)
-                    joint_means = steps.generator_gradients(plan) if config.train.joint_step else {}
+                    means = steps.within_memory(phase, steps.discriminator_gradients)
+                    joint_means = {}
+                    if config.train.joint_step:
+                        joint_means = steps.within_memory(phase, steps.generator_gradients)
                     if steps.apply(state.D_adam, means, phase.learning_rate):
                         steps.adapt_noise(means["loss_D"])
                     else:
@@ -62,7 +65,7 @@ def train(
 
                 # Average the generator, then train it on fresh latents.
                 update_average(state.Gs, state.G, config.train.ema_beta)
-                means = joint_means or steps.generator_gradients(plan)
+                means = joint_means or steps.within_memory(phase, steps.generator_gradients)
                 if not steps.apply(state.G_adam, means, phase.learning_rate):
                     skip_or_stop("G", run, state, world)
 
@@ -72,9 +75,10 @@ def train(
                 maintenance.tick(phase, steps.averages.take(), last=finished)
 
             # Leave when asked to, with everything saved.
-            if world.any(interrupt.requested, device) and not finished:
+            if world.any(interrupt.requested > 0, device) and not finished:
                 maintenance.save_state()
-                raise KeyboardInterrupt(f"the state at {state.nimg / 1000:.1f} kimg is saved")
+                number = interrupt.requested or signal.SIGTERM  # another process has received it
+                raise Interrupted(f"the state at {state.nimg / 1000:.1f} kimg is saved", number)
 
 
 def skip_or_stop(network: str, run: Run, state: TrainingState, world: World) -> None:

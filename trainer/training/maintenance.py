@@ -1,23 +1,28 @@
 """What happens between ticks: figures, grids, snapshots, training states."""
 
 import copy
+import dataclasses
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 import torch
 
+from celebahq.console import status
 from celebahq.pictures.encoding import save_png
 from celebahq.pictures.grids import image_grid
 from celebahq.processes import World
+from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import Phase, TrainingSchedule
 from trainer.networks.batchnorm import freeze_batch_statistics
 from trainer.randomness import Stream
 from trainer.storage.checkpoint import prune_states, snapshot_path
 from trainer.storage.runs import Run
+from trainer.training.changes import keep_config
+from trainer.training.costs import StepCost
 from trainer.training.data import TrainingData
 from trainer.training.distributed import check_replicas
-from trainer.training.footprint import StepCost
 from trainer.training.progress import Clock, Report, TimeLeft, peak_memory_gb
 from trainer.training.state import TrainingState, save_state
 from trainer.use.grids import enlarge, grid_shape
@@ -51,9 +56,8 @@ class Maintenance:
         self.run, self.state, self.data = run, state, data
         self.schedule, self.device, self.world = schedule, device, world
         self.report = Report(run.folder, nimg=state.nimg, is_main=world.is_main)
-        total_kimg = run.config.train.total_kimg
         flops = {resolution: cost.flops for resolution, cost in costs.items()}
-        self.time_left = TimeLeft(lambda kimg: schedule.at(kimg).resolution, flops, total_kimg)
+        self.time_left = TimeLeft(schedule, flops, run.config.train.total_kimg, self.report.earlier_ticks())
         self.label_rows = keyed_label_rows(data)
         self.clock = Clock()
         self.clock_nimg = state.nimg
@@ -67,27 +71,24 @@ class Maintenance:
         self.report.__exit__(kind, value, trace)
 
     def at_start(self) -> None:
-        """Save what a run begins with: the reals' grid, the untrained network, and a first state."""
-        if self.state.nimg == 0 and self.world.is_main:
-            self.save_reals()
-            self.save_fakes()
-            self.save_snapshot()
-            save_state(self.run.folder, self.state)
+        """Save a first state, and what a run that was killed meanwhile still owes to its last tick."""
+        if self.world.is_main:
+            if self.state.nimg == 0:
+                save_state(self.run.folder, self.state)
+                self.save_reals()
+            if self.state.tick_nimg == self.state.nimg:
+                self._save_what_is_due(last=self._finished(), missing_only=True)
         self.world.wait()
         self.clock.restart()
 
     def tick(self, phase: Phase, means: dict[str, float], *, last: bool) -> None:
-        """Report one tick and save what is due."""
+        """Report one tick and save what is due; first the state, as measuring may take long."""
         state, snapshot = self.state, self.run.config.snapshot
         state.tick += 1
         state.tick_nimg = state.nimg
         check_replicas(state.G, self.world)
         self._report(phase, means)
         if self.world.is_main:
-            if last or state.tick % snapshot.image_ticks == 0:
-                self.save_fakes()
-            if last or state.tick % snapshot.network_ticks == 0:
-                self.save_snapshot()
             if last or state.tick % snapshot.state_ticks == 0:
                 save_state(self.run.folder, state)
                 prune_states(
@@ -95,9 +96,35 @@ class Maintenance:
                     keep_last=snapshot.keep_last,
                     keep_every_ticks=snapshot.keep_every * snapshot.state_ticks,
                 )
+            self._save_what_is_due(last=last)
         self.world.wait()
         self.clock.restart()
         self.clock_nimg = state.nimg
+
+    def passes_changed(self, config: TrainingConfig) -> None:
+        """Memory has run out: keep the smaller passes for the next resume as well."""
+        previous, self.run = self.run.config, dataclasses.replace(self.run, config=config)
+        if self.world.is_main:
+            passes = ", ".join(f"{r}: {chunk}" for r, chunk in config.runtime.minibatch_gpu.items())
+            status(f"out of memory: continues with images per pass {{{passes}}}")
+            keep_config(self.run, "out of memory", self.state.nimg, previous)
+
+    def _finished(self) -> bool:
+        return self.state.nimg >= round(self.run.config.train.total_kimg * 1000)
+
+    def _save_what_is_due(self, *, last: bool, missing_only: bool = False) -> None:
+        """The tick's images, snapshot and measurement."""
+        state, snapshot = self.state, self.run.config.snapshot
+        if last or state.tick % snapshot.image_ticks == 0:
+            path = self.run.folder / f"fakes{state.nimg // 1000:06d}.png"
+            if not (missing_only and path.exists()):
+                self.save_fakes(path)
+        if last or state.tick % snapshot.network_ticks == 0:
+            path = snapshot_path(self.run.folder, state.nimg)
+            if not (missing_only and path.exists()):
+                save_snapshot(path, self._averaged(BATCH_NORM_LATENTS))
+            if snapshot.metric_images and not (missing_only and self.report.is_measured(state.nimg)):
+                self.measure(path)
 
     def save_reals(self) -> None:
         """`reals.png`: images of the data set at full resolution."""
@@ -106,13 +133,12 @@ class Maintenance:
         images = self.data.reader.read(np.arange(columns * rows) % len(self.data), resolution)
         save_png(self.run.folder / "reals.png", image_grid(images, columns))
 
-    def save_fakes(self) -> None:
+    def save_fakes(self, path: Path) -> None:
         """`fakesNNNNNN.png` (kimg): the same latents throughout the run, enlarged to full resolution."""
         resolution = self.run.config.schedule.resolution
         columns, rows = grid_shape(resolution)
         images = self._averaged(GRID_BATCH_NORM_LATENTS).generate(GRID_SEED, range(columns * rows))
-        name = f"fakes{self.state.nimg // 1000:06d}.png"
-        save_png(self.run.folder / name, image_grid(enlarge(images, resolution).numpy(), columns))
+        save_png(path, image_grid(enlarge(images, resolution).numpy(), columns))
 
     def save_state(self) -> None:
         """The training state, between ticks."""
@@ -120,16 +146,13 @@ class Maintenance:
             save_state(self.run.folder, self.state)
         self.world.wait()
 
-    def save_snapshot(self) -> None:
-        """The averaged generator, for `trainer generate` and `trainer evaluate`; measured if asked for."""
-        path = snapshot_path(self.run.folder, self.state.nimg)
-        save_snapshot(path, self._averaged(BATCH_NORM_LATENTS))
-        images = self.run.config.snapshot.metric_images
-        if images:
-            from trainer.use.evaluate import measure_snapshot
+    def measure(self, path: Path) -> None:
+        """SWD and MS-SSIM of a snapshot."""
+        from trainer.use.evaluate import measure_snapshot
 
-            figures = measure_snapshot(path, self.run.data, self.device, images=images)
-            self.report.metrics({"nimg": self.state.nimg, "kimg": self.state.nimg / 1000, **figures})
+        images = self.run.config.snapshot.metric_images
+        figures = measure_snapshot(path, self.run.data, self.device, images=images)
+        self.report.metrics({"nimg": self.state.nimg, "kimg": self.state.nimg / 1000, **figures})
 
     def _averaged(self, batch_norm_latents: int) -> Snapshot:
         """The averaged generator as it is used afterwards: on statistics frozen from seeded latents."""

@@ -4,7 +4,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,9 +14,11 @@ from torch import Tensor
 
 from celebahq.console import format_duration, status
 from celebahq.files import append_jsonl, read_jsonl, write_text
+from trainer.configuration.schedule import TrainingSchedule
 
 STATS = "stats.jsonl"
 METRICS = "metrics.jsonl"
+CONSTANT_PART = {4: 0.7, 8: 0.25}  # of a step's time, by resolution, as measured on a CPU
 
 
 class Averages:
@@ -68,6 +70,15 @@ class Report:
         append_jsonl(self.metrics_path, record)
         self._draw(record)
 
+    def earlier_ticks(self) -> list[dict[str, Any]]:
+        """The records of the run's ticks so far."""
+        return read_jsonl(self.path) if self.path.exists() else []
+
+    def is_measured(self, nimg: int) -> bool:
+        """Whether there are figures of the snapshot at this point."""
+        path = self.metrics_path
+        return path.exists() and any(record["nimg"] == nimg for record in read_jsonl(path))
+
     def __enter__(self) -> Self:
         return self
 
@@ -110,7 +121,7 @@ def tick_line(record: dict[str, Any]) -> str:
     return (
         f"tick {record['tick']:<5d} kimg {record['kimg']:<9.1f} lod {record['lod']:<5.2f} "
         f"{record['resolution']}x{record['resolution']}  minibatch {record['minibatch']:<4d} "
-        f"{record['images_per_sec']:.1f} images/s  {record['sec_per_kimg']:.2f} s/kimg  "
+        f"{record['images_per_sec']:.3g} images/s  {record['sec_per_kimg']:.2f} s/kimg  "
         f"{record['memory_gb']:.2f} GB  {losses}{skipped}  left {format_duration(record['left_sec'])}"
     )
 
@@ -128,15 +139,30 @@ def peak_memory_gb(device: torch.device) -> float:
 class TimeLeft:
     """Estimates the rest of a schedule from what each resolution was seen to cost.
 
-    Resolutions not reached yet are extrapolated from the largest one measured, in proportion to `cost`.
+    For resolutions not reached yet a step is taken to cost a constant and a multiple of its arithmetic: the
+    line through the two largest resolutions measured. As long as only one is known, part of its cost counts
+    as constant: at 4x4 most of it, later nothing.
     """
 
     def __init__(
-        self, resolution_at: Callable[[float], int], cost: Mapping[int, float], total_kimg: float
+        self,
+        schedule: TrainingSchedule,
+        flops: Mapping[int, float],
+        total_kimg: float,
+        earlier: Iterable[Mapping[str, Any]] = (),
     ) -> None:
-        """Args: `resolution_at(kimg)` is the schedule; `cost` is the arithmetic per image."""
-        self.resolution_at, self.cost, self.total_kimg = resolution_at, cost, total_kimg
+        """Begin with what is known.
+
+        Args:
+            schedule: Of the run.
+            flops: Arithmetic per image, by resolution.
+            total_kimg: Where the run ends.
+            earlier: Records of the run's earlier ticks.
+        """
+        self.schedule, self.flops, self.total_kimg = schedule, flops, total_kimg
         self.sec_per_kimg: dict[int, float] = {}
+        for record in earlier:
+            self.update(record["resolution"], record["sec_per_kimg"])
 
     def update(self, resolution: int, sec_per_kimg: float) -> None:
         """Note what a tick at this resolution took."""
@@ -146,16 +172,34 @@ class TimeLeft:
         """Seconds from `kimg` to the end."""
         if kimg >= self.total_kimg:
             return 0.0
-        largest = max(self.sec_per_kimg)
         step = (self.total_kimg - kimg) / points
+        constant, rate = self._line()
         total = 0.0
         for point in range(points):
-            resolution = self.resolution_at(kimg + (point + 0.5) * step)
-            known = self.sec_per_kimg.get(resolution)
+            phase = self.schedule.at(kimg + (point + 0.5) * step)
+            known = self.sec_per_kimg.get(phase.resolution)
             if known is None:
-                known = self.sec_per_kimg[largest] * self.cost[resolution] / self.cost[largest]
+                known = 1000 * (constant / phase.minibatch + rate * self.flops[phase.resolution])
             total += known * step
         return total
+
+    def _line(self) -> tuple[float, float]:
+        """Seconds of every step, and seconds per operation."""
+        measured = sorted(resolution for resolution in self.sec_per_kimg if resolution in self.flops)[-2:]
+        steps = [self._step(resolution) for resolution in measured]
+        (work, seconds), (least_work, least_seconds) = steps[-1], steps[0]
+        if len(steps) == 1:
+            constant = CONSTANT_PART.get(measured[0], 0.0) * seconds
+        else:
+            slope = (seconds - least_seconds) / (work - least_work) if work > least_work else 0.0
+            constant = min(max(seconds - slope * work, 0.0), seconds)
+        return constant, (seconds - constant) / work
+
+    def _step(self, resolution: int) -> tuple[float, float]:
+        """Arithmetic and seconds of one step."""
+        config = self.schedule.config
+        minibatch = config.minibatch_by_resolution.get(resolution, config.minibatch)
+        return self.flops[resolution] * minibatch, self.sec_per_kimg[resolution] * minibatch / 1000
 
 
 class Clock:

@@ -2,28 +2,34 @@
 
 import dataclasses
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
-import torch.distributed as dist
 
 from celebahq.console import status
 from celebahq.errors import ToolError
+from celebahq.files import read_jsonl
+from celebahq.jobs.locks import owning
 from celebahq.processes import World, processes_here
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.storage.checkpoint import states
-from trainer.storage.runs import Run, create_run, open_run
-from trainer.training.batches import choose_chunks
+from trainer.storage.runs import LOCK, Run, create_run, history, open_run
+from trainer.training.changes import change_run, keep_config
+from trainer.training.costs import StepCost, step_costs
 from trainer.training.data import CACHE_BYTES, TrainingData, to_network_range
-from trainer.training.footprint import StepCost, free_memory_bytes, step_costs
+from trainer.training.disk import require_room
 from trainer.training.loop import train
 from trainer.training.losses import real_fade
 from trainer.training.maintenance import Maintenance
+from trainer.training.memory import fit_passes
+from trainer.training.progress import STATS
 from trainer.training.state import TrainingState, load_state, new_state
 
-USABLE_MEMORY = 0.8  # of what is free; convolutions need workspace of their own
 INITIAL_REALS = 500  # that minibatch discrimination is initialized from
 
 
@@ -56,20 +62,17 @@ def start_run(
     with open_data(config, data) as reals:
         state = new_state(config, device)
         initialize_from_reals(config, state, reals, device)
-        chunks = choose_chunks(
-            config,
-            world.size,
-            bytes_per_image={resolution: cost.peak_bytes for resolution, cost in costs.items()},
-            free_bytes=usable_memory_bytes(device, world),
-            minibatch_gpu=minibatch_gpu,
-        )
-        runtime = dataclasses.replace(config.runtime, minibatch_gpu=chunks)
-        config = dataclasses.replace(config, runtime=runtime)
-        folder = str(create_run(outdir, config, data).folder) if world.is_main else ""
-        run = Run(Path(world.same(folder)), config, data)
+        config = fit_passes(config, world, device, costs, minibatch_gpu=minibatch_gpu)
+        folder = ""
         if world.is_main:
-            status(describe(run, len(reals), world))
-        _train(run, state, reals, costs, device, world)
+            require_room(config, state, outdir)
+            folder = str(create_run(outdir, config, data).folder)
+        run = Run(Path(world.same(folder)), config, data)
+        with locked(run.folder, world):
+            if world.is_main:
+                keep_config(run, "begun", 0, processes=world.size, device=str(device))
+                status(describe(run, len(reals), world))
+            _train(run, state, reals, costs, device, world)
     return run.folder
 
 
@@ -79,32 +82,80 @@ def resume_run(
     world: World,
     *,
     data: Path | None = None,
-    on_nan: Literal["stop", "skip"] | None = None,
+    changes: Iterable[str] = (),
+    minibatch_gpu: int | None = None,
 ) -> None:
-    """Continue a run from its newest state, on the chunks that it was started with.
+    """Continue a run from its newest state.
+
+    On as many processes as before the passes are those of before, which gives equal bits; on another number
+    they are chosen anew.
 
     Args:
         folder: `OUTDIR/NNNNN-NAME`.
         device: Of this process.
         world: The processes.
         data: Where the data lie now, if they were moved.
-        on_nan: "stop" or "skip" instead of what the run was started with.
+        changes: `section.field=value`, which are kept in the run; see `changes.change_run`.
+        minibatch_gpu: The most images of a pass from now on.
+
+    Raises:
+        ToolError: Not a run, or another process is at work in it, or its states are gone.
+        ConfigError: A change would alter what lies behind the run.
     """
     run = open_run(folder, data)
-    if on_nan is not None:
-        options = dataclasses.replace(run.config.train, on_nan=on_nan)
-        run = dataclasses.replace(run, config=dataclasses.replace(run.config, train=options))
-    prepare_backends(run.config)
-    check_chunks(run.config, world)
-    with open_data(run.config, run.data) as reals:
-        if states(folder):
-            state = load_state(states(folder)[-1], run.config, device)
-        else:  # killed before the first state was complete
-            state = new_state(run.config, device)
-            initialize_from_reals(run.config, state, reals, device)
-        if world.is_main:
-            status(f"{folder}: continues at {state.nimg / 1000:.1f} of {run.config.train.total_kimg:g} kimg")
-        _train(run, state, reals, step_costs(run.config), device, world)
+    with locked(folder, world):
+        state = newest_state(run, device)
+        config = change_run(run.config, changes, 0 if state is None else state.nimg)
+        prepare_backends(config)
+        costs = step_costs(config)
+        with open_data(config, run.data) as reals:
+            if state is None:
+                state = new_state(config, device)
+                initialize_from_reals(config, state, reals, device)
+            keep = processes_before(folder) in (None, world.size)
+            config = fit_passes(config, world, device, costs, minibatch_gpu=minibatch_gpu, keep=keep)
+            changed = dataclasses.replace(run, config=config)
+            world.wait()  # every process has read the configuration that is now replaced
+            if world.is_main:
+                require_room(config, state, folder)
+                facts = {"processes": world.size, "device": str(device)}
+                keep_config(changed, "resumed", state.nimg, run.config, **facts)
+                status(f"{folder}: continues at {state.nimg / 1000:.1f} of {config.train.total_kimg:g} kimg")
+            _train(changed, state, reals, costs, device, world)
+
+
+@contextmanager
+def locked(folder: Path, world: World) -> Iterator[None]:
+    """Keep every other run out of the folder.
+
+    Raises:
+        ToolError: Another process is at work there.
+    """
+    if world.is_main:
+        with owning(folder / LOCK):
+            yield
+    else:
+        yield
+
+
+def newest_state(run: Run, device: torch.device) -> TrainingState | None:
+    """The state that a run continues from; None where it was killed before the first one was complete.
+
+    Raises:
+        ToolError: There were states, but they are gone.
+    """
+    found = states(run.folder)
+    if found:
+        return load_state(found[-1], run.config, device)
+    if (run.folder / STATS).exists() and read_jsonl(run.folder / STATS):
+        raise ToolError(f"{run.folder}: its states are gone, so that nothing is left to continue from")
+    return None
+
+
+def processes_before(folder: Path) -> int | None:
+    """How many processes the run was on; None where nobody has noted it."""
+    numbers = [int(record["processes"]) for record in history(folder) if "processes" in record]
+    return numbers[-1] if numbers else None
 
 
 def _train(
@@ -148,7 +199,18 @@ def open_data(config: TrainingConfig, path: Path) -> TrainingData:
             raise ToolError(
                 f"{path}: {name} {found}, but {config.name} has {wanted}; --set {name}={found} fits"
             )
+    if reals.labels is not None and not is_one_hot(reals.labels):
+        reals.close()
+        raise ToolError(
+            f"{path}: its labels are not one-hot (a single 1 per image), which is what networks with labels "
+            "learn from; --set label_size=0 leaves the labels out"
+        )
     return reals
+
+
+def is_one_hot(labels: npt.NDArray[np.float32]) -> bool:
+    """Whether each row of `[N, L]` is a single 1 among zeros."""
+    return bool(np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all())
 
 
 def initialize_from_reals(
@@ -161,28 +223,6 @@ def initialize_from_reals(
     # Each image once: of two equal ones the nearest neighbour would be at distance 0.
     images = reals.first_images(min(INITIAL_REALS, len(reals)), phase.resolution).to(device)
     state.D.initialize_from_reals(real_fade(to_network_range(images), phase.lod), phase.lod)
-
-
-def usable_memory_bytes(device: torch.device, world: World) -> int:
-    """Memory for one process's pass; the same answer on all processes, the smallest."""
-    sharing = processes_here() if device.type == "cpu" else 1
-    usable = int(USABLE_MEMORY * free_memory_bytes(device) / sharing)
-    if world.size == 1:
-        return usable
-    smallest = torch.tensor(usable, device=device)
-    dist.all_reduce(smallest, op=dist.ReduceOp.MIN)
-    return int(smallest)
-
-
-def check_chunks(config: TrainingConfig, world: World) -> None:
-    """Raise `ToolError` unless this many processes can share the passes that the run was started with."""
-    for stage in TrainingSchedule(config.schedule).stages(config.train.total_kimg):
-        chunk = config.runtime.minibatch_gpu[stage.resolution]
-        if stage.minibatch // chunk % world.size:
-            raise ToolError(
-                f"{config.name}: its {stage.minibatch // chunk} passes of {chunk} images at "
-                f"{stage.resolution}x{stage.resolution} cannot be shared by {world.size} processes"
-            )
 
 
 def prepare_backends(config: TrainingConfig) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainer.configuration.config import TrainingConfig
 from trainer.networks.models import build_discriminator, build_generator
@@ -42,6 +42,7 @@ class TrainingState:
     gdrop_strength: float = 0.0
 
 
+PARTS = ("G", "D", "Gs", "G_adam", "D_adam")
 COUNTERS = ("nimg", "phase_nimg", "tick", "tick_nimg", "skipped_steps", "gdrop_average", "gdrop_strength")
 
 
@@ -67,9 +68,13 @@ def new_adam(network: nn.Module, config: TrainingConfig) -> Adam:
 def save_state(run: Path, state: TrainingState) -> Path:
     """Write a training state, atomically, and return where."""
     path = state_path(run, state.nimg)
-    parts = {name: getattr(state, name).state_dict() for name in ("G", "D", "Gs", "G_adam", "D_adam")}
-    write_tensors(path, STATE_FORMAT, parts, {name: getattr(state, name) for name in COUNTERS})
+    write_tensors(path, STATE_FORMAT, tensor_parts(state), {name: getattr(state, name) for name in COUNTERS})
     return path
+
+
+def tensor_parts(state: TrainingState) -> dict[str, dict[str, Tensor]]:
+    """The tensors of a state, in named groups."""
+    return {name: getattr(state, name).state_dict() for name in PARTS}
 
 
 def load_state(path: Path, config: TrainingConfig, device: torch.device) -> TrainingState:
@@ -80,7 +85,7 @@ def load_state(path: Path, config: TrainingConfig, device: torch.device) -> Trai
     """
     content = read_tensors(path, STATE_FORMAT)
     state = new_state(config, device)
-    for name in ("G", "D", "Gs", "G_adam", "D_adam"):
+    for name in PARTS:
         getattr(state, name).load_state_dict(content.part(name))
     for name in COUNTERS:
         setattr(state, name, content.facts[name])

@@ -1,6 +1,7 @@
 """One discriminator step and one generator step, over all chunks and processes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from trainer.randomness import Indices, Stream, keyed_normal, keyed_uniform
 from trainer.training.data import RealImages, to_network_range
 from trainer.training.distributed import sum_gradients
 from trainer.training.losses import real_fade, update_gdrop
+from trainer.training.memory import is_out_of_memory, smaller_passes
 from trainer.training.objectives import Objectives
 from trainer.training.optimizer import Adam
 from trainer.training.passes import (
@@ -27,6 +29,14 @@ from trainer.training.passes import (
 from trainer.training.plan import StepPlan, plan_steps
 from trainer.training.progress import Averages
 from trainer.training.state import TrainingState
+
+
+class PassesTooLargeError(Exception):
+    """Memory has run out in a pass."""
+
+
+def ignore(config: TrainingConfig) -> None:
+    """Where nobody asks for the passes."""
 
 
 class Steps:
@@ -44,10 +54,21 @@ class Steps:
         device: torch.device,
         world: World,
         timed: Timed = untimed,
+        passes_changed: Callable[[TrainingConfig], None] = ignore,
     ) -> None:
-        """Args: `timed` is told when parts of a step begin and end: data, D, penalty, G, update."""
+        """Prepare; nothing is computed.
+
+        Args:
+            config: The run.
+            state: What the steps change.
+            data: Real images.
+            device: Of this process.
+            world: The processes.
+            timed: Told when parts of a step begin and end: data, D, penalty, G, update.
+            passes_changed: Told when memory has run out and smaller passes were chosen.
+        """
         self.config, self.state, self.data, self.device, self.world = config, state, data, device, world
-        self.timed = timed
+        self.timed, self.passes_changed = timed, passes_changed
         self.averages = Averages()
         self._objectives = Objectives(config, state.G, state.D, device)
         self._compiled_for = 0  # resolution
@@ -56,20 +77,42 @@ class Steps:
         """What the steps of a phase look like on this process."""
         return plan_steps(self.config, phase, self.world, self.device)
 
+    def within_memory(
+        self, phase: Phase, gradients: Callable[[StepPlan], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """One of the functions below, in smaller passes when memory runs out: the same sums in more parts.
+
+        Raises:
+            ToolError: There are no smaller passes.
+        """
+        while True:
+            try:
+                return gradients(self.plan(phase))
+            except PassesTooLargeError:
+                pass  # and with the exception goes what the failed pass holds
+            self.config = smaller_passes(self.config, phase, self.world)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.passes_changed(self.config)
+
     def discriminator_gradients(self, plan: StepPlan) -> dict[str, Tensor]:
         """Sum up D's gradients over the minibatch whose first real has position `state.nimg`.
 
         Returns:
             Loss, scores and penalty, 0-d, means over the minibatch.
+
+        Raises:
+            PassesTooLargeError: A process has run out of memory.
         """
         self.state.D_adam.zero_grad()
         objectives = self.objectives(plan.resolution)
         means: dict[str, Tensor] = {}
-        for inputs in self.discriminator_inputs(plan):
-            values = discriminator_pass(
-                objectives, inputs, plan.resolution, plan.fade, plan.share, self.timed
-            )
-            add_to(means, values, plan.share)
+        with self._enough_memory():
+            for inputs in self.discriminator_inputs(plan):
+                values = discriminator_pass(
+                    objectives, inputs, plan.resolution, plan.fade, plan.share, self.timed
+                )
+                add_to(means, values, plan.share)
         return self._summed(means, self.state.D_adam)
 
     def generator_gradients(self, plan: StepPlan) -> dict[str, Tensor]:
@@ -77,11 +120,14 @@ class Steps:
 
         Returns:
             The loss, 0-d, mean over the minibatch.
+
+        Raises:
+            PassesTooLargeError: A process has run out of memory.
         """
         self.state.G_adam.zero_grad()
         objectives = self.objectives(plan.resolution)
         means: dict[str, Tensor] = {}
-        with self.timed("G"):
+        with self.timed("G"), self._enough_memory():
             for inputs in self.generator_inputs(plan):
                 values = generator_pass(objectives, inputs, plan.resolution, plan.fade, plan.share)
                 add_to(means, values, plan.share)
@@ -180,6 +226,19 @@ class Steps:
         maps = self.state.D.noise_maps(resolution)
         draws = keyed_normal(self.config.train.seed, stream, positions, maps)
         return input_noise(strength, torch.from_numpy(draws).to(self.device, non_blocking=True))
+
+    @contextmanager
+    def _enough_memory(self) -> Iterator[None]:
+        """Where one process fails to allocate, all give the step up together."""
+        failed = False
+        try:
+            yield
+        except (RuntimeError, MemoryError) as err:
+            if not is_out_of_memory(err):
+                raise
+            failed = True
+        if self.world.any(failed, self.device):
+            raise PassesTooLargeError
 
     def _summed(self, means: dict[str, Tensor], adam: Adam) -> dict[str, Tensor]:
         sum_gradients(adam.parameters.values(), self.world)

@@ -86,6 +86,44 @@ def test_a_mistake_is_refused_in_one_line(config, assignment, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("schedule.learning_rate=-1", "schedule.learning_rate = -1.0: must be above 0"),
+        ("schedule.learning_rate_by_resolution.64=0", "schedule.learning_rate = 0.0: must be above 0"),
+        ("schedule.rampup_kimg=-1", "schedule.rampup_kimg = -1.0: must be at least 0"),
+        ("schedule.minibatch_by_resolution.7=8", "schedule.minibatch_by_resolution.7: its key = 7: must be"),
+        ("schedule.tick_kimg_by_resolution.2=8", "schedule.tick_kimg_by_resolution.2: its key = 2: must be"),
+        ("runtime.minibatch_gpu.64=0", "runtime.minibatch_gpu = 0: must be above 0"),
+        ("train.ema_beta=nan", "train.ema_beta = nan: must be a finite number"),
+        ("train.ema_beta=1", "train.ema_beta = 1.0: must be at least 0 and below 1"),
+        ("train.total_kimg=-5", "train.total_kimg = -5.0: must be above 0"),
+        ("train.total_kimg=inf", "train.total_kimg = inf: must be a finite number"),
+        ("train.total_kimg=1" + 400 * "0", "must be a finite number"),
+        ("train.seed=1" + 5000 * "0", "must be an integer"),
+        ("train.seed=9223372036854775808", "must be at least 0 and below 2^63"),
+        ("train.seed=-1", "train.seed = -1: must be at least 0"),
+        ("optimizer.beta1=1", "optimizer.beta1 = 1.0: must be at least 0 and below 1"),
+        ("optimizer.epsilon=0", "optimizer.epsilon = 0.0: must be above 0"),
+        ("loss.gp_weight=-10", "loss.gp_weight = -10.0: must be at least 0"),
+        ("channels=0", "generator.channels = 0: must be at least 1"),
+        ("label_size=-1", "generator.label_size = -1: must be at least 0"),
+        ("generator.fmap_base=1", "generator: fmap_base = 1 and fmap_max = 512 leave no feature map at 1024"),
+        ("discriminator.fmap_decay=9", "discriminator: fmap_base = 8192 and fmap_max = 512 leave no feature"),
+        ("snapshot.keep_every=-1", "snapshot.keep_every = -1: must be at least 0"),
+        ("snapshot.image_ticks=0", "snapshot.image_ticks = 0: must be at least 1"),
+        ("name=../evil", "name = '../evil': names a folder"),
+        ("train.seed=" + 2000 * "[", "must be an integer"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused_in_one_line(config, assignment, message):
+    with pytest.raises(ConfigError) as error:
+        override(config, [assignment])
+    assert message in str(error.value)
+    assert len(str(error.value)) < 200
+    assert "\n" not in str(error.value)
+
+
 def test_a_configuration_survives_its_file(config, tmp_path):
     changed = override(config, ["schedule.tick_kimg_by_resolution.64=2.5"])
     save_config(changed, tmp_path / "config.json")

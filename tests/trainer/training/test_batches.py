@@ -14,6 +14,7 @@ from trainer.configuration.config import (
     TrainingConfig,
 )
 from trainer.training.batches import choose_chunks, chunk_rows, possible_chunks
+from trainer.training.costs import StepCost
 
 
 def config(minibatch: int = 16, **discriminator: object) -> TrainingConfig:
@@ -52,15 +53,15 @@ def test_possible_chunks(discriminator, world_size, expected):
 
 
 def test_the_largest_chunk_that_fits_is_chosen():
-    per_image = {4: 100, 8: 200, 16: 300}
-    chunks = choose_chunks(config(), 1, bytes_per_image=per_image, free_bytes=1700)
+    costs = {4: StepCost(100, 100, 1), 8: StepCost(100, 200, 1), 16: StepCost(100, 300, 1)}
+    chunks = choose_chunks(config(), 1, costs=costs, free_bytes=1700)
     assert chunks == {4: 16, 8: 8, 16: 4}
 
 
 def test_what_does_not_fit_is_refused_with_the_memory_it_would_need():
-    per_image = {4: 10**9, 8: 10**9, 16: 2 * 10**9}
+    costs = {4: StepCost(0, 10**9, 1), 8: StepCost(0, 10**9, 1), 16: StepCost(0, 2 * 10**9, 1)}
     with pytest.raises(ToolError, match=r"needs at least 16 images, about 32\.0 GB \(a layer looks at"):
-        choose_chunks(config(mbstd_group_size="all"), 1, bytes_per_image=per_image, free_bytes=20 * 10**9)
+        choose_chunks(config(mbstd_group_size="all"), 1, costs=costs, free_bytes=20 * 10**9)
 
 
 def test_a_whole_minibatch_layer_refuses_several_processes():

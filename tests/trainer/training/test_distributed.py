@@ -11,10 +11,7 @@ from test_steps import config_with, gradients, scaled
 from tiny_runs import write_pyramid
 from torch.testing import assert_close
 
-from celebahq.errors import ToolError
 from celebahq.files import read_jsonl
-from celebahq.processes import World
-from trainer.training.session import check_chunks
 
 
 @pytest.mark.slow
@@ -42,9 +39,3 @@ def test_two_gloo_processes_have_the_gradients_of_one(tmp_path):
     records = read_jsonl(tmp_path / "runs" / "00000-tiny" / "stats.jsonl")
     assert [record["nimg"] for record in records] == [48, 96, 104]
     assert result.stderr.count("tick 1 ") == 1  # only one of them reports
-
-
-def test_a_run_is_resumed_only_by_processes_that_can_share_its_passes():
-    check_chunks(config_with(4), World(0, 2))
-    with pytest.raises(ToolError, match="its 1 passes of 8 images at 4x4 cannot be shared by 2 processes"):
-        check_chunks(config_with(8), World(0, 2))

@@ -5,13 +5,19 @@ import os
 import shutil
 import signal
 
+import numpy as np
 import pytest
 import torch
-from tiny_runs import final_state, resume, start, tiny_config, write_pyramid
+from tiny_runs import TINY, final_state, resume, start, tiny_config, write_pyramid
 
+from celebahq.errors import ToolError
 from celebahq.files import read_jsonl
+from celebahq.processes import World
+from celebahq.pyramid import PyramidWriter
 from trainer.storage.checkpoint import snapshots, states
+from trainer.training.interrupt import Interrupt, Interrupted
 from trainer.training.loop import NonFiniteError
+from trainer.training.maintenance import Maintenance
 from trainer.training.session import resume_run
 from trainer.training.steps import Steps
 
@@ -74,7 +80,7 @@ def test_the_chosen_passes_are_stored_in_the_run(finished):
 
 
 def test_only_the_newest_states_are_kept(finished, data, tmp_path):
-    assert [path.name for path in states(finished)][1:] == [
+    assert [path.name for path in states(finished)] == [
         "state-00000000144.safetensors",
         "state-00000000160.safetensors",
     ]
@@ -83,10 +89,15 @@ def test_only_the_newest_states_are_kept(finished, data, tmp_path):
     assert [int(path.stem[-6:]) for path in states(run)] == [0, 96, 160]
 
 
-def test_an_interrupted_run_saves_its_state_and_ends_in_the_same_bits(finished, data, tmp_path, monkeypatch):
-    at_step(monkeypatch, 15, lambda _: os.kill(os.getpid(), signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt, match=r"the state at 0\.1 kimg is saved"):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_a_signal_saves_the_state_and_the_run_ends_in_the_same_bits(
+    finished, data, tmp_path, monkeypatch, name
+):
+    number = signal.Signals[name]
+    at_step(monkeypatch, 15, lambda _: os.kill(os.getpid(), number))
+    with pytest.raises(Interrupted, match=r"the state at 0\.1 kimg is saved") as interrupted:
         start(tiny_config(**SHORT), data, tmp_path)
+    assert interrupted.value.number == number
     run = tmp_path / "00000-tiny"
     assert states(run)[-1].name == "state-00000000120.safetensors"
     resume(run)
@@ -94,11 +105,56 @@ def test_an_interrupted_run_saves_its_state_and_ends_in_the_same_bits(finished, 
     assert [r["nimg"] for r in read_jsonl(run / "stats.jsonl")] == [48, 96, 144, 160]
 
 
+def test_a_hangup_that_is_ignored_stays_so():
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupt() as interrupt:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not interrupt.requested
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+
+
 def test_a_run_killed_before_its_first_state_begins_anew(finished, tmp_path):
     run = shutil.copytree(finished, tmp_path / "00000-tiny")
     shutil.rmtree(run / "states")
+    (run / "stats.jsonl").unlink()
     resume(run)
     assert final_state(run) == final_state(finished)
+
+
+def test_a_run_whose_states_are_gone_does_not_begin_anew(finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "00000-tiny")
+    shutil.rmtree(run / "states")
+    with pytest.raises(ToolError, match="its states are gone"):
+        resume(run)
+
+
+@pytest.mark.parametrize("what", ["save_fakes", "measure"])
+def test_a_kill_while_a_tick_is_drawn_or_measured_loses_nothing(data, tmp_path, monkeypatch, what):
+    config = tiny_config(
+        train={"total_kimg": 0.1}, snapshot={"image_ticks": 1, "network_ticks": 1, "metric_images": 20}
+    )
+    whole = start(config, data, tmp_path / "whole")
+    original, calls = getattr(Maintenance, what), []
+
+    def die_at_the_second(self, path):
+        calls.append(path)
+        if len(calls) == 2:
+            raise ZeroDivisionError
+        original(self, path)
+
+    monkeypatch.setattr(Maintenance, what, die_at_the_second)
+    with pytest.raises(ZeroDivisionError):
+        start(config, data, tmp_path)
+    run = tmp_path / "00000-tiny"
+    assert states(run)[-1].name == "state-00000000048.safetensors"
+    resume(run)
+    assert final_state(run) == final_state(whole)
+    for pattern in ("snapshots/*", "fakes*"):
+        assert [p.name for p in sorted(run.glob(pattern))] == [p.name for p in sorted(whole.glob(pattern))]
+    assert read_jsonl(run / "metrics.jsonl") == read_jsonl(whole / "metrics.jsonl")
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_with_its_state_saved(data, tmp_path, monkeypatch):
@@ -117,21 +173,35 @@ def test_a_gradient_that_is_not_finite_can_be_skipped(data, tmp_path, monkeypatc
 
 
 def test_other_data_are_refused_on_resume(finished, tmp_path):
-    from celebahq.errors import ToolError
-    from celebahq.processes import World
-
     other = write_pyramid(tmp_path / "other.h5", count=51)
     with pytest.raises(ToolError, match="not the data of"):
         resume_run(finished, torch.device("cpu"), World(), data=other)
 
 
 def test_data_that_do_not_fit_are_refused_with_the_remedy(tmp_path):
-    from celebahq.errors import ToolError
-
     small = write_pyramid(tmp_path / "small.h5", resolution=8)
     with pytest.raises(ToolError, match=r"small\.h5: resolution 8, but tiny has 16; --set resolution=8 fits"):
         start(tiny_config(), small, tmp_path)
     assert not list(tmp_path.glob("00000-*"))
+
+
+def test_labels_that_are_not_one_hot_are_refused(tmp_path):
+    path = tmp_path / "attributes.h5"
+    with PyramidWriter(path, 16) as pyramid:
+        pyramid.append(
+            np.zeros((4, 3, 16, 16), dtype=np.uint8), labels=np.float32([[1, 0], [0.3, 0.7], [1, 1], [0, 0]])
+        )
+    labels = {"generator": {"label_size": 2}, "discriminator": {"label_size": 2}}
+    sections = {name: {**TINY[name], **labels[name]} for name in labels}
+    with pytest.raises(ToolError, match=r"not one-hot.*--set label_size=0"):
+        start(tiny_config(**sections), path, tmp_path)
+
+
+def test_a_disk_that_is_too_small_is_found_out_at_the_start(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 90, 10))
+    with pytest.raises(ToolError, match=r"GB on disk for 3 states of 0\..* MB, 2 snapshots.*make room"):
+        start(tiny_config(), data, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 VARIANTS = {

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from celebahq.files import append_jsonl, read_jsonl
+from trainer.configuration.config import ScheduleConfig
+from trainer.configuration.schedule import TrainingSchedule
 from trainer.training.progress import Averages, Report, TimeLeft, tick_line
 from trainer.use.grids import grid_shape, to_uint8
 from trainer.use.video import interpolation_latents
@@ -38,17 +40,45 @@ def test_averages_are_of_one_tick():
 def test_the_tick_line_holds_what_a_watcher_wants():
     line = tick_line(RECORD)
     assert "\n" not in line
-    for part in ("kimg 1.5", "lod 2.25", "16x16", "20.0 images/s", "50.00 s/kimg", "0.50 GB", "left 1h 02m"):
+    for part in ("kimg 1.5", "lod 2.25", "16x16", "20 images/s", "50.00 s/kimg", "0.50 GB", "left 1h 02m"):
         assert part in line
 
 
-def test_time_left_uses_what_was_seen_and_extrapolates_by_arithmetic():
-    left = TimeLeft(lambda kimg: 8 if kimg < 10 else 16, {8: 1.0, 16: 4.0}, total_kimg=20)
-    left.update(8, sec_per_kimg=3.0)
-    assert left.seconds(0.0) == pytest.approx(10 * 3 + 10 * 12)
-    left.update(16, sec_per_kimg=5.0)
-    assert left.seconds(0.0) == pytest.approx(10 * 3 + 10 * 5)
+SCHEDULE = TrainingSchedule(
+    ScheduleConfig(resolution=16, initial_resolution=4, train_kimg=5, trans_kimg=5, minibatch=10)
+)  # 4x4 up to 5 kimg, 8x8 up to 15, then 16x16
+FLOPS = {4: 1.0, 8: 4.0, 16: 20.0}
+
+
+def test_time_left_uses_what_was_seen():
+    left = TimeLeft(SCHEDULE, FLOPS, total_kimg=20)
+    for resolution, sec_per_kimg in ((4, 2.0), (8, 3.0), (16, 7.0)):
+        left.update(resolution, sec_per_kimg)
+    assert left.seconds(0.0) == pytest.approx(5 * 2 + 10 * 3 + 5 * 7)
     assert left.seconds(20.0) == 0.0
+
+
+def test_time_left_draws_a_line_through_the_two_largest_resolutions_seen():
+    left = TimeLeft(SCHEDULE, FLOPS, total_kimg=20)
+    left.update(4, 2.0)
+    left.update(8, 5.0)  # one second per operation on top of one
+    assert left.seconds(5.0) == pytest.approx(10 * 5 + 5 * 21, rel=0.01)  # sums over 500 points
+
+
+def test_time_left_takes_most_of_a_4x4_step_as_constant():
+    left = TimeLeft(SCHEDULE, FLOPS, total_kimg=20, earlier=[{"resolution": 4, "sec_per_kimg": 1.0}])
+    assert left.seconds(0.0) == pytest.approx(5 * 1 + 10 * (0.7 + 4 * 0.3) + 5 * (0.7 + 20 * 0.3))
+
+
+def test_time_left_is_never_less_than_the_largest_step_seen():
+    left = TimeLeft(SCHEDULE, FLOPS, total_kimg=20)
+    left.update(4, 5.0)  # of a busy machine
+    left.update(8, 3.0)
+    assert left.seconds(15.0) == pytest.approx(5 * 3)
+
+
+def test_slow_runs_have_a_speed_too():
+    assert "0.00123 images/s" in tick_line({**RECORD, "images_per_sec": 0.001234})
 
 
 def test_records_behind_the_state_are_dropped_on_resume(tmp_path):

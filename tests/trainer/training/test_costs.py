@@ -12,7 +12,8 @@ from trainer.configuration.config import (
     TrainingConfig,
 )
 from trainer.networks.progressive import Generator
-from trainer.training.footprint import CostCounter, free_memory_bytes, step_costs
+from trainer.training.costs import CostCounter, StepCost, step_costs
+from trainer.training.memory import free_memory_bytes
 
 
 def config(resolution: int) -> TrainingConfig:
@@ -34,13 +35,22 @@ def test_the_arithmetic_of_a_step_is_that_of_the_layer_table():
 
 
 def test_memory_grows_with_the_resolution_at_least_as_the_largest_features():
-    costs = {r: step_costs(config(r))[r].peak_bytes for r in (128, 256)}
+    costs = {r: step_costs(config(r))[r].bytes_per_image for r in (128, 256)}
     features = {
         r: 4 * 128 * 128 * 128 for r in costs
     }  # float32 of one layer: 128 maps of 128 px, 64 of 256 px
     features[256] *= 2
     assert all(costs[r] > 10 * features[r] for r in costs)
     assert 1.5 < costs[256] / costs[128] < 2.5
+
+
+def test_the_weights_gradients_are_there_once_however_many_images():
+    cost = step_costs(config(32))[32]
+    weights = 4 * (20_719_628 + 20_726_785)  # float32
+    assert weights < cost.fixed_bytes < 2 * weights
+    assert cost.bytes_of(10) == cost.fixed_bytes + 10 * cost.bytes_per_image
+    assert cost.images_in(cost.bytes_of(10)) == 10
+    assert StepCost(100, 10, 1).images_in(50) == 0
 
 
 def test_nothing_is_counted_twice_and_what_is_freed_is_taken_off():

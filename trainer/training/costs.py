@@ -1,9 +1,7 @@
 """What a training step costs, found by running it on tensors that have shapes but no numbers."""
 
-import os
 import weakref
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -63,10 +61,19 @@ class CostCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @dataclass(frozen=True)
 class StepCost:
-    """What one image of a minibatch costs in a D step and a G step."""
+    """What a D step and a G step cost at one resolution."""
 
-    peak_bytes: int  # activations and gradients, the larger of the two steps
-    flops: int  # of convolutions and matrix products, both steps together
+    fixed_bytes: int  # gradients of the weights, and the weights as the layers use them
+    bytes_per_image: int  # activations and their gradients, in the larger of the two steps
+    flops: int  # of convolutions and matrix products per image, both steps together
+
+    def bytes_of(self, images: int) -> int:
+        """Memory of a pass."""
+        return self.fixed_bytes + images * self.bytes_per_image
+
+    def images_in(self, free_bytes: int) -> int:
+        """The most images that a pass may have."""
+        return max((free_bytes - self.fixed_bytes) // self.bytes_per_image, 0)
 
 
 def step_costs(config: TrainingConfig) -> dict[int, StepCost]:
@@ -79,25 +86,24 @@ def step_costs(config: TrainingConfig) -> dict[int, StepCost]:
 
 
 def _step_cost(objectives: Objectives, config: TrainingConfig, resolution: int) -> StepCost:
+    """From two numbers of images: the cost of each, and what they have in common."""
     images = max(group_size(config, 4, 4), 1)
+    few, many = (_count_step(objectives, config, resolution, n) for n in (images, 2 * images))
+    per_image = max((many.peak - few.peak) // images, 1)
+    return StepCost(few.peak - images * per_image, per_image, (many.flops - few.flops) // images)
+
+
+def _count_step(objectives: Objectives, config: TrainingConfig, resolution: int, images: int) -> CostCounter:
+    """A D step and a G step; the gradients of both networks stay, as they do in training."""
     reals = torch.empty(images, config.generator.channels, resolution, resolution)
     latents = torch.empty(images, config.generator.latent_size)
     mix_factors = torch.empty(images, 1, 1, 1)
     labels = torch.empty(images, config.generator.label_size) if config.generator.label_size else None
-
-    with CostCounter() as counter:
+    objectives.G.zero_grad()
+    objectives.D.zero_grad()
+    counter = CostCounter()
+    with counter:
         D_inputs = DiscriminatorInputs(reals, labels, latents, labels, mix_factors)
         discriminator_pass(objectives, D_inputs, resolution, 0.0, 1.0)
         generator_pass(objectives, GeneratorInputs(latents, labels), resolution, 0.0, 1.0)
-    return StepCost(counter.peak // images, counter.flops // images)
-
-
-def free_memory_bytes(device: torch.device) -> int:
-    """Memory that a run may take: free GPU memory, the system's available memory, or half of all of it."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        line = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:"))
-        return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return counter

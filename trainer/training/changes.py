@@ -1,0 +1,93 @@
+"""What may change in a run that has begun: the way ahead, never the way behind it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.configuration.config import ConfigError, TrainingConfig
+from trainer.configuration.schedule import TrainingSchedule
+from trainer.configuration.settings import load_config, override, save_config, to_dict
+from trainer.storage.runs import CONFIG, Run, remember
+
+FREE = ("train.total_kimg", "train.on_nan", "schedule.", "runtime.", "snapshot.")
+PAST_POINTS = 2001
+
+
+def change_run(config: TrainingConfig, assignments: Iterable[str], nimg: int) -> TrainingConfig:
+    """A run's configuration with changes.
+
+    Free are its length, learning rates, intervals, how steps are computed, and what of the schedule is still
+    to come.
+
+    Args:
+        config: What the run has been following.
+        assignments: As for `settings.override`.
+        nimg: Real images shown so far.
+
+    Raises:
+        ConfigError: A field is unknown or mistyped, or what lies behind the run would have been different.
+    """
+    changed = override(config, assignments)
+    for name, (old, new) in differences(config, changed).items():
+        if not name.startswith(FREE):
+            raise ConfigError(
+                f"{name} = {new}: the run was begun with {old}, and what it has learned depends on it; start "
+                "another run (--init RUN starts it from this one's networks)"
+            )
+    if changed.train.total_kimg * 1000 < nimg and changed.train.total_kimg < config.train.total_kimg:
+        raise ConfigError(f"train.total_kimg = {changed.train.total_kimg:g}: the run is at {nimg / 1000:g}")
+    require_same_past(config, changed, nimg)
+    return changed
+
+
+def require_same_past(config: TrainingConfig, changed: TrainingConfig, nimg: int) -> None:
+    """Raise `ConfigError` if growth or minibatch so far would not have been what they were."""
+    old, new = TrainingSchedule(config.schedule), TrainingSchedule(changed.schedule)
+    for kimg in np.linspace(0.0, nimg / 1000, PAST_POINTS).tolist():
+        before, after = old.at(kimg), new.at(kimg)
+        if (before.lod, before.minibatch) != (after.lod, after.minibatch):
+            raise ConfigError(
+                f"schedule: at {kimg:.1f} kimg, which the run has behind it, lod {before.lod:.2f} with "
+                f"minibatch {before.minibatch} would have been lod {after.lod:.2f} with {after.minibatch}; "
+                "change what is still to come, or start another run"
+            )
+
+
+def require_unchanged(folder: Path, config: TrainingConfig) -> None:
+    """Raise `ConfigError` if a run follows another configuration; the passes are its own."""
+    for name, (old, new) in differences(load_config(folder / CONFIG), config).items():
+        if not name.startswith("runtime.minibatch_gpu"):
+            raise ConfigError(
+                f"{folder}: has {name} = {old}, not {new}; `trainer resume {folder} --set {name}={new}` "
+                "changes it where it still can be, without --resume another run begins"
+            )
+
+
+def keep_config(
+    run: Run, event: str, nimg: int, previous: TrainingConfig | None = None, **facts: Any
+) -> None:
+    """Note in a run's history what has happened to it, and keep the configuration that it follows now."""
+    changes = {} if previous is None else differences(previous, run.config)
+    remember(run.folder, event, kimg=nimg / 1000, **facts, changes=changes)
+    if changes:
+        save_config(run.config, run.folder / CONFIG)
+
+
+def differences(config: TrainingConfig, changed: TrainingConfig) -> dict[str, tuple[Any, Any]]:
+    """Fields that differ, by dotted name: their values before and after."""
+    old, new = flatten(to_dict(config)), flatten(to_dict(changed))
+    names = [*old, *(name for name in new if name not in old)]
+    return {name: (old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)}
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

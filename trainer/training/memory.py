@@ -1,0 +1,102 @@
+"""How many images go through the networks at a time: what fits into memory, and what when it runs out."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from celebahq.errors import ToolError
+from celebahq.processes import World, processes_here
+from trainer.configuration.config import TrainingConfig
+from trainer.configuration.schedule import Phase, TrainingSchedule
+from trainer.training.batches import choose_chunks, possible_chunks
+from trainer.training.costs import StepCost
+
+USABLE_MEMORY = 0.8  # of what is free; convolutions need workspace of their own
+
+
+def with_passes(config: TrainingConfig, chunks: Mapping[int, int]) -> TrainingConfig:
+    """The configuration with these images per pass, by resolution."""
+    runtime = dataclasses.replace(config.runtime, minibatch_gpu=dict(chunks))
+    return dataclasses.replace(config, runtime=runtime)
+
+
+def fit_passes(
+    config: TrainingConfig,
+    world: World,
+    device: torch.device,
+    costs: Mapping[int, StepCost],
+    *,
+    minibatch_gpu: int | None = None,
+    keep: bool = False,
+) -> TrainingConfig:
+    """Choose the images per pass at each resolution of a run.
+
+    Args:
+        config: The run.
+        world: The processes.
+        device: Of this process.
+        costs: Of a step, by resolution.
+        minibatch_gpu: The most images of a pass; unless given, as many as fit into memory.
+        keep: Keep those that the configuration has, where the processes can share them: equal passes give
+            equal bits.
+
+    Raises:
+        ToolError: Not even the smallest pass fits.
+    """
+    usable = usable_memory_bytes(device, world)
+    chunks = choose_chunks(config, world.size, costs=costs, free_bytes=usable, minibatch_gpu=minibatch_gpu)
+    if keep and minibatch_gpu is None:
+        for stage in TrainingSchedule(config.schedule).stages(config.train.total_kimg):
+            recorded = config.runtime.minibatch_gpu.get(stage.resolution)
+            if recorded in possible_chunks(config, stage.minibatch, world.size):
+                chunks[stage.resolution] = recorded
+    return with_passes(config, chunks)
+
+
+def smaller_passes(config: TrainingConfig, phase: Phase, world: World) -> TrainingConfig:
+    """The configuration after memory has run out: passes of at most half the size at this resolution.
+
+    Raises:
+        ToolError: There are no smaller ones.
+    """
+    chunk = config.runtime.minibatch_gpu[phase.resolution]
+    smaller = [n for n in possible_chunks(config, phase.minibatch, world.size) if n < chunk]
+    if not smaller:
+        raise ToolError(
+            f"out of memory at {phase.resolution}x{phase.resolution} with {chunk} images per pass, the "
+            "fewest that give the same result; use a device with more memory, or more processes"
+        )
+    fitting = [n for n in smaller if n <= chunk // 2] or smaller[:1]
+    return with_passes(config, {**config.runtime.minibatch_gpu, phase.resolution: fitting[-1]})
+
+
+def is_out_of_memory(err: BaseException) -> bool:
+    """Whether an allocation has failed, on a GPU or here."""
+    known = isinstance(err, torch.OutOfMemoryError | MemoryError)
+    return known or (isinstance(err, RuntimeError) and "can't allocate memory" in str(err))
+
+
+def usable_memory_bytes(device: torch.device, world: World) -> int:
+    """Memory for one process; the same answer on all processes, the smallest."""
+    sharing = processes_here() if device.type == "cpu" else 1
+    usable = int(USABLE_MEMORY * free_memory_bytes(device) / sharing)
+    if world.size == 1:
+        return usable
+    smallest = torch.tensor(usable, device=device)
+    dist.all_reduce(smallest, op=dist.ReduceOp.MIN)
+    return int(smallest)
+
+
+def free_memory_bytes(device: torch.device) -> int:
+    """Memory that a run may take: free GPU memory, the system's available memory, or half of all of it."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        line = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:"))
+        return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
