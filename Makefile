@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 DEMO_OUT ?= demo
 
-.PHONY: demo test lint check-processors check-floors check-newest clean
+.PHONY: demo test lint docs check-processors check-floors check-newest clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/python tools/demo.py --out $(DEMO_OUT) $(if $(PHOTOS),--photos "$(PHOTOS)")
@@ -18,6 +18,10 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MAKE) docs
+
+docs: $(VENV)/installed-test
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
 
 # As on older processors and with other numbers of threads.
 check-processors: $(VENV)/installed-test
@@ -48,7 +52,7 @@ $(VENV)/installed-demo: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/installed-test: $(BIN)/python pyproject.toml constraints.txt
-	$(INSTALL) --editable '.[test]'
+	$(INSTALL) --editable '.[test,docs]'
 	@touch $@ $(VENV)/installed-demo
 
 clean:
