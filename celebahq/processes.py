@@ -4,6 +4,7 @@ torch is imported only where there are tensors, so that the commands that never 
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,6 +113,9 @@ def device_of_rank(name: str) -> str:
     """
     if launched_world_size() == 1:
         return name
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if name == f"cuda:{local_rank}":
+        return name  # chosen already
     if name.startswith("cuda:"):
         raise ToolError(
             f"--device {name}: torchrun's processes would all take that GPU; use --device cuda, "
@@ -123,13 +127,33 @@ def device_of_rank(name: str) -> str:
 
     if not torch.cuda.is_available():
         return name
-    local_rank, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    found = torch.cuda.device_count()
     if local_rank >= found:
         raise ToolError(
             f"torchrun: local rank {local_rank}, but PyTorch finds {found} GPUs; "
             "start no more processes than GPUs"
         )
     return f"cuda:{local_rank}"
+
+
+def choose_device(name: str) -> "torch.device":
+    """The device that `auto`, `cpu`, `cuda` or `cuda:N` means for this process, if it is really there.
+
+    Raises:
+        ToolError: Another kind of device, or a GPU where there is none: never a silent CPU.
+    """
+    import torch
+
+    name = device_of_rank(name)
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
+        raise ToolError(f"--device {name}: not a device; use auto, cpu, cuda or cuda:N")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise ToolError(f"--device {name}: PyTorch finds {found} CUDA devices; use --device cpu or auto")
+    return device
 
 
 @contextmanager

@@ -1,106 +1,154 @@
-"""Sets of fakes against the reals: what `swd compare`, `swd track` and `swd cache` do."""
+"""Sets of fakes against the reals: what `swd.compare`, `swd compare`, `swd track` and `swd cache` do."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import distributed
 
 from celebahq.errors import ToolError
 from celebahq.files import make_folder, refuse_existing
-from swd.agreement import agree
-from swd.diversity import Similarity, diversity
-from swd.fidelity import Fidelity, measure_fidelity, require_torch_fidelity
+from celebahq.processes import World, choose_device, join_world, processes_here
+from celebahq.threads import processors
+from swd.diversity import Similarity, measure_diversity
+from swd.fidelity import measure_fidelity, require_torch_fidelity
+from swd.inputs import check_pairs, open_fakes, open_reals, open_set, place_of
 from swd.method.protocol import Protocol
 from swd.method.randomness import FAKES, REALS
-from swd.pipeline.cache import SUFFIX, cache_bytes, is_cache, load_cache, save_cache
-from swd.pipeline.distance import Distance, measure
-from swd.pipeline.extraction import extract
-from swd.pipeline.reals import ExtractedLevels, Reals, prepare_reals
-from swd.pipeline.resources import Resources
-from swd.pipeline.sources import ImageSet, open_images
-from swd.pipeline.store import require_room, reserve_room
+from swd.pipeline.cache import SUFFIX, cache_bytes, is_cache, only_writer, save_cache
+from swd.pipeline.distance import summarize
+from swd.pipeline.fakes import measure_fakes
+from swd.pipeline.reference import Reference, prepare_reference
+from swd.pipeline.resources import OnProgress, Resources
+from swd.pipeline.sources import ImageSet
+from swd.pipeline.store import require_room
+from swd.protocol_choice import choose_protocol
+from swd.report import Report, Result
 
-
-@dataclass(frozen=True)
-class Distances:
-    """Of each set of fakes to the reals, and of the reals to themselves; see `Reals`."""
-
-    fakes: list[Distance]
-    fresh_patches: Distance
-    disjoint: Distance | None
-
-
-@dataclass(frozen=True)
-class Similarities:
-    """Within each set of fakes, and within the reals unless they come from a cache."""
-
-    fakes: list[Similarity]
-    reals: Similarity | None
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was found; None for a metric that was not asked for. Lists are in the order of `fakes`."""
-
-    real: str
-    fakes: list[str]
-    protocol: Protocol
-    distances: Distances | None = None
-    similarities: Similarities | None = None
-    fidelities: list[Fidelity] | None = None
 
 
 def compare(
-    real: Path | str,
-    fakes: Sequence[Path | str],
+    real: Any,
+    fake: Any,
     *,
     images: int | None = None,
     resolution: int | None = None,
     seed: int = 0,
     metrics: Sequence[str] = ("swd",),
-    resources: Resources | None = None,
+    baseline: str | None = None,
+    paired: bool = False,
+    device: str | torch.device = "auto",
+    threads: int | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Report:
     """Compare sets of generated images with the real ones.
 
+    A set is a path (an HDF5 pyramid, folder, zip, npz or npy of images), an `ImageSet`, a NumPy array or torch
+    tensor uint8 `[N, C, H, W]` or `[N, H, W, C]`, or a torch `Dataset` or `DataLoader` of such images.
+
     Args:
-        real: An HDF5 pyramid, folder, zip, npz or npy of images, or a cache that `swd cache` made of one.
-        fakes: One or more such sets, no caches.
+        real: The real images: a set, or the path of a cache that `swd cache` made of one.
+        fake: A set of generated ones, a list of sets, or a dict of sets by their names in the report.
         images: Per set; unless told, as many as every set has, at most 16,384.
         resolution: Unless told, that of the images, which must be one.
         seed: Key of all randomness.
         metrics: Some of `swd`, `msssim`, `fid`, `is`.
-        resources: Device, threads and processes; one thread on the CPU unless told.
+        baseline: Name of the set that the others' differences are to; the first unless told.
+        paired: Whether images at the same place of the sets of fakes belong together (the same latents, say),
+            so that what they have in common cancels in the differences' errors.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: One per processor unless told.
+        on_progress: Called with a stage's name, its items done, their number, and what they are.
 
     Raises:
         ToolError: The sets cannot be compared.
         FormatError: A file is damaged.
         MissingExtraError: A metric needs a package that is not installed.
+
+    >>> import numpy as np
+    >>> draw = np.random.default_rng(0).integers
+    >>> real, fake = draw(0, 256, (2, 10, 16, 16, 3), np.uint8)
+    >>> report = compare(real, fake, device="cpu")
+    >>> report.rows[0].distance.average.se > 0
+    True
     """
-    resources = resources or Resources(torch.device("cpu"))
+    with open_resources(device, threads, on_progress) as resources:
+        return compare_sets(
+            real,
+            fake,
+            images=images,
+            resolution=resolution,
+            seed=seed,
+            metrics=metrics,
+            baseline=baseline,
+            paired=paired,
+            resources=resources,
+        )
+
+
+def compare_sets(
+    real: Any,
+    fake: Any,
+    *,
+    images: int | None = None,
+    resolution: int | None = None,
+    seed: int = 0,
+    metrics: Sequence[str] = ("swd",),
+    baseline: str | None = None,
+    paired: bool = False,
+    resources: Resources,
+) -> Report:
+    """`compare`, with what there is to compute with."""
     inception = [metric for metric in ("fid", "is") if metric in metrics]
     if inception:
         require_torch_fidelity()  # now, rather than after an hour
-    source = load_cache(Path(real), resources.device) if is_cache(Path(real)) else open_images(Path(real))
-    if isinstance(source, Reals) and "fid" in metrics:
-        raise ToolError(f"{real}: FID needs the real images themselves, not their cache")
-    fake_sets = [open_images(Path(path)) for path in fakes]
-    protocol, remarks = agree(source, fake_sets, images=images, resolution=resolution, seed=seed)
+    source = open_reals(real, resources.device)
+    if isinstance(source, Reference) and "fid" in metrics:
+        raise ToolError(str(real), "FID needs the real images themselves, not their cache")
+    fakes = open_fakes(fake)
+    first = place_of(baseline, fakes)
+    if paired:
+        check_pairs(fakes)
+    protocol, remarks = choose_protocol(source, fakes, images=images, resolution=resolution, seed=seed)
     for remark in remarks:
         resources.say(remark)
+    rows = [Result(fake.name, protocol.images) for fake in fakes]
+    if "swd" in metrics:
+        rows = _distances(source, fakes, protocol, resources, baseline=first, paired=paired)
+    if "msssim" in metrics:
+        rows = _with_similarities(rows, source, fakes, protocol, resources)
+    if inception and resources.world.is_main:  # torch-fidelity does not divide its work
+        reals = None if isinstance(source, Reference) else source
+        found = [measure_fidelity(reals, fake, protocol, resources, inception) for fake in fakes]
+        rows = [replace(row, fidelity=one) for row, one in zip(rows, found, strict=False)] + rows[len(fakes) :]
+    return Report(source.name, protocol, rows, fakes[first].name if len(fakes) > 1 else None)
 
-    return Report(
-        real=str(real),
-        fakes=[fake.name for fake in fake_sets],
-        protocol=protocol,
-        distances=measure_distances(source, fake_sets, protocol, resources) if "swd" in metrics else None,
-        similarities=_similarities(source, fake_sets, protocol, resources) if "msssim" in metrics else None,
-        fidelities=_fidelities(source, fake_sets, protocol, resources, inception) if inception else None,
-    )
+
+@contextmanager
+def open_resources(
+    device: str | torch.device = "auto", threads: int | None = None, on_progress: OnProgress | None = None
+) -> Iterator[Resources]:
+    """What there is to compute with, alone or under `torchrun`; arguments as for `compare`."""
+    workers = threads or max(1, processors() // processes_here())
+    chosen = choose_device(device) if isinstance(device, str) else device
+    before = torch.get_num_threads()
+    torch.set_num_threads(workers)
+    try:
+        if distributed.is_available() and distributed.is_initialized():
+            world = World(distributed.get_rank(), distributed.get_world_size())
+            yield Resources(chosen, workers, world, on_progress)
+        else:
+            with join_world(chosen) as world:
+                yield Resources(chosen, workers, world, on_progress)
+    finally:
+        torch.set_num_threads(before)
 
 
 def make_cache(
-    real: Path,
+    real: Any,
     out: Path,
     *,
     images: int | None = None,
@@ -115,14 +163,14 @@ def make_cache(
         What the cache holds.
 
     Raises:
-        ToolError: The images do not allow it, or `out` exists.
+        ToolError: The images do not allow it, or `out` exists, or is being made by another process.
         FormatError: A file is damaged.
     """
     if not is_cache(out):
-        raise ToolError(f"{out}: the name of a cache ends in {SUFFIX}, by which it is known")
+        raise ToolError(str(out), f"the name of a cache ends in {SUFFIX}, by which it is known")
     refuse_existing(out, overwrite=overwrite)
-    source = open_images(real)
-    protocol, remarks = agree(source, images=images, resolution=resolution, seed=seed)
+    source = open_set(real)
+    protocol, remarks = choose_protocol(source, images=images, resolution=resolution, seed=seed)
     make_folder(out.parent)
     require_room(out.parent, cache_bytes(protocol), "choose another place, or use fewer --images")
     remarks.append(
@@ -131,65 +179,63 @@ def make_cache(
     )
     for remark in remarks:
         resources.say(remark)
-    save_cache(out, prepare_reals(source, protocol, resources), resources)
+    with only_writer(out) if resources.world.is_main else nullcontext():
+        save_cache(out, prepare_reference(source, protocol, resources), resources)
     return protocol
 
 
-def measure_distances(
-    source: ImageSet | Reals, fakes: Sequence[ImageSet], protocol: Protocol, resources: Resources
-) -> Distances:
-    """Sliced Wasserstein distances of sets of fakes to the reals, and of the reals to themselves.
-
-    Args:
-        source: The real images, or what a cache holds of them.
-        fakes: The sets to compare with them.
-        protocol: On which all of them agree.
-        resources: Device, threads and processes.
-
-    Raises:
-        FormatError: An image is damaged.
-        ToolError: There is not enough room for temporary files.
-    """
-    reals = source if isinstance(source, Reals) else prepare_reals(source, protocol, resources)
-    room = reserve_room(protocol, [protocol.images], resources.world.size)
-    if room:
-        resources.say(room)
-
-    def distance(fake: ImageSet) -> Distance:
-        chosen = protocol.choose(len(fake), FAKES)
-        (store,) = extract(fake, chosen, protocol, resources, set_id=FAKES, stage=fake.name)
-        levels = ExtractedLevels(store, resources)
-        return measure(
-            lambda level: (reals.levels.load(level), levels.load(level)),
-            *(protocol, resources, f"distances, {fake.name}"),
-        )
-
-    return Distances([distance(fake) for fake in fakes], reals.fresh_patches, reals.disjoint)
-
-
-def _similarities(
-    source: ImageSet | Reals, fakes: Sequence[ImageSet], protocol: Protocol, resources: Resources
-) -> Similarities:
-    def similarity(images: ImageSet, set_id: int) -> Similarity:
-        return diversity(images, protocol, resources, set_id=set_id, stage=f"pairs, {images.name}")
-
-    reals = None
-    if isinstance(source, Reals):
-        resources.say(f"{source.name}: a cache holds no images, so MS-SSIM is given for the fakes only")
-    else:
-        reals = similarity(source, REALS)
-    return Similarities([similarity(fake, FAKES) for fake in fakes], reals)
-
-
-def _fidelities(
-    source: ImageSet | Reals,
+def _distances(
+    source: ImageSet | Reference,
     fakes: Sequence[ImageSet],
     protocol: Protocol,
     resources: Resources,
-    metrics: Sequence[str],
-) -> list[Fidelity]:
-    """By the leading process alone: torch-fidelity does not divide its work."""
-    if not resources.world.is_main:
-        return []
-    reals = None if isinstance(source, Reals) else source
-    return [measure_fidelity(reals, fake, protocol, resources, metrics) for fake in fakes]
+    *,
+    baseline: int,
+    paired: bool,
+) -> list[Result]:
+    """The fakes' distances to the reals, and the reals' to themselves."""
+    reference = source if isinstance(source, Reference) else prepare_reference(source, protocol, resources)
+    measured = measure_fakes(reference, fakes, resources, paired=paired)
+    first, resolutions, count = measured[baseline].levels, protocol.resolutions, protocol.images
+    rows = []
+    for place, (fake, one) in enumerate(zip(fakes, measured, strict=True)):
+        difference = [level - other for level, other in zip(one.levels, first, strict=True)]
+        rows.append(
+            Result(
+                fake.name,
+                count,
+                distance=summarize(one.levels, resolutions, count),
+                corrected=summarize(one.corrected, resolutions, count) if one.corrected else None,
+                difference=summarize(difference, resolutions, count) if place != baseline else None,
+            )
+        )
+    rows.append(Result("reals, fresh patches", count, "fresh patches", reference.fresh_patches))
+    if reference.disjoint is not None:
+        half = reference.disjoint.images
+        rows.append(
+            Result(
+                f"reals, disjoint {half:,}", half, "disjoint", reference.disjoint, reference.disjoint_corrected
+            )
+        )
+    return rows
+
+
+def _with_similarities(
+    rows: Sequence[Result],
+    source: ImageSet | Reference,
+    fakes: Sequence[ImageSet],
+    protocol: Protocol,
+    resources: Resources,
+) -> list[Result]:
+    """The rows, with how alike the images of each set of fakes are, and a row of the reals' unless cached."""
+
+    def similarity(images: ImageSet, set_id: int) -> Similarity:
+        return measure_diversity(images, protocol, resources, set_id=set_id, stage=f"pairs, {images.name}")
+
+    of_fakes = [similarity(fake, FAKES) for fake in fakes]
+    result = [replace(row, similarity=one) for row, one in zip(rows, of_fakes, strict=False)]
+    result += rows[len(fakes) :]
+    if isinstance(source, Reference):
+        resources.say(f"{source.name}: a cache holds no images, so MS-SSIM is given for the fakes only")
+        return result
+    return [*result, Result("reals", protocol.images, "reals", similarity=similarity(source, REALS))]

@@ -33,7 +33,7 @@ class Similarity:
     pairs: int
 
 
-def diversity(
+def measure_diversity(
     images: ImageSet, protocol: Protocol, resources: Resources, *, set_id: int, stage: str
 ) -> Similarity:
     """Compare random pairs of the images that a comparison uses.

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from celebahq.files import atomic_path
-from swd.comparison import Report
-from swd.pipeline.distance import Distance, Estimate
-from swd.report import distance_rows
+from swd.method.measured import Estimate
+from swd.pipeline.distance import Distance
+from swd.report import AVERAGE, Report, Result, z_score
 
-_AVERAGE = "average"
 _LABEL = "SWD x 1000 (lower is better)"
 
 
@@ -19,8 +18,8 @@ def plot_levels(report: Report, path: Path) -> None:
     """Bars per level, one for each set of fakes and each comparison of reals with reals, with error bars."""
 
     def draw(axes: Any) -> None:
-        rows = distance_rows(report)
-        ticks = [f"{resolution} px" for resolution in report.protocol.resolutions] + [_AVERAGE]
+        rows = [(row.name, row.distance) for row in report.rows if row.distance]
+        ticks = [f"{resolution} px" for resolution in report.protocol.resolutions] + [AVERAGE]
         width = 0.8 / len(rows)
         for number, (label, distance) in enumerate(rows):
             estimates = [*distance.levels.values(), distance.average]
@@ -47,10 +46,11 @@ def plot_track(report: Report, path: Path) -> None:
     """
 
     def draw(axes: Any) -> None:
-        assert report.distances is not None
-        disjoint = report.distances.disjoint
+        fakes = [row for row in report.fakes if row.distance]
+        reals = report.row("disjoint")
+        disjoint = reals.distance if reals else None
         for level in [*report.protocol.resolutions, None]:
-            estimates = [_estimate(distance, level) for distance in report.distances.fakes]
+            estimates = [_estimate(row.distance, level) for row in fakes if row.distance]
             container = axes.errorbar(
                 range(len(estimates)),
                 [estimate.value for estimate in estimates],
@@ -58,17 +58,24 @@ def plot_track(report: Report, path: Path) -> None:
                 capsize=3,
                 marker="o",
                 linewidth=3 if level is None else 1.5,
-                label=_AVERAGE if level is None else f"{level} px",
+                label=AVERAGE if level is None else f"{level} px",
             )
             if disjoint is not None:
                 floor = _estimate(disjoint, level).value
                 axes.axhline(floor, color=container[0].get_color(), linestyle=":", linewidth=1)
-        names = [_literal(Path(name).name) for name in report.fakes]
+        names = [_literal(Path(row.name).name + _star(row)) for row in fakes]
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
         dotted = f"; dotted: {disjoint.images:,} reals against as many others" if disjoint else ""
-        axes.set_title(f"{report.protocol.images:,} images per set{dotted}")
+        starred = f"; *: average differs from {_literal(Path(report.baseline).name)}'s by more than 2 se"
+        stars = starred if report.baseline and any(map(_star, fakes)) else ""
+        axes.set_title(f"{report.protocol.images:,} images per set{dotted}{stars}", fontsize="medium")
 
     _save(draw, path)
+
+
+def _star(row: Result) -> str:
+    """A mark for a set whose average differs from the baseline's by more than two standard errors."""
+    return " *" if row.difference and abs(z_score(row.difference.average)) > 2 else ""
 
 
 def _estimate(distance: Distance, level: int | None) -> Estimate:

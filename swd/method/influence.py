@@ -10,13 +10,12 @@ images (the infinitesimal jackknife; Efron & Tibshirani 1993, chapter 21).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from swd.method.wasserstein import (
-    Matching,
+    Pair,
     match_quantiles,
     over_directions,
     row_blocks,
@@ -32,7 +31,7 @@ _FEW_PATCHES = 8
 
 @dataclass(frozen=True)
 class Influence:
-    """Distances along directions, given in parts, and every image's influence on their sum over a part."""
+    """A pair's distances along directions, given in parts, and every image's influence on their sum."""
 
     along: list[Tensor]
     """Per part `[p]` float64."""
@@ -44,53 +43,70 @@ class Influence:
 
 @torch.no_grad()
 def measure_influence(
-    a: Tensor, b: Tensor, directions: Sequence[Tensor], *, patches: int, channels: int
-) -> Influence:
-    """Distances along directions, and the images' influences on them.
+    sets: Sequence[Tensor],
+    pairs: Sequence[Pair],
+    directions: Sequence[Tensor],
+    *,
+    patches: int,
+    channels: int,
+) -> list[Influence]:
+    """Distances of pairs of sets along directions, and the images' influences on them.
 
     Args:
-        a: `[N * patches, C * 49]` float32, normalised, an image's patches adjacent.
-        b: `[K * patches, C * 49]`.
+        sets: `[N * patches, C * 49]` float32, normalised, an image's patches adjacent; N may differ.
+        pairs: Which of them are compared.
         directions: In parts `[C * 49, p]`.
         patches: Per image.
         channels: C.
     """
-    matching = match_quantiles(len(a), len(b))
-    sides = _Side(a, patches, channels), _Side(b, patches, channels)
-    along = [torch.empty(part.shape[1], dtype=torch.float64, device=a.device) for part in directions]
-    on_a, on_b = (
-        torch.zeros(len(directions), len(side), dtype=torch.float64, device=a.device) for side in sides
-    )
+    sides = [_Side(rows, patches, channels) for rows in sets]
+    found = [_empty(sides[a], sides[b], directions) for a, b in pairs]
     for number, part in enumerate(directions):
-        work = partial(_examine, sides, part, along[number], matching)
-        for influences in over_directions(work, a, b, part):
-            on_a[number] += influences[0]
-            on_b[number] -= influences[1]
-    return Influence(along, on_a, on_b)
+        work = _Examination(sides, pairs, part, [influence.along[number] for influence in found])
+        for influences in over_directions(work, sets, part):
+            for influence, (on_a, on_b) in zip(found, influences, strict=True):
+                influence.on_a[number] += on_a
+                influence.on_b[number] -= on_b
+    return found
 
 
-def _examine(
-    sides: Sequence["_Side"],
-    directions: Tensor,
-    along: Tensor,
-    matching: Matching | None,
-    which: slice,
-    x: Tensor,
-    y: Tensor,
-) -> list[Tensor]:
-    """Put the distances along some directions into `along`; gives the influences on both sides, summed."""
-    # Tables first: small results between large temporary ones would leave holes in memory.
-    tables = [side.empty_table(len(x)) for side in sides]
-    of_chunk = along[which]
-    for rows in row_blocks(x):
-        projections = x[rows], y[rows]
-        x_sorted, y_sorted = (sort_rows(values.clone()) for values in projections)
-        potential = _Potential(x_sorted, y_sorted)
-        for side, table, values in zip(sides, tables, projections, strict=True):
-            side.look_up(potential, values, table, rows)
-        of_chunk[rows] = sorted_distances(x_sorted, y_sorted, matching)
-    chunk = directions[:, which]
-    return [side.influence(table, chunk) for side, table in zip(sides, tables, strict=True)]
+def _empty(a: "_Side", b: "_Side", directions: Sequence[Tensor]) -> Influence:
+    """To be filled in."""
+    device = directions[0].device
+    along = [torch.empty(part.shape[1], dtype=torch.float64, device=device) for part in directions]
+    on = [torch.zeros(len(along), len(side), dtype=torch.float64, device=device) for side in (a, b)]
+    return Influence(along, *on)
+
+
+class _Examination:
+    """Looks at the projections of some sets along some directions."""
+
+    def __init__(
+        self, sides: Sequence["_Side"], pairs: Sequence[Pair], directions: Tensor, along: Sequence[Tensor]
+    ) -> None:
+        """Args: `along` are the pairs' distances `[P]`, to be filled in."""
+        self._sides, self._pairs, self._directions, self._along = sides, pairs, directions, along
+        self._matchings = [match_quantiles(sides[a].rows, sides[b].rows) for a, b in pairs]
+
+    def __call__(self, which: slice, projections: Sequence[Tensor]) -> list[list[Tensor]]:
+        """Of each pair, the influences on both sides, summed over these directions."""
+        count = len(projections[0])
+        # Tables first: small results between large temporary ones would leave holes in memory.
+        tables = [[self._sides[side].empty_table(count) for side in pair] for pair in self._pairs]
+        for rows in row_blocks(projections):
+            blocks = [values[rows] for values in projections]
+            ordered = [sort_rows(values.clone()) for values in blocks]
+            for number, (a, b) in enumerate(self._pairs):
+                potential = _Potential(ordered[a], ordered[b])
+                for side, table in zip((a, b), tables[number], strict=True):
+                    self._sides[side].look_up(potential, blocks[side], table, rows)
+                distances = sorted_distances(ordered[a], ordered[b], self._matchings[number])
+                self._along[number][which][rows] = distances
+        chunk = self._directions[:, which]
+        return [
+            [self._sides[side].influence(table, chunk) for side, table in zip(pair, of_pair, strict=True)]
+            for pair, of_pair in zip(self._pairs, tables, strict=True)
+        ]
 
 
 class _Potential:
@@ -108,8 +124,8 @@ class _Potential:
         self.value = width * (self.slope.cumsum(dim=1) - self.slope / 2)  # in the middle of each bin
 
     def bins(self, values: Tensor) -> Tensor:
-        """Which bin each value `[p, M]` is in; the values are overwritten."""
-        return values.sub_(self.low).mul_(self.scale).clamp_(0, _BINS - 1).long()
+        """Which bin each value `[p, M]` is in."""
+        return (values - self.low).mul_(self.scale).clamp_(0, _BINS - 1).long()
 
 
 @dataclass(frozen=True)
@@ -139,13 +155,18 @@ class _Side:
     def __len__(self) -> int:
         return self._shape[0]
 
+    @property
+    def rows(self) -> int:
+        """Number of descriptors."""
+        return self._shape[0] * self._shape[1]
+
     def empty_table(self, directions: int) -> _Table:
         """To be filled in."""
         sizes = len(self), len(self._few)
         return _Table(*(torch.empty(directions, size, device=self._few.device) for size in sizes))
 
     def look_up(self, potential: _Potential, projections: Tensor, table: _Table, rows: slice) -> None:
-        """Fill in some rows of a table from the set's projections `[p, M]`, which are overwritten."""
+        """Fill in some rows of a table from the set's projections `[p, M]`."""
         images, patches = self._shape[:2]
         bins = potential.bins(projections)
         table.phi[rows] = potential.value.gather(1, bins).view(-1, images, patches).mean(2)

@@ -14,7 +14,7 @@ from torch import Tensor
 from celebahq.randomness import Bits, keyed_hash, to_uniform
 
 # The first word of a key: which kind of choice it makes.
-_PATCHES, _IMAGES, _DIRECTIONS, _PAIRS, _PIXELS = range(5)
+_PATCHES, _IMAGES, _DIRECTIONS, _PAIRS, PIXELS = range(5)
 
 REALS, FAKES = 0, 1
 """The `set_id` of the two sides."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -16,11 +17,15 @@ R = TypeVar("R")
 
 # Projected values that a thread sorts and compares in one go: what a processor's own cache holds.
 _BLOCK = 1 << 18
-# Directions that a thread projects onto at a time, and what the projections of a set take in all threads.
+# Directions that a thread projects onto at a time, and what all sets' projections take in all threads.
 _CHUNK_DIRECTIONS = 64
-_CHUNK_BYTES = 1 << 30
-# Bytes that sorting one projected value takes on a GPU: in and out, indices, the sort's double buffers.
-_GPU_SORT_BYTES = 48
+_CHUNK_BYTES = 1 << 31
+# Bytes that one projected value takes on a GPU: in and out, indices, the sort's double buffers (48 while its
+# set is sorted; the other sets' hold 8).
+_GPU_VALUE_BYTES = 32
+
+Pair = tuple[int, int]
+"""Which of some sets are compared."""
 
 Matching = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 """Of two sorted rows, which value faces which, and for what share of the probability."""
@@ -55,54 +60,71 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
 def direction_distances(a: Tensor, b: Tensor, directions: Tensor) -> Tensor:
     """The distance along each direction, `[P]` float64; arguments as for `sliced_wasserstein`."""
     _check_sets(a, b, directions)
-    matching = match_quantiles(len(a), len(b))
-    along = torch.empty(directions.shape[1], dtype=torch.float64, device=a.device)
+    return pair_distances([a, b], [(0, 1)], directions)[0]
 
-    def compare(which: slice, x: Tensor, y: Tensor) -> None:
-        of_chunk = along[which]
-        for rows in row_blocks(x):
-            of_chunk[rows] = sorted_distances(sort_rows(x[rows]), sort_rows(y[rows]), matching)
 
-    over_directions(compare, a, b, directions)
+@torch.no_grad()
+def pair_distances(sets: Sequence[Tensor], pairs: Sequence[Pair], directions: Tensor) -> Tensor:
+    """Distances of several pairs of sets, each of which is projected and sorted once.
+
+    Args:
+        sets: `[M, D]` each, M may differ.
+        pairs: Which of the sets are compared.
+        directions: `[D, P]`.
+
+    Returns:
+        `[pairs, P]` float64.
+    """
+    matchings = [match_quantiles(len(sets[a]), len(sets[b])) for a, b in pairs]
+    along = torch.empty(len(pairs), directions.shape[1], dtype=torch.float64, device=directions.device)
+
+    def compare(which: slice, projections: Sequence[Tensor]) -> None:
+        of_chunk = along[:, which]
+        for rows in row_blocks(projections):
+            ordered = [sort_rows(values[rows]) for values in projections]
+            for number, ((a, b), matching) in enumerate(zip(pairs, matchings, strict=True)):
+                of_chunk[number, rows] = sorted_distances(ordered[a], ordered[b], matching)
+
+    over_directions(compare, sets, directions)
     return along
 
 
 @torch.no_grad()
 def over_directions(
-    work: Callable[[slice, Tensor, Tensor], R], a: Tensor, b: Tensor, directions: Tensor
+    work: Callable[[slice, Sequence[Tensor]], R], sets: Sequence[Tensor], directions: Tensor
 ) -> list[R]:
-    """Project two sets onto some directions at a time, as many as memory allows, and work on that.
+    """Project sets onto some directions at a time, as many as memory allows, and work on that.
 
     On a CPU several threads do so side by side, which never wait for each other.
 
     Args:
-        work: Called with which p of the directions, and the projections `[p, M]` and `[p, K]`, each
+        work: Called with which p of the directions, and the projections `[p, M]` of each set, each
             direction's contiguous; it may overwrite them, and is not to keep them.
-        a: `[M, D]`.
-        b: `[K, D]`.
+        sets: `[M, D]` each.
         directions: `[D, P]`.
 
     Returns:
         What `work` gives, in the directions' order.
     """
-    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
-    a, b, directions = a.to(dtype), b.to(dtype), directions.to(a.device, dtype)
-    workers = torch.get_num_threads() if a.device.type == "cpu" else 1
-    size = _chunk_size(directions.shape[1], max(len(a), len(b)), a.device, workers)
+    device = sets[0].device
+    dtype = reduce(torch.promote_types, (rows.dtype for rows in sets), torch.float32)
+    sets, directions = [rows.to(dtype) for rows in sets], directions.to(device, dtype)
+    workers = torch.get_num_threads() if device.type == "cpu" else 1
+    size = _chunk_size(directions.shape[1], sum(map(len, sets)), device, workers)
     # Fresh memory for every chunk would cost about as much as the products.
     buffers: SimpleQueue[Sequence[Tensor]] = SimpleQueue()
     for _ in range(workers):
-        buffers.put([torch.empty(size, len(rows), dtype=dtype, device=a.device) for rows in (a, b)])
+        buffers.put([torch.empty(size, len(rows), dtype=dtype, device=device) for rows in sets])
 
     def project(start: int) -> R:
         chunk = directions[:, start : start + size].T
         whole = buffers.get()
-        x, y = (buffer[: len(chunk)] for buffer in whole)
+        projections = [buffer[: len(chunk)] for buffer in whole]
         try:
-            with torch.autocast(a.device.type, enabled=False):
-                torch.mm(chunk, a.T, out=x)
-                torch.mm(chunk, b.T, out=y)
-            return work(slice(start, start + len(chunk)), x, y)
+            with torch.autocast(device.type, enabled=False):
+                for rows, projected in zip(sets, projections, strict=True):
+                    torch.mm(chunk, rows.T, out=projected)
+            return work(slice(start, start + len(chunk)), projections)
         finally:
             buffers.put(whole)
 
@@ -123,20 +145,24 @@ def _check_sets(a: Tensor, b: Tensor, directions: Tensor) -> None:
 
 
 def _chunk_size(directions: int, rows: int, device: torch.device, workers: int) -> int:
-    """Directions to project at a time, as memory allows, and so that every worker has as many."""
+    """Directions to project at a time, as memory allows for all sets' rows, every worker as many."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        size = min(_CHUNK_DIRECTIONS, free // 2 // (rows * _GPU_SORT_BYTES))
+        size = min(_CHUNK_DIRECTIONS, free // 2 // (rows * _GPU_VALUE_BYTES))
     else:
         size = min(_CHUNK_DIRECTIONS, _CHUNK_BYTES // (4 * rows * workers))
     rounds = math.ceil(directions / (workers * max(1, size)))
     return max(1, math.ceil(directions / (workers * max(1, rounds))))
 
 
-def row_blocks(values: Tensor) -> Iterator[slice]:
-    """Rows of `[p, M]` to handle in one go: on a CPU a few, else all."""
-    step = max(1, _BLOCK // values.shape[1]) if values.device.type == "cpu" else max(1, len(values))
-    return (slice(start, start + step) for start in range(0, len(values), step))
+def row_blocks(projections: Sequence[Tensor]) -> Iterator[slice]:
+    """Rows of the sets' `[p, M]` to handle in one go: on a CPU a few, else all."""
+    count = len(projections[0])
+    if projections[0].device.type == "cpu":
+        step = max(1, _BLOCK // max(values.shape[1] for values in projections))
+    else:
+        step = max(1, count)
+    return (slice(start, start + step) for start in range(0, count, step))
 
 
 def sort_rows(values: Tensor) -> Tensor:
@@ -167,8 +193,8 @@ def match_quantiles(m: int, k: int) -> Matching | None:
 
 
 def sorted_distances(a: Tensor, b: Tensor, matching: Matching | None) -> Tensor:
-    """Distance between the rows of `[p, M]` and `[p, K]`, both sorted; summed in float64, `a` overwritten."""
+    """Distance between the rows of `[p, M]` and `[p, K]`, both sorted; summed in float64."""
     if matching is None:
-        return a.sub_(b).abs_().mean(dim=1, dtype=torch.float64)
+        return (a - b).abs_().mean(dim=1, dtype=torch.float64)
     from_a, from_b, shares = (torch.from_numpy(part).to(a.device) for part in matching)
     return (a[:, from_a] - b[:, from_b]).abs().double() @ shares

@@ -1,6 +1,5 @@
-"""The distance between two sets of descriptors, level by level and averaged, with standard errors."""
+"""Distances between sets of descriptors, level by level, with what contributes to them."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,52 +8,29 @@ from torch import Tensor
 
 from celebahq.processes import World
 from swd.method.influence import measure_influence
+from swd.method.measured import Estimate, Measured, Sample, average, corrected, from_distances
 from swd.method.protocol import Protocol
-from swd.method.wasserstein import direction_distances
+from swd.method.wasserstein import Pair, pair_distances
 from swd.pipeline.resources import Resources
 
-SCALE = 1000.0
-"""Distances are reported times this."""
-
-
-# Of the directions, those that influences are taken from, in two halves.
+# Of the directions, those that influences are taken from, in two halves, and those that are enough for what
+# finite samples alone amount to.
 _INFLUENCE_DIRECTIONS = 64
+_OWN_DIRECTIONS = 128
 
 
 @dataclass(frozen=True)
-class LevelDistances:
-    """What was measured on one level."""
+class Set:
+    """Descriptors of one level, and whose they are."""
 
-    along: Tensor
-    """`[P]` float64, the distance along each direction."""
-    on_a: Tensor
-    """`[2, N]` float64, the influence of each image of the first set on the mean distance along some
-    directions, and along as many others."""
-    on_b: Tensor
-    """`[2, K]` float64, of the second."""
-    half: int
-    """How many directions each row is of."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A distance x 1000 and its standard error."""
-
-    value: float
-    se_directions: float
-    """Due to the random directions; NaN for a single one."""
-    se_images: float | None
-    """Due to the choice of images and patches; None for a single image."""
-
-    @property
-    def se(self) -> float | None:
-        """Of both together."""
-        return None if self.se_images is None else math.hypot(self.se_directions, self.se_images)
+    rows: Tensor
+    """`[N * patches, C * 49]` float32, normalised, an image's patches adjacent."""
+    sample: Sample
 
 
 @dataclass(frozen=True)
 class Distance:
-    """The sliced Wasserstein distance between two sets of `images` each."""
+    """A distance between two sets of `images` each, or a difference of two."""
 
     images: int
     levels: dict[int, Estimate]
@@ -63,111 +39,95 @@ class Distance:
 
 
 def measure(
-    load: Callable[[int], tuple[Tensor, Tensor]],
+    load: Callable[[int], Sequence[Set]],
+    pairs: Sequence[Pair],
+    own: Sequence[Pair],
     protocol: Protocol,
     resources: Resources,
     stage: str,
-    *,
-    same_images: bool = False,
-) -> Distance:
+) -> list[list[Measured]]:
     """Measure level by level, so that one level's descriptors are in memory at a time.
 
     Args:
-        load: Gives the descriptors of both sets on a level, counted from the finest: `[M, C * 49]` each,
-            normalised, an image's patches adjacent.
+        load: Gives the sets on a level, counted from the finest.
+        pairs: Which of them are compared along all directions.
+        own: Which are halves of one, compared along some.
         protocol: Directions, levels, patches per image.
         resources: Processes to divide directions among.
         stage: Name in the progress report.
-        same_images: Whether both sets are patches of the same images in the same order.
+
+    Returns:
+        Of each of `pairs`, then of each of `own`, the distance on every level.
     """
     directions = protocol.draw_directions().to(resources.device)
-    levels = []
+    found = []
     with resources.progress(stage, len(protocol.resolutions), "levels") as advance:
         for level in range(len(protocol.resolutions)):
-            levels.append(
-                measure_level(
-                    *load(level),
-                    directions,
-                    patches=protocol.patches,
-                    channels=protocol.channels,
-                    world=resources.world,
-                )
-            )
+            found.append(measure_level(load(level), pairs, own, directions, protocol, resources.world))
             advance(1)
-    return summarize(levels, protocol.resolutions, same_images=same_images)
+    return [list(levels) for levels in zip(*found, strict=True)]
 
 
 def measure_level(
-    a: Tensor, b: Tensor, directions: Tensor, *, patches: int, channels: int, world: World | None = None
-) -> LevelDistances:
-    """Distances along all directions, and influences from some of them.
-
-    Args:
-        a: `[N * patches, C * 49]` float32, normalised, an image's patches adjacent.
-        b: `[K * patches, C * 49]`.
-        directions: `[C * 49, P]`.
-        patches: Per image.
-        channels: C.
-        world: Processes to divide the directions among.
-    """
-    world = world or World()
+    sets: Sequence[Set],
+    pairs: Sequence[Pair],
+    own: Sequence[Pair],
+    directions: Tensor,
+    protocol: Protocol,
+    world: World,
+) -> list[Measured]:
+    """Distances of one level; arguments as for `measure`, `directions` are `[C * 49, P]`."""
     count = directions.shape[1]
+    half = (min(count, _INFLUENCE_DIRECTIONS) + 1) // 2
     few = min(count, _INFLUENCE_DIRECTIONS)
-    half = (few + 1) // 2
-    mine = world.deal(count)
-    halves = [[i for i in mine if i in part] for part in (range(half), range(few - half, few))]
-    rest = [i for i in mine if i >= few]
+    halves = range(half), range(few - half, few)
+    every = [*pairs, *own]
+    mine = set(world.deal(count))
+    parts = [[i for i in part if i in mine] for part in halves]
     found = measure_influence(
-        a, b, [directions[:, part] for part in halves], patches=patches, channels=channels
+        [s.rows for s in sets],
+        every,
+        [directions[:, part] for part in parts],
+        patches=protocol.patches,
+        channels=protocol.channels,
     )
-    along = torch.zeros(count, dtype=torch.float64)
-    for part, distances in zip(halves, found.along, strict=True):
-        along[part] = distances.cpu()
-    along[rest] = direction_distances(a, b, directions[:, rest]).cpu()
-    on_a, on_b = (world.sum(influence.cpu()) / half for influence in (found.on_a, found.on_b))
-    return LevelDistances(world.sum(along), on_a, on_b, half)
+    along = torch.zeros(len(every), count, dtype=torch.float64)
+    for row, influence in zip(along, found, strict=True):
+        for part, distances in zip(parts, influence.along, strict=True):
+            row[part] = distances.cpu()
+    few_own = min(count, _OWN_DIRECTIONS) if own else few
+    for some, compared in ((range(few, few_own), every), (range(few_own, count), pairs)):
+        rest = [i for i in some if i in mine]
+        if rest:
+            along[: len(compared), rest] = _compare(sets, compared, directions[:, rest])
+    along = world.sum(along)
+    figures = []
+    for number, (a, b) in enumerate(every):
+        used = count if number < len(pairs) else few_own
+        on = [world.sum(side.cpu()) / half for side in (found[number].on_a, found[number].on_b)]
+        samples = [sets[a].sample, sets[b].sample]
+        figures.append(from_distances(along[number, :used], count, on, samples, half))
+    return figures
 
 
-def summarize(
-    levels: Sequence[LevelDistances], resolutions: Sequence[int], *, same_images: bool = False
-) -> Distance:
-    """Estimates of each level and of their average, x 1000; arguments as for `measure`."""
-    average = LevelDistances(
-        torch.stack([level.along for level in levels]).mean(0),
-        torch.stack([level.on_a for level in levels]).mean(0),
-        torch.stack([level.on_b for level in levels]).mean(0),
-        levels[0].half,
-    )
-    estimates = [_estimate(level, same_images) for level in levels]
-    return Distance(
-        average.on_a.shape[1], dict(zip(resolutions, estimates, strict=True)), _estimate(average, same_images)
-    )
+def _compare(sets: Sequence[Set], pairs: Sequence[Pair], directions: Tensor) -> Tensor:
+    """`pair_distances` of the sets that are in pairs, on the CPU."""
+    used = sorted({index for pair in pairs for index in pair})
+    places = [(used.index(a), used.index(b)) for a, b in pairs]
+    return pair_distances([sets[index].rows for index in used], places, directions).cpu()
 
 
-def _estimate(found: LevelDistances, same_images: bool) -> Estimate:
-    """The mean over directions with its standard errors.
-
-    The directions are independent draws: sd / sqrt(P). So are the images of each set: the variances of the
-    influences' means add up; an image in both sets counts once, with the sum of its influences.
-    """
-    sides = [found.on_a + found.on_b] if same_images else [found.on_a, found.on_b]
-    count = len(found.along)
-    spread = float(found.along.std()) if count > 1 else math.nan
-    several = min(side.shape[1] for side in sides) > 1
-    variance = sum(_variance(side, found.half / count) / side.shape[1] for side in sides) if several else None
-    return Estimate(
-        value=SCALE * float(found.along.mean()),
-        se_directions=SCALE * spread / math.sqrt(count),
-        se_images=None if variance is None else SCALE * math.sqrt(variance),
-    )
+def summarize(levels: Sequence[Measured], resolutions: Sequence[int], images: int) -> Distance:
+    """Estimates of each level and of their average, x 1000."""
+    estimates = [level.estimate for level in levels]
+    return Distance(images, dict(zip(resolutions, estimates, strict=True)), average(levels).estimate)
 
 
-def _variance(halves: Tensor, share: float) -> float:
-    """Variance over images `[2, N]` of influences along all directions, of which a row's are a share.
-
-    What the rows have in common is the images'; the rest is due to the few directions, and the smaller the
-    more there are.
-    """
-    (first, common), (_, second) = torch.cov(halves).tolist()
-    own = (first + second) / 2 - common
-    return max(0.0, float(common + share * own))
+def correct(
+    levels: Sequence[Measured], own: Sequence[tuple[float, Sequence[Measured]]]
+) -> list[Measured]:
+    """`corrected` on every level; `own` are each set's share and its halves' distances."""
+    return [
+        corrected(level, [(share, halves[number]) for share, halves in own])
+        for number, level in enumerate(levels)
+    ]

@@ -6,7 +6,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from swd.method.descriptors import describe
+from swd.method.copies import cluster, content_keys
+from swd.method.descriptors import describe, normalize_descriptors
+from swd.method.measured import Sample
 from swd.method.protocol import Protocol
 from swd.method.threads import in_threads
 from swd.pipeline.resources import Resources
@@ -19,6 +21,30 @@ T = TypeVar("T")
 _BATCH_PIXELS = 1 << 19
 
 
+class Extracted:
+    """Descriptors of a set's images; each process has its own images', and all gather a level together."""
+
+    def __init__(self, store: DescriptorStore, keys: Tensor, patches: int, resources: Resources) -> None:
+        """Args: `keys` are the images' `content_keys` `[N]`, all processes'."""
+        self.keys = keys
+        self._store, self._patches, self._resources = store, patches, resources
+
+    def load(self, level: int) -> Tensor:
+        """A level's descriptors, normalised: `[N * patches, C * 49]` float32."""
+        patches = self.load_patches(level)
+        return normalize_descriptors(patches, out=patches)
+
+    def load_patches(self, level: int) -> Tensor:
+        """Before normalisation, `[N * patches, C, 7, 7]`."""
+        return self._resources.world.gather_rows(self._store.load(level, self._resources.device))
+
+    def load_parts(self, level: int, parts: Sequence[Tensor]) -> list[Tensor]:
+        """As `load`, of some of the images `[n]`, each part normalised by itself."""
+        images = torch.unflatten(self.load_patches(level), 0, (-1, self._patches))
+        chosen = [images[part.to(images.device)].flatten(0, 1) for part in parts]
+        return [normalize_descriptors(patches, out=patches) for patches in chosen]
+
+
 def extract(
     images: ImageSet,
     indices: Sequence[int],
@@ -28,7 +54,7 @@ def extract(
     set_id: int,
     draws: Sequence[int] = (0,),
     stage: str,
-) -> list[DescriptorStore]:
+) -> list[Extracted]:
     """Cut random patches out of some images of a set.
 
     Args:
@@ -41,32 +67,49 @@ def extract(
         stage: Name in the progress report.
 
     Returns:
-        Per draw, this process's descriptors.
+        Per draw, the descriptors.
 
     Raises:
         FormatError: An image is damaged.
     """
     mine = resources.world.share(indices)
     stores = [DescriptorStore(protocol, len(mine)) for _ in draws]
+    keys = [torch.empty(0, dtype=torch.int64)]
 
-    def cut(batch: Sequence[int]) -> list[list[Tensor]]:
+    def cut(batch: Sequence[int]) -> tuple[Tensor, list[list[Tensor]]]:
         pixels = torch.from_numpy(images.read(batch, protocol.resolution)).to(resources.device)
-        return describe(
+        described = describe(
             pixels,
-            torch.tensor(batch, device=resources.device),
+            torch.tensor(batch),
             set_id=set_id,
             patches=protocol.patches,
             seed=protocol.seed,
             draws=draws,
         )
+        return content_keys(pixels), described
 
     batches = in_batches(mine, protocol.resolution)
     with resources.progress(stage, len(mine), "images") as advance:
-        for batch, described in zip(batches, in_threads(cut, batches, resources.workers), strict=True):
+        for batch, (of_batch, described) in zip(
+            batches, in_threads(cut, batches, resources.workers), strict=True
+        ):
+            keys.append(of_batch)
             for store, levels in zip(stores, described, strict=True):
                 store.append(levels)
             advance(len(batch))
-    return stores
+    gathered = resources.world.gather_rows(torch.cat(keys))
+    return [Extracted(store, gathered, protocol.patches, resources) for store in stores]
+
+
+def halves(clusters: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The images `[N]` in two parts without a common one; None if there are not two different ones."""
+    parts = [(clusters % 2 == parity).nonzero().flatten() for parity in (0, 1)]
+    return (parts[0], parts[1]) if len(parts[1]) else None
+
+
+def whole_sample(population: str, keys: Tensor) -> Sample:
+    """A set that is all there is of its population."""
+    return Sample(population, torch.arange(len(keys)), cluster(keys))
 
 
 def in_batches(items: Sequence[T], resolution: int) -> list[Sequence[T]]:

@@ -1,15 +1,20 @@
-"""What a computation runs on: a device, threads, and the processes that share the work."""
+"""What a computation runs on, and whom it tells: a device, threads, processes, a progress callback."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
-from celebahq.console import Progress, status
 from celebahq.processes import World
 
 ALONE = World()
+
+log = logging.getLogger("swd")
+
+OnProgress = Callable[[str, int, int, str], object]
+"""Called with a stage's name, how many of its items are done, how many there are, and what they are."""
 
 
 @dataclass(frozen=True)
@@ -20,17 +25,28 @@ class Resources:
     workers: int = 1
     """Threads that read images and cut patches."""
     world: World = ALONE
+    on_progress: OnProgress | None = None
 
     def say(self, message: str) -> None:
-        """Tell the user, if this process speaks for all."""
+        """Log what the user should know, once for all processes."""
         if self.world.is_main:
-            status(message)
+            log.info("%s", message)
+
+    def warn(self, message: str) -> None:
+        """Log what makes figures mean something else than they seem to."""
+        if self.world.is_main:
+            log.warning("%s", message)
 
     @contextmanager
     def progress(self, stage: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
         """Report a stage's progress, if this process speaks for all; yields what counts finished items."""
-        if not self.world.is_main:
-            yield lambda count: None
-            return
-        with Progress(stage, total, unit=unit) as progress:
-            yield progress.advance
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            if self.on_progress and self.world.is_main:
+                self.on_progress(stage, done, total, unit)
+
+        advance(0)
+        yield advance

@@ -14,7 +14,7 @@ CPU = Resources(torch.device("cpu"), workers=2)
 
 
 def similarity(path, images, resolution):
-    return diversity(open_images(path), Protocol(images, resolution), CPU, set_id=FAKES, stage="pairs")
+    return measure_diversity(open_images(path), Protocol(images, resolution), CPU, set_id=FAKES, stage="pairs")
 
 
 def test_few_images_are_compared_pair_by_pair(reals):

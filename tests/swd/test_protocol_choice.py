@@ -6,7 +6,7 @@ import torch
 
 from celebahq.errors import ToolError
 from swd import compare
-from swd.agreement import agree
+from swd.protocol_choice import choose_protocol
 from swd.comparison import make_cache
 from swd.pipeline.resources import Resources
 from swd.pipeline.sources import open_images
@@ -25,7 +25,7 @@ def array(tmp_path):
 
 
 def test_as_many_images_as_the_smaller_set_has(array):
-    protocol, remarks = agree(open_images(array("a", 7, 32)), [open_images(array("b", 5, 32))])
+    protocol, remarks = choose_protocol(open_images(array("a", 7, 32)), [open_images(array("b", 5, 32))])
     assert (protocol.images, protocol.resolution, protocol.channels) == (5, 32, 3)
     assert remarks == []
 
@@ -33,7 +33,7 @@ def test_as_many_images_as_the_smaller_set_has(array):
 def test_at_most_16384_images(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((16_500, 16, 16), np.uint8))
     images = open_images(tmp_path / "a.npy")
-    assert agree(images, [images])[0].images == 16_384
+    assert choose_protocol(images, [images])[0].images == 16_384
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,12 @@ def test_at_most_16384_images(tmp_path):
 def test_sets_that_cannot_be_compared(array, reals, fakes, options, message):
     sets = open_images(array("a", *reals)), open_images(array("b", *fakes))
     with pytest.raises(ToolError, match=message):
-        agree(sets[0], sets[1:], **options)
+        choose_protocol(sets[0], sets[1:], **options)
 
 
 def test_reductions_are_said(array):
     sets = open_images(array("a", 4, 64)), open_images(array("b", 4, 40))
-    _, remarks = agree(sets[0], sets[1:], resolution=32)
+    _, remarks = choose_protocol(sets[0], sets[1:], resolution=32)
     assert [re.sub(r".*/", "", remark) for remark in remarks] == [
         "a.npy: 4 images from 64 to 32 px by a box filter",
         "b.npy: 4 images from 40 to 32 px by Lanczos",
@@ -66,20 +66,20 @@ def test_mixed_folders_are_refused_with_counts(tmp_path, noise, save_images):
     save_images(tmp_path / "sizes", noise(4, 32, seed=0))
     save_images(tmp_path / "sizes" / "more", noise(2, 64, seed=0))
     with pytest.raises(ToolError, match=r"different sizes \(4 of 32 px, 2 of 64 px\)"):
-        agree(open_images(tmp_path / "sizes"))
+        choose_protocol(open_images(tmp_path / "sizes"))
     save_images(tmp_path / "colours", noise(4, 32, seed=0))
     save_images(tmp_path / "colours" / "more", noise(2, 32, seed=0)[:, :1])
     with pytest.raises(ToolError, match="2 grey images among 4 in colour"):
-        agree(open_images(tmp_path / "colours"))
+        choose_protocol(open_images(tmp_path / "colours"))
     save_images(tmp_path / "oblong", noise(2, 32, seed=0)[:, :, :16])
     with pytest.raises(ToolError, match="2 of the images are 32x16 px"):
-        agree(open_images(tmp_path / "oblong"))
+        choose_protocol(open_images(tmp_path / "oblong"))
 
 
 def test_mixed_sizes_are_compared_at_one_resolution(tmp_path, noise, save_images):
     save_images(tmp_path, noise(2, 32, seed=0))
     save_images(tmp_path / "more", noise(2, 64, seed=0))
-    protocol, remarks = agree(open_images(tmp_path), resolution=32)
+    protocol, remarks = choose_protocol(open_images(tmp_path), resolution=32)
     assert protocol.resolution == 32
     assert len(remarks) == 1
 
@@ -89,8 +89,8 @@ def test_jpeg_against_png_is_warned_of(tmp_path, noise, save_images):
     for path in save_images(tmp_path / "jpeg", noise(2, 32, seed=0)).rglob("*.png"):
         path.rename(path.with_suffix(".jpg"))
     sets = open_images(tmp_path / "png"), open_images(tmp_path / "jpeg")
-    assert "traces of compression" in agree(sets[0], sets[1:])[1][0]
-    assert agree(sets[0], sets[:1])[1] == []
+    assert "traces of compression" in choose_protocol(sets[0], sets[1:])[1][0]
+    assert choose_protocol(sets[0], sets[:1])[1] == []
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from swd.method.laplacian import MIN_RESOLUTION
 from swd.method.protocol import MAX_IMAGES, Protocol
 from swd.method.randomness import FAKES, REALS, image_order
 from swd.pipeline.images import is_box_factor
-from swd.pipeline.reals import Reals
+from swd.pipeline.reference import Reference
 from swd.pipeline.sources import ImageSet
 
 COLOURS = {1: "grey", 3: "colour"}
@@ -27,8 +27,8 @@ class Survey:
     """Whether they come from files with lossy compression, if that is known."""
 
 
-def agree(
-    reals: ImageSet | Reals,
+def choose_protocol(
+    reals: ImageSet | Reference,
     fakes: Sequence[ImageSet] = (),
     *,
     images: int | None = None,
@@ -51,24 +51,50 @@ def agree(
         ToolError: Too few images, or sizes or channels that cannot be compared.
         FormatError: An image file is damaged.
     """
-    if isinstance(reals, Reals):
+    remarks = []
+    if isinstance(reals, Reference):
         _check_cache(reals, fakes, images=images, resolution=resolution, seed=seed)
         cached = reals.protocol
         count, resolution, seed = cached.images, cached.resolution, cached.seed
         first = Survey(reals.name, cached.channels, Counter({resolution: count}))
     else:
-        fewest = min([reals, *fakes], key=len)
-        if images is not None and len(fewest) < images:
-            raise ToolError(f"{fewest.name}: {len(fewest):,} images, but --images asks for {images:,}")
-        count = images or min(MAX_IMAGES, len(fewest))
+        count, remarks = _count([reals, *fakes], images)
         # As many real images again serve the comparison of reals with reals.
         first = _survey(reals, 2 * count, REALS, seed)
     surveys = [first, *(_survey(fake, count, FAKES, seed) for fake in fakes)]
-    return _agree(surveys, count, resolution, seed)
+    protocol, more = _agree(surveys, count, resolution, seed)
+    return protocol, remarks + more
+
+
+def _count(sets: Sequence[ImageSet], images: int | None) -> tuple[int, list[str]]:
+    """How many images of each set are used, and what to say about that; the reals are the first set.
+
+    Raises:
+        ToolError: A set has fewer than were asked for, or one of several fakes has far fewer than another.
+    """
+    fewest = min(sets, key=len)
+    if images is not None:
+        if len(fewest) < images:
+            raise ToolError(fewest.name, f"{len(fewest):,} images, but --images asks for {images:,}")
+        return images, []
+    count = min(MAX_IMAGES, len(fewest))
+    fakes = sets[1:]
+    if fakes:
+        short, long = min(fakes, key=len), max(fakes, key=len)
+        if len(short) < min(MAX_IMAGES, len(long)) // 2:
+            raise ToolError(
+                short.name,
+                f"{len(short):,} images, but {long.name} has {len(long):,}, and all sets are compared with "
+                f"as many; leave it out, or ask for --images {len(short)}",
+            )
+    cut = [f"{other.name} has {len(other):,}" for other in sets if len(other) > count]
+    if cut and count < MAX_IMAGES:
+        return count, [f"{count:,} images of each set are used, all that {fewest.name} has ({', '.join(cut)})"]
+    return count, []
 
 
 def _check_cache(
-    reals: Reals, fakes: Sequence[ImageSet], *, images: int | None, resolution: int | None, seed: int
+    reals: Reference, fakes: Sequence[ImageSet], *, images: int | None, resolution: int | None, seed: int
 ) -> None:
     """Check that a cache was made for what is asked, and that there are as many fakes."""
     held = reals.protocol
