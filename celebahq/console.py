@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -65,23 +64,12 @@ def exit_if_skipped(skipped: int) -> None:
 
 
 def resolve_device(name: str) -> "torch.device":
-    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into a device that is really there.
+    """`celebahq.processes.choose_device`; says what `auto` means."""
+    from celebahq.processes import choose_device
 
-    Raises:
-        ToolError: Another kind of device, or a GPU where there is none: never a silent CPU.
-    """
-    import torch
-
+    device = choose_device(name)
     if name == "auto":
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         status(f"device: {device}")
-        return device
-    if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
-        raise ToolError(f"--device {name}", "not a device; use auto, cpu, cuda or cuda:N")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        found = torch.cuda.device_count()
-        raise ToolError(f"--device {name}", f"PyTorch finds {found} CUDA devices; use --device cpu or auto")
     return device
 
 

@@ -113,9 +113,6 @@ def device_of_rank(name: str) -> str:
     """
     if launched_world_size() == 1:
         return name
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    if name == f"cuda:{local_rank}":
-        return name  # chosen already
     if name.startswith("cuda:"):
         raise ToolError(
             f"--device {name}: torchrun's processes would all take that GPU; use --device cuda, "
@@ -127,7 +124,7 @@ def device_of_rank(name: str) -> str:
 
     if not torch.cuda.is_available():
         return name
-    found = torch.cuda.device_count()
+    local_rank, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if local_rank >= found:
         raise ToolError(
             f"torchrun: local rank {local_rank}, but PyTorch finds {found} GPUs; "

@@ -4,8 +4,13 @@ from .method.laplacian import laplacian_pyramid
 from .method.msssim import ms_ssim
 from .method.wasserstein import sliced_wasserstein
 from .metric import SlicedWassersteinDistance
+from .pipeline.sources import ImageSet
+from .report import Report, Result
 
 __all__ = [
+    "ImageSet",
+    "Report",
+    "Result",
     "SlicedWassersteinDistance",
     "compare",
     "gather_patches",

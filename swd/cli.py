@@ -19,10 +19,10 @@ from celebahq.console import (
     resolve_device,
     seed_option,
 )
-from celebahq.threads import processors
+from celebahq.terminal import on_terminal
 
 if TYPE_CHECKING:
-    from swd.pipeline.resources import Resources
+    from swd.pipeline.resources import OnProgress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,6 +60,21 @@ def protocol_options(command: F) -> F:
     return images(resolution(seed_option(command)))
 
 
+def difference_options(command: F) -> F:
+    """What is said about several sets: `--baseline`, `--paired`."""
+    baseline = click.option(
+        "--baseline",
+        metavar="NAME",
+        help="Set of fakes that the others' differences are to  [default: the first].",
+    )
+    paired = click.option(
+        "--paired",
+        is_flag=True,
+        help="Images at the same place of all sets of fakes belong together (same latents, same names).",
+    )
+    return baseline(paired(command))
+
+
 def machine_options(command: F) -> F:
     """What does not: `--device`, `--workers`."""
     workers = click.option(
@@ -93,34 +108,37 @@ def main() -> None:
 
 @main.command()
 @click.argument("real", type=ANY_PATH)
-@click.argument("fake", type=ANY_PATH)
+@click.argument("fakes", type=ANY_PATH, nargs=-1, required=True, metavar="FAKE...")
 @protocol_options
+@difference_options
 @machine_options
 @output_options
-def compare(real: Path, fake: Path, as_json: bool, **options: Any) -> None:
+def compare(as_json: bool, **options: Any) -> None:
     """Distance between real and generated images, level by level.
 
     REAL and FAKE are HDF5 pyramids, folders (searched recursively), zips, or npz or npy arrays of images;
-    REAL may be a cache made by `swd cache`. The reals' distance to themselves is given for comparison.
+    REAL may be a cache made by `swd cache`. The reals' distance to themselves is given for comparison. Of
+    several sets of fakes, the differences to the first are given with their own standard errors.
 
     \b
     Example:
       swd compare celebahq.h5 fakes/ --plot swd.png
+      swd compare celebahq.h5 ours/ theirs/ --baseline theirs
       torchrun --nproc-per-node 8 -m swd compare celebahq.h5 fakes/
     """
-    from swd.plot import plot_levels
     from swd.report import as_single_json
 
-    _run(real, (fake,), to_json=as_single_json if as_json else None, draw=plot_levels, **options)
+    _run(to_json=as_single_json if as_json else None, **options)
 
 
 @main.command()
 @click.argument("real", type=ANY_PATH)
 @click.argument("fakes", type=ANY_PATH, nargs=-1, required=True, metavar="FAKE...")
 @protocol_options
+@difference_options
 @machine_options
 @output_options
-def track(real: Path, fakes: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+def track(as_json: bool, **options: Any) -> None:
     """Distances of several sets of generated images, in one table and one plot.
 
     For the snapshots of a training run, say: one folder of images for each, in the order of training.
@@ -129,10 +147,9 @@ def track(real: Path, fakes: tuple[Path, ...], as_json: bool, **options: Any) ->
     Example:
       swd track real.swd.safetensors fakes-0200/ fakes-0400/ fakes-0600/ --plot track.png
     """
-    from swd.plot import plot_track
     from swd.report import as_json as to_json
 
-    _run(real, fakes, to_json=to_json if as_json else None, draw=plot_track, **options)
+    _run(to_json=to_json if as_json else None, curves=True, **options)
 
 
 @main.command()
@@ -151,9 +168,9 @@ def cache(real: Path, out: Path, overwrite: bool, device: str, workers: int | No
       swd cache celebahq.h5 -o real.swd.safetensors
       swd compare real.swd.safetensors fakes/
     """
-    from swd.comparison import make_cache
+    from swd.comparison import make_cache, open_resources
 
-    with _resources(device, workers) as resources:
+    with _on_terminal(device) as on_progress, open_resources(device, workers, on_progress) as resources:
         held = make_cache(real, out, overwrite=overwrite, resources=resources, **protocol)
         resources.say(f"{out}: {held.images:,} images of {held.resolution} px")
 
@@ -163,18 +180,19 @@ def _run(
     fakes: tuple[Path, ...],
     *,
     to_json: Callable[[Any], dict[str, Any]] | None,
-    draw: Callable[[Any, Path], None],
     as_csv: bool,
     plot: Path | None,
     metrics: list[str],
     device: str,
     workers: int | None,
-    **protocol: Any,
+    curves: bool = False,
+    **choices: Any,
 ) -> None:
     """Compare, and give the result in the forms asked for."""
     from celebahq.files import require_writable
     from swd import report as forms
-    from swd.comparison import compare as compare_sets
+    from swd.comparison import compare_sets, open_resources
+    from swd.plot import plot_levels, plot_track
 
     if to_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
@@ -182,8 +200,8 @@ def _run(
         raise click.UsageError("--plot draws distances: add swd to --metrics")
     if plot:
         require_writable(plot)
-    with _resources(device, workers) as resources:
-        report = compare_sets(real, fakes, metrics=metrics, resources=resources, **protocol)
+    with _on_terminal(device) as on_progress, open_resources(device, workers, on_progress) as resources:
+        report = compare_sets(real, list(fakes), metrics=metrics, resources=resources, **choices)
         if not resources.world.is_main:
             return
     if to_json:
@@ -193,20 +211,13 @@ def _run(
     else:
         click.echo(forms.as_table(report))
     if plot:
-        draw(report, plot)
+        (plot_track if curves or len(fakes) > 1 else plot_levels)(report, plot)
 
 
 @contextmanager
-def _resources(device: str, workers: int | None) -> Iterator["Resources"]:
-    """What there is to compute with, alone or under `torchrun`."""
-    import torch
-
-    from celebahq.processes import device_of_rank, join_world, processes_here
-    from swd.pipeline.resources import Resources
-
-    if workers is None:
-        workers = max(1, processors() // processes_here())
-    torch.set_num_threads(workers)
-    torch_device = resolve_device(device_of_rank(device))
-    with join_world(torch_device) as world:
-        yield Resources(torch_device, workers, world)
+def _on_terminal(device: str) -> Iterator["OnProgress"]:
+    """Says on stderr what the library logs and how far it is."""
+    with on_terminal("swd") as stages:
+        if device == "auto":
+            resolve_device(device)
+        yield lambda stage, done, total, unit: stages(stage, done, total, unit=unit)

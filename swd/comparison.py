@@ -29,7 +29,6 @@ from swd.protocol_choice import choose_protocol
 from swd.report import Report, Result
 
 
-
 def compare(
     real: Any,
     fake: Any,
@@ -46,8 +45,8 @@ def compare(
 ) -> Report:
     """Compare sets of generated images with the real ones.
 
-    A set is a path (an HDF5 pyramid, folder, zip, npz or npy of images), an `ImageSet`, a NumPy array or torch
-    tensor uint8 `[N, C, H, W]` or `[N, H, W, C]`, or a torch `Dataset` or `DataLoader` of such images.
+    A set is a path (an HDF5 pyramid, folder, zip, npz or npy of images), an `ImageSet`, a NumPy array or
+    torch tensor uint8 `[N, C, H, W]` or `[N, H, W, C]`, or a torch `Dataset` or `DataLoader` of such images.
 
     Args:
         real: The real images: a set, or the path of a cache that `swd cache` made of one.
@@ -123,7 +122,9 @@ def compare_sets(
     if inception and resources.world.is_main:  # torch-fidelity does not divide its work
         reals = None if isinstance(source, Reference) else source
         found = [measure_fidelity(reals, fake, protocol, resources, inception) for fake in fakes]
-        rows = [replace(row, fidelity=one) for row, one in zip(rows, found, strict=False)] + rows[len(fakes) :]
+        rows = [replace(row, fidelity=one) for row, one in zip(rows, found, strict=False)] + rows[
+            len(fakes) :
+        ]
     return Report(source.name, protocol, rows, fakes[first].name if len(fakes) > 1 else None)
 
 
@@ -214,7 +215,11 @@ def _distances(
         half = reference.disjoint.images
         rows.append(
             Result(
-                f"reals, disjoint {half:,}", half, "disjoint", reference.disjoint, reference.disjoint_corrected
+                f"reals, disjoint {half:,}",
+                half,
+                "disjoint",
+                reference.disjoint,
+                reference.disjoint_corrected,
             )
         )
     return rows

@@ -37,6 +37,7 @@ def open_set(images: Any, name: str | None = None) -> ImageSet:
 
 
 def open_reals(real: Any, device: torch.device) -> ImageSet | Reference:
+    """The real images, or what a cache holds of them."""
     if isinstance(real, str | os.PathLike) and is_cache(Path(real)):
         return load_cache(Path(real), device)
     return open_set(real, "real")
@@ -80,10 +81,9 @@ def check_pairs(fakes: Sequence[ImageSet]) -> None:
     for other in fakes[1:]:
         if len(other) != len(first):
             raise ToolError(
-                "--paired", f"{first.name} has {len(first):,} images, {other.name} {len(other):,}; each needs its like"
+                "--paired",
+                f"{first.name} has {len(first):,} images, {other.name} {len(other):,}; each needs its like",
             )
         names = getattr(first, "names", None), getattr(other, "names", None)
         if None not in names and names[0] != names[1]:
             raise ToolError("--paired", f"the files of {first.name} and {other.name} have different names")
-
-

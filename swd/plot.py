@@ -66,8 +66,9 @@ def plot_track(report: Report, path: Path) -> None:
         names = [_literal(Path(row.name).name + _star(row)) for row in fakes]
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
         dotted = f"; dotted: {disjoint.images:,} reals against as many others" if disjoint else ""
-        starred = f"; *: average differs from {_literal(Path(report.baseline).name)}'s by more than 2 se"
-        stars = starred if report.baseline and any(map(_star, fakes)) else ""
+        baseline = _literal(Path(report.baseline or "").name)
+        starred = f"; *: average differs from {baseline}'s by more than 2 se"
+        stars = starred if any(map(_star, fakes)) else ""
         axes.set_title(f"{report.protocol.images:,} images per set{dotted}{stars}", fontsize="medium")
 
     _save(draw, path)

@@ -51,7 +51,7 @@ def choose_protocol(
         ToolError: Too few images, or sizes or channels that cannot be compared.
         FormatError: An image file is damaged.
     """
-    remarks = []
+    remarks: list[str] = []
     if isinstance(reals, Reference):
         _check_cache(reals, fakes, images=images, resolution=resolution, seed=seed)
         cached = reals.protocol
@@ -89,7 +89,9 @@ def _count(sets: Sequence[ImageSet], images: int | None) -> tuple[int, list[str]
             )
     cut = [f"{other.name} has {len(other):,}" for other in sets if len(other) > count]
     if cut and count < MAX_IMAGES:
-        return count, [f"{count:,} images of each set are used, all that {fewest.name} has ({', '.join(cut)})"]
+        return count, [
+            f"{count:,} images of each set are used, all that {fewest.name} has ({', '.join(cut)})"
+        ]
     return count, []
 
 

@@ -137,7 +137,10 @@ def as_table(report: Report) -> str:
         text += ["", "The same without what so few images amount to (0: hidden by it, with an upper bound)"]
         text += _levels(report, "corrected", _or_bound)
     if any(row.difference for row in report.rows):
-        text += ["", f"Difference of the distances to that of {report.baseline} (*: beyond 2 standard errors)"]
+        text += [
+            "",
+            f"Difference of the distance to that of {report.baseline} (*: beyond 2 standard errors)",
+        ]
         text += _levels(report, "difference", _with_star)
     similarities = [(row.name, row.similarity) for row in report.rows if row.similarity]
     if similarities:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 SHARED = {
     f"celebahq.{name}"
     for name in (
-        *("errors", "console", "files", "processes", "pyramid", "randomness", "threads"),
+        *("errors", "console", "files", "processes", "pyramid", "randomness", "terminal", "threads"),
         *("jobs.locks", "npy", "pickles", "zips"),
         *("pictures.decoding", "pictures.encoding", "pictures.grids"),
     )

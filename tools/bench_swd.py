@@ -19,8 +19,6 @@ import os
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the plain side's; before NumPy is loaded
 
 import argparse
-import contextlib
-import io
 import json
 import platform
 import resource
@@ -28,6 +26,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -35,16 +34,18 @@ import plain_swd
 import scipy
 import torch
 
-from swd.comparison import measure_distances
+import swd
 from swd.method.descriptors import describe
 from swd.method.laplacian import level_resolutions
 from swd.method.protocol import MAX_IMAGES, Protocol
 from swd.method.randomness import FAKES, REALS, patch_centers, random_directions
 from swd.method.threads import in_threads
 from swd.method.wasserstein import direction_distances
-from swd.pipeline.distance import measure
-from swd.pipeline.extraction import extract, in_batches
-from swd.pipeline.reals import ExtractedLevels
+from swd.pipeline.distance import Set, measure
+from swd.pipeline.extraction import extract, in_batches, whole_sample
+from swd.pipeline.fakes import measure_fakes
+from swd.pipeline.memory import MemoryImages
+from swd.pipeline.reference import prepare_reference
 from swd.pipeline.resources import Resources
 from swd.pipeline.sources import ImageSet, Shape
 
@@ -149,15 +150,16 @@ def bench_whole(arguments: argparse.Namespace, random: np.random.Generator) -> d
 
     def ours() -> None:
         resources = Resources(torch.device("cpu"), torch.get_num_threads())
-        sets = (MemoryImages("a", a), REALS), (MemoryImages("b", b), FAKES)
-        with contextlib.redirect_stderr(io.StringIO()):  # progress
-            x, y = (
-                ExtractedLevels(
-                    *extract(images, range(count), protocol, resources, set_id=set_id, stage=""), resources
-                )
-                for images, set_id in sets
-            )
-            measure(lambda level: (x.load(level), y.load(level)), protocol, resources, "distances")
+        sets = [
+            extract(MemoryImages("", images), range(count), protocol, resources, set_id=set_id, stage="")[0]
+            for images, set_id in ((a, REALS), (b, FAKES))
+        ]
+        samples = [whole_sample(name, one.keys) for name, one in zip("ab", sets, strict=True)]
+
+        def load(level: int) -> list[Set]:
+            return [Set(one.load(level), sample) for one, sample in zip(sets, samples, strict=True)]
+
+        measure(load, [(0, 1)], [], protocol, resources, "")
 
     return compare(
         f"whole, 2 x {count} images of 128 px",
@@ -168,23 +170,22 @@ def bench_whole(arguments: argparse.Namespace, random: np.random.Generator) -> d
     )
 
 
-class MemoryImages(ImageSet):
-    """Images `[N, C, r, r]` in memory."""
+def bench_command(arguments: argparse.Namespace, random: np.random.Generator) -> dict[str, object]:
+    """All of `swd compare`, with both comparisons of reals with reals and the corrected figures."""
+    count = arguments.rows // Protocol.patches
+    reals, *fakes = (random.integers(0, 256, (count, 3, 128, 128), np.uint8) for _ in range(5))
 
-    def __init__(self, name: str, images: np.ndarray) -> None:
-        super().__init__(name)
-        self._images = images
+    def work(sets: int, threads: int) -> Work:
+        return lambda: swd.compare(reals, fakes[:sets], device="cpu", threads=threads)
 
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def shapes(self, indices: Sequence[int]) -> "Counter[Shape]":
-        """See `ImageSet`."""
-        return Counter({self._images.shape[1:]: len(indices)})
-
-    def read(self, indices: Sequence[int], resolution: int) -> np.ndarray:
-        """See `ImageSet`."""
-        return self._images[list(indices)]
+    one, four, threads = shortest([work(1, 1), work(4, 1), work(1, arguments.threads)], arguments.repeats)
+    print(
+        f"swd compare, {count} images of 128 px per set: {one:.2f} s; four sets of fakes {four:.2f} s, "
+        f"{four / one:.2f} times one; on {arguments.threads} threads {threads:.2f} s, "
+        f"{one / threads:.2f} times faster",
+        flush=True,
+    )
+    return {"name": "command", "one_sec": one, "four_sec": four, "threads_sec": threads}
 
 
 class NoiseImages(ImageSet):
@@ -214,9 +215,8 @@ def bench_memory(arguments: argparse.Namespace) -> list[dict[str, object]]:
     torch.set_num_threads(arguments.threads)
     resources = Resources(torch.device("cpu"), arguments.threads)
     start = time.perf_counter()
-    measure_distances(
-        NoiseImages("reals", images), [NoiseImages("fakes", images)], Protocol(images, 1024), resources
-    )
+    reference = prepare_reference(NoiseImages("reals", images), Protocol(images, 1024), resources)
+    measure_fakes(reference, [NoiseImages("fakes", images)], resources)
     elapsed_sec = time.perf_counter() - start
     unit = 1 if sys.platform == "darwin" else 1024
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
@@ -264,6 +264,14 @@ def bench_cuda(arguments: argparse.Namespace) -> list[dict[str, object]]:
     ]
 
 
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
 def main() -> None:
     """Run the benchmarks and print one line each; `--json FILE` keeps the numbers."""
     parser = argparse.ArgumentParser(
@@ -286,14 +294,15 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write the numbers there")
     arguments = parser.parse_args()
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}, "
-    print(f"{versions}OpenCV {cv2.__version__}, torch {torch.__version__}, {os.cpu_count()} processors")
+    print(f"{versions}OpenCV {cv2.__version__}, torch {torch.__version__}")
+    print(f"{os.cpu_count()} x {processor()}")
     if arguments.device.startswith("cuda"):
         found = bench_cuda(arguments)
     elif arguments.memory:
         found = bench_memory(arguments)
     else:
         random = np.random.default_rng(0)
-        benches = (bench_pyramid, bench_distance, bench_whole)
+        benches = (bench_pyramid, bench_distance, bench_whole, bench_command)
         found = [bench(arguments, random) for bench in benches]
     if arguments.json:
         with open(arguments.json, "w") as file:

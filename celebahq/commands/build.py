@@ -14,7 +14,6 @@ from celebahq.commands.options import (
     require_sr4x,
     restorer_options,
 )
-from celebahq.commands.terminal import on_terminal
 from celebahq.console import (
     FOLDER,
     NEW_FILE,
@@ -23,6 +22,7 @@ from celebahq.console import (
     resolve_device,
 )
 from celebahq.options import BuildOptions, CelebaSource, JobOptions, PhotoSource, Source
+from celebahq.terminal import on_terminal
 
 
 @click.command("build")

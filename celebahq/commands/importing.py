@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from celebahq.commands.options import chosen, conclude, job_options, refuse_given
-from celebahq.commands.terminal import on_terminal
 from celebahq.console import ANY_PATH, NEW_FILE, emit_json
 from celebahq.options import ImportOptions, ImportRequest, JobOptions
 from celebahq.sources.importable import SOURCES
+from celebahq.terminal import on_terminal
 
 
 class _ImportCommand(click.Command):

@@ -5,9 +5,9 @@ from typing import Any
 import click
 
 from celebahq.commands.options import chosen, job_options, parse_indices
-from celebahq.commands.terminal import on_terminal
 from celebahq.console import FOLDER, NEW_FILE, emit_json, exit_if_skipped, status
 from celebahq.options import JobOptions, ReconstructOptions
+from celebahq.terminal import on_terminal
 
 
 @click.command("reconstruct")

@@ -38,4 +38,10 @@ def _weights(channels: int, height: int, width: int, device: torch.device) -> Te
 
 def cluster(keys: Tensor) -> Tensor:
     """`[N]` keys -> `[N]` int64 from 0 on, equal for equal keys; in an order that means nothing."""
-    return keys.unique(return_inverse=True)[1]
+    clusters: Tensor = torch.unique(keys, return_inverse=True)[1]
+    return clusters
+
+
+def count_different(keys: Tensor) -> int:
+    """How many different numbers there are among some."""
+    return len(set(keys.tolist()))

@@ -14,6 +14,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from swd.method.copies import count_different
+
 SCALE = 1000.0
 """Figures are reported times this."""
 
@@ -137,7 +139,7 @@ def from_distances(
     for influences, sample in zip(on, samples, strict=True):
         contributions = _contributions(influences, sample, half / used)
         images[sample.population] = images.get(sample.population, 0) + contributions
-    several = all(len(sample.clusters[sample.members].unique()) > 1 for sample in samples)
+    several = all(count_different(sample.clusters[sample.members]) > 1 for sample in samples)
     return Measured(float(along.mean()), directions, images, several)
 
 
@@ -147,7 +149,7 @@ def _contributions(influences: Tensor, sample: Sample, share: float) -> Tensor:
     rows = torch.stack([mean, difference, math.sqrt(share) * difference])
     rows = (rows - rows.mean(dim=1, keepdim=True)) / influences.shape[1]
     clusters = sample.clusters[sample.members]
-    independent = len(clusters.unique())
+    independent = count_different(clusters)
     freedom = math.sqrt(independent / max(1, independent - 1))
     result = torch.zeros(3, int(sample.clusters.max()) + 1, dtype=torch.float64)
     return result.index_add_(1, clusters, rows * freedom)

@@ -17,9 +17,10 @@ R = TypeVar("R")
 
 # Projected values that a thread sorts and compares in one go: what a processor's own cache holds.
 _BLOCK = 1 << 18
-# Directions that a thread projects onto at a time, and what all sets' projections take in all threads.
-_CHUNK_DIRECTIONS = 64
-_CHUNK_BYTES = 1 << 31
+# Directions that a thread projects onto at a time, of many and of few, and on a GPU.
+_MANY_DIRECTIONS, _FEW_DIRECTIONS, _GPU_DIRECTIONS = 48, 16, 64
+# What the projections of all sets take in a thread, and in all of them.
+_THREAD_BYTES, _BYTES = 1 << 29, 1 << 31
 # Bytes that one projected value takes on a GPU: in and out, indices, the sort's double buffers (48 while its
 # set is sorted; the other sets' hold 8).
 _GPU_VALUE_BYTES = 32
@@ -108,13 +109,15 @@ def over_directions(
     """
     device = sets[0].device
     dtype = reduce(torch.promote_types, (rows.dtype for rows in sets), torch.float32)
-    sets, directions = [rows.to(dtype) for rows in sets], directions.to(device, dtype)
-    workers = torch.get_num_threads() if device.type == "cpu" else 1
-    size = _chunk_size(directions.shape[1], sum(map(len, sets)), device, workers)
+    sets, directions = [part.to(dtype) for part in sets], directions.to(device, dtype)
+    rows = sum(map(len, sets))
+    size = _chunk_size(directions.shape[1], rows, device)
+    workers = min(torch.get_num_threads(), _BYTES // (4 * rows * size)) if device.type == "cpu" else 1
+    workers = max(1, workers)
     # Fresh memory for every chunk would cost about as much as the products.
     buffers: SimpleQueue[Sequence[Tensor]] = SimpleQueue()
     for _ in range(workers):
-        buffers.put([torch.empty(size, len(rows), dtype=dtype, device=device) for rows in sets])
+        buffers.put([torch.empty(size, len(part), dtype=dtype, device=device) for part in sets])
 
     def project(start: int) -> R:
         chunk = directions[:, start : start + size].T
@@ -122,8 +125,8 @@ def over_directions(
         projections = [buffer[: len(chunk)] for buffer in whole]
         try:
             with torch.autocast(device.type, enabled=False):
-                for rows, projected in zip(sets, projections, strict=True):
-                    torch.mm(chunk, rows.T, out=projected)
+                for part, projected in zip(sets, projections, strict=True):
+                    torch.mm(chunk, part.T, out=projected)
             return work(slice(start, start + len(chunk)), projections)
         finally:
             buffers.put(whole)
@@ -144,15 +147,17 @@ def _check_sets(a: Tensor, b: Tensor, directions: Tensor) -> None:
         raise ValueError(f"a, b: an empty set has no distance (sizes {len(a)} and {len(b)})")
 
 
-def _chunk_size(directions: int, rows: int, device: torch.device, workers: int) -> int:
-    """Directions to project at a time, as memory allows for all sets' rows, every worker as many."""
+def _chunk_size(directions: int, rows: int, device: torch.device) -> int:
+    """Directions to project at a time, for all sets' rows.
+
+    The number of threads has no say, for other products are rounded in another way: many directions make
+    several chunks of the size at which products are fast, few make small ones.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        size = min(_CHUNK_DIRECTIONS, free // 2 // (rows * _GPU_VALUE_BYTES))
-    else:
-        size = min(_CHUNK_DIRECTIONS, _CHUNK_BYTES // (4 * rows * workers))
-    rounds = math.ceil(directions / (workers * max(1, size)))
-    return max(1, math.ceil(directions / (workers * max(1, rounds))))
+        return max(1, min(_GPU_DIRECTIONS, directions, free // 2 // (rows * _GPU_VALUE_BYTES)))
+    size = _MANY_DIRECTIONS if directions >= 4 * _MANY_DIRECTIONS else _FEW_DIRECTIONS
+    return max(1, min(size, directions, _THREAD_BYTES // (4 * rows)))
 
 
 def row_blocks(projections: Sequence[Tensor]) -> Iterator[slice]:

@@ -99,7 +99,9 @@ def only_writer(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
-            raise ToolError(str(path), "another process is writing it; wait for that, or choose another name") from err
+            raise ToolError(
+                str(path), "another process is writing it; wait for that, or choose another name"
+            ) from err
         try:
             yield
         finally:
@@ -148,7 +150,9 @@ def _shapes(reference: Reference) -> dict[str, tuple[torch.dtype, tuple[int, ...
     }
     shapes["members"] = torch.int64, tuple(sample.members.shape)
     shapes["clusters"] = torch.int64, tuple(sample.clusters.shape)
-    for resolution, level in zip(protocol.resolutions, reference.own.levels if reference.own else (), strict=False):
+    for resolution, level in zip(
+        protocol.resolutions, reference.own.levels if reference.own else (), strict=False
+    ):
         shapes[f"own{resolution}"] = torch.float64, tuple(level.images[sample.population].shape)
         shapes[f"own{resolution}_directions"] = torch.float64, tuple(level.directions.shape)
     shapes[_CHECKSUMS] = torch.int64, (len(shapes),)
@@ -186,7 +190,9 @@ def load_cache(path: Path, device: torch.device) -> Reference:
         if version > FORMAT_VERSION:
             raise FormatError(f"{path}: written by a later version of this tool: update it")
         if version < FORMAT_VERSION:
-            raise FormatError(f"{path}: written by an earlier version of this tool: make it anew with `swd cache`")
+            raise FormatError(
+                f"{path}: written by an earlier version of this tool: make it anew with `swd cache`"
+            )
         return _reference(path, metadata, shapes, device)
     except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as err:
         raise FormatError(f"{path}: its metadata are damaged; make it anew with `swd cache`") from err
@@ -210,7 +216,9 @@ def _reference(
         CachedLevels(path, protocol, device),
         sample,
         Own(own["share"], levels) if own else None,
-        *(_distance(json.loads(metadata[name])) for name in ("fresh_patches", "disjoint", "disjoint_corrected")),
+        _distance(json.loads(metadata["fresh_patches"])),
+        _distance_or_none(metadata["disjoint"]),
+        _distance_or_none(metadata["disjoint_corrected"]),
     )
     if shapes != {name: shape for name, (_, shape) in _shapes(reference).items()}:
         raise FormatError(f"{path}: its levels are not those of its protocol")
@@ -223,13 +231,18 @@ def _load(path: Path, name: str) -> Tensor:
         tensor: Tensor = file.get_tensor(name)
         expected = int(file.get_tensor(_CHECKSUMS)[json.loads(file.metadata()["names"]).index(name)])
     if zlib.crc32(tensor.numpy().data) != expected:
-        raise FormatError(f"{path}: {name}: its bytes have changed since it was written; make it anew with `swd cache`")
+        raise FormatError(
+            f"{path}: {name}: its bytes have changed since it was written; make it anew with `swd cache`"
+        )
     return tensor
 
 
-def _distance(fields: dict[str, Any] | None) -> Distance | None:
-    if fields is None:
-        return None
+def _distance_or_none(text: str) -> Distance | None:
+    fields = json.loads(text)
+    return _distance(fields) if fields else None
+
+
+def _distance(fields: dict[str, Any]) -> Distance:
     return Distance(
         fields["images"],
         {int(resolution): Estimate(**estimate) for resolution, estimate in fields["levels"].items()},

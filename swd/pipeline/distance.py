@@ -123,9 +123,7 @@ def summarize(levels: Sequence[Measured], resolutions: Sequence[int], images: in
     return Distance(images, dict(zip(resolutions, estimates, strict=True)), average(levels).estimate)
 
 
-def correct(
-    levels: Sequence[Measured], own: Sequence[tuple[float, Sequence[Measured]]]
-) -> list[Measured]:
+def correct(levels: Sequence[Measured], own: Sequence[tuple[float, Sequence[Measured]]]) -> list[Measured]:
     """`corrected` on every level; `own` are each set's share and its halves' distances."""
     return [
         corrected(level, [(share, halves[number]) for share, halves in own])

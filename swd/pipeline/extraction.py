@@ -103,8 +103,11 @@ def extract(
 
 def halves(clusters: Tensor) -> tuple[Tensor, Tensor] | None:
     """The images `[N]` in two parts without a common one; None if there are not two different ones."""
-    parts = [(clusters % 2 == parity).nonzero().flatten() for parity in (0, 1)]
-    return (parts[0], parts[1]) if len(parts[1]) else None
+    numbers = cluster(clusters)
+    if len(numbers) == 0 or int(numbers.max()) == 0:
+        return None
+    first, second = ((numbers % 2 == parity).nonzero().flatten() for parity in (0, 1))
+    return first, second
 
 
 def whole_sample(population: str, keys: Tensor) -> Sample:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from swd.method.copies import cluster
+from swd.method.copies import cluster, count_different
 from swd.method.measured import Measured, Sample, own_share
 from swd.method.randomness import FAKES
 from swd.pipeline.distance import Set, correct, measure
@@ -68,11 +68,11 @@ def measure_fakes(
 
 def say_copies(name: str, keys: Tensor, resources: Resources) -> None:
     """Warn of images that are there more than once."""
-    different = len(keys.unique())
+    different = count_different(keys)
     if different < len(keys):
         resources.warn(
-            f"{name}: {len(keys):,} images, of which {different:,} are different (others are equal, or mirrored); "
-            "copies count once in the standard errors"
+            f"{name}: {len(keys):,} images, of which {different:,} are different (the others are equal, or "
+            "mirrored); copies count once in the standard errors"
         )
 
 
@@ -108,10 +108,8 @@ def _measure_group(
         fixed = None
         if part and reference.own:
             clusters = cluster(one.keys)
-            first, second = (len(clusters[side].unique()) for side in part)
+            first, second = (count_different(clusters[side]) for side in part)
             fakes_own = own_share(first + second, first, second), next(of_halves)
             fixed = correct(levels, [(reference.own.share, reference.own.levels), fakes_own])
         results.append(MeasuredFakes(levels, fixed))
     return results
-
-

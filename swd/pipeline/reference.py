@@ -6,7 +6,7 @@ from typing import Protocol as Interface
 import torch
 from torch import Tensor
 
-from swd.method.copies import cluster
+from swd.method.copies import cluster, count_different
 from swd.method.descriptors import normalize_descriptors
 from swd.method.measured import Measured, Sample, own_share
 from swd.method.protocol import Protocol
@@ -105,7 +105,7 @@ def prepare_reference(images: ImageSet, protocol: Protocol, resources: Resources
     )
     resolutions, result_own, disjoint_corrected = protocol.resolutions, None, None
     if own:
-        sizes = [len(sample.clusters[part].unique()) for part in own]
+        sizes = [count_different(sample.clusters[part]) for part in own]
         result_own = Own(own_share(sum(sizes), *sizes), found[-1])
         if half:
             # Both sides are samples of the reals, of `half` images each.

@@ -51,6 +51,7 @@ def test_compare_prints_a_table_with_the_same_figures(small, result):
     average = result["swd"]["average"]
     line = next(line for line in table.stdout.splitlines() if line.startswith(str(small[1])))
     assert line.endswith(f"{average['value']:.2f} ± {average['se']:.2f}")
+    assert "The same without what so few images amount to" in table.stdout
     assert "reals, fresh patches" in table.stdout
     assert "reals, disjoint 3" in table.stdout
     assert "5 images of 16 px per set" in table.stdout
@@ -59,10 +60,14 @@ def test_compare_prints_a_table_with_the_same_figures(small, result):
 
 def test_compare_prints_csv(small, result):
     rows = list(csv.DictReader(run("compare", *small, "--csv", "--device", "cpu").stdout.splitlines()))
-    found = {(row["set"], row["level"]): row for row in rows}
-    assert float(found[str(small[1]), "average"]["value"]) == result["swd"]["average"]["value"]
-    assert ("reals, fresh patches", "16") in found
-    assert {row["metric"] for row in rows} == {"swd"}
+    found = {(row["set"], row["metric"], row["level"]): row for row in rows}
+    for metric in ("swd", "swd_corrected"):
+        row = found[str(small[1]), metric, "average"]
+        assert float(row["value"]) == result[metric]["average"]["value"]
+        assert row["images"] == "5"
+    assert found["reals, disjoint 3", "swd", "16"]["images"] == "3"
+    assert ("reals, fresh patches", "swd", "16") in found
+    assert {row["metric"] for row in rows} == {"swd", "swd_corrected"}
 
 
 def test_compare_draws_a_picture(small, tmp_path):
@@ -149,7 +154,7 @@ def test_any_name_is_drawn_and_printed_on_one_line(small, result, tmp_path, name
         main, ["track", str(small[0]), str(fakes), "--plot", str(picture), "--device", "cpu"]
     )
     assert done.exit_code == 0, done.output
-    assert len(done.stdout.splitlines()) == 8
+    assert len(done.stdout.splitlines()) == 13
     with Image.open(picture) as image:
         image.verify()
 

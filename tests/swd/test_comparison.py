@@ -21,7 +21,7 @@ def report(reals, fakes):
 
 def figures(report):
     """Every number of a report."""
-    return report.distances
+    return [(row.distance, row.corrected, row.difference) for row in report.rows]
 
 
 def test_figures_equal_the_plain_restatement(reals, fakes, report, plain):
@@ -36,7 +36,7 @@ def test_figures_equal_the_plain_restatement(reals, fakes, report, plain):
     repeats = np.split(protocol.draw_directions().numpy(), 4, axis=1)
     images = reals.images[chosen[REALS]], fakes.images[chosen[FAKES]]
     expected = plain.distances(*images, centers(REALS), centers(FAKES), repeats)
-    (distance,) = report.distances.fakes
+    distance = report.rows[0].distance
     found = [*(estimate.value for estimate in distance.levels.values()), distance.average.value]
     # The restatement sums in float32.
     assert found == pytest.approx(expected, rel=2e-5)
@@ -49,8 +49,7 @@ def test_every_form_of_the_images_gives_the_same_figures(reals, fakes, report, f
 
 
 def test_workers_do_not_change_the_figures(reals, fakes, report):
-    resources = Resources(torch.device("cpu"), workers=3)
-    assert figures(compare(reals.folder, [fakes.folder], resources=resources)) == figures(report)
+    assert figures(compare(reals.folder, [fakes.folder], device="cpu", threads=3)) == figures(report)
 
 
 def test_batches_do_not_change_the_figures(reals, fakes, report, monkeypatch):
@@ -81,7 +80,7 @@ def test_room_is_needed_for_the_fakes_of_a_cache(reals, fakes, tmp_path, monkeyp
 
 def test_the_seed_changes_the_figures_within_their_error(reals, fakes, report):
     other = compare(reals.folder, [fakes.folder], images=20, seed=1)
-    here, there = report.distances.fakes[0].average, other.distances.fakes[0].average
+    here, there = report.rows[0].distance.average, other.rows[0].distance.average
     assert here.value != there.value
     assert abs(here.value - there.value) < 4 * math.hypot(here.se, there.se)
 
@@ -94,20 +93,22 @@ def test_a_cache_gives_the_same_figures(reals, fakes, report, tmp_path):
 
 def test_several_sets_are_each_compared_as_alone(reals, fakes, report):
     both = compare(reals.folder, [fakes.folder, fakes.h5])
-    assert both.distances.fakes == report.distances.fakes * 2
-    assert both.distances.disjoint == report.distances.disjoint
+    assert figures(both)[0] == figures(report)[0]
+    assert both.rows[1].distance == report.rows[0].distance
+    assert both.rows[1].corrected == report.rows[0].corrected
+    assert figures(both)[2:] == figures(report)[1:]
 
 
 def test_reals_against_reals_lie_below_fakes(report):
-    distances = report.distances
-    assert distances.disjoint.images == 12
-    assert distances.fresh_patches.images == 20
-    for resolution, estimate in distances.fakes[0].levels.items():
-        assert distances.fresh_patches.levels[resolution].value < estimate.value
+    fresh = report.row("fresh patches").distance
+    assert report.row("disjoint").distance.images == report.row("disjoint").images == 12
+    assert fresh.images == 20
+    for resolution, estimate in report.rows[0].distance.levels.items():
+        assert fresh.levels[resolution].value < estimate.value
 
 
 def test_disjoint_reals_are_as_many_as_compared_when_there_are_enough(reals, fakes):
-    disjoint = compare(reals.folder, [fakes.folder], images=8).distances.disjoint
+    disjoint = compare(reals.folder, [fakes.folder], images=8).row("disjoint")
     assert disjoint.images == 8
 
 
@@ -118,14 +119,15 @@ def test_disjoint_reals_are_two_sets_of_their_own(reals, fakes, report, plain):
     repeats = np.split(report.protocol.draw_directions().numpy(), 4, axis=1)
     centers = [[level.numpy() for level in patch_centers(part, LEVEL_SIZES)] for part in parts]
     expected = plain.distances(*(reals.images[part] for part in parts), *centers, repeats)
-    assert report.distances.disjoint.average.value == pytest.approx(expected[-1], rel=2e-5)
+    assert report.row("disjoint").distance.average.value == pytest.approx(expected[-1], rel=2e-5)
 
 
 def test_one_image_has_no_disjoint_reals_and_no_error_of_images(tmp_path, noise, save_images):
     folders = [save_images(tmp_path / str(seed), noise(1, 16, seed=seed)) for seed in (0, 1)]
-    distances = compare(*folders[:1], folders[1:]).distances
-    assert distances.disjoint is None
-    assert distances.fakes[0].average.se is None
+    report = compare(*folders[:1], folders[1:])
+    assert report.row("disjoint") is None
+    assert report.rows[0].distance.average.se is None
+    assert report.rows[0].corrected is None
 
 
 def test_grey_images_are_compared(tmp_path, noise, save_images):
@@ -136,7 +138,8 @@ def test_grey_images_are_compared(tmp_path, noise, save_images):
 
 
 def test_ms_ssim_is_given_for_both_sides(reals, fakes):
-    similarities = compare(reals.folder, [fakes.folder], metrics=["msssim"]).similarities
-    assert similarities.reals.pairs == 190  # every pair of 20 images
-    assert 0 < similarities.reals.value < similarities.fakes[0].value + 0.5 < 1.5
-    assert 0 < similarities.fakes[0].se < 0.1
+    report = compare(reals.folder, [fakes.folder], metrics=["msssim"])
+    of_reals, of_fakes = report.row("reals").similarity, report.rows[0].similarity
+    assert of_reals.pairs == 190  # every pair of 20 images
+    assert 0 < of_reals.value < of_fakes.value + 0.5 < 1.5
+    assert 0 < of_fakes.se < 0.1

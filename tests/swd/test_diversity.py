@@ -4,7 +4,7 @@ import torch
 
 from celebahq.errors import ToolError
 from swd import ms_ssim
-from swd.diversity import diversity
+from swd.diversity import measure_diversity
 from swd.method.protocol import Protocol
 from swd.method.randomness import FAKES
 from swd.pipeline.resources import Resources
@@ -14,7 +14,9 @@ CPU = Resources(torch.device("cpu"), workers=2)
 
 
 def similarity(path, images, resolution):
-    return measure_diversity(open_images(path), Protocol(images, resolution), CPU, set_id=FAKES, stage="pairs")
+    return measure_diversity(
+        open_images(path), Protocol(images, resolution), CPU, set_id=FAKES, stage="pairs"
+    )
 
 
 def test_few_images_are_compared_pair_by_pair(reals):

@@ -35,7 +35,7 @@ def figures(images):
 def test_figures_are_those_of_the_command(reals, fakes, tmp_path):
     metric = feed(SlicedWassersteinDistance(), map(torch.from_numpy, (reals.images[:20], fakes.images)), 20)
     np.save(tmp_path / "reals.npy", reals.images[:20])
-    (distance,) = compare(tmp_path / "reals.npy", [fakes.npy]).distances.fakes
+    distance = compare(tmp_path / "reals.npy", fakes.npy).rows[0].distance
     found = metric.compute()
     assert list(found) == [*LEVELS, *(f"{level}_se" for level in LEVELS)]
     for name, estimate in {**distance.levels, "average": distance.average}.items():
@@ -58,7 +58,7 @@ def test_order_does_not_matter_when_indices_are_given(images, figures):
 
 def test_no_more_than_num_images_are_kept(images):
     metric = feed(SlicedWassersteinDistance(**PROTOCOL, num_images=7), images, 4)
-    assert sum(map(len, metric.real_descriptors)) == sum(map(len, metric.fake_descriptors)) == 7
+    assert sum(map(len, metric.real_parts)) == sum(map(len, metric.fake_parts)) == 7
     few = feed(SlicedWassersteinDistance(**PROTOCOL), [pictures[:7] for pictures in images], 7)
     assert metric.compute() == few.compute()
 

@@ -6,10 +6,10 @@ import torch
 
 from celebahq.errors import ToolError
 from swd import compare
-from swd.protocol_choice import choose_protocol
 from swd.comparison import make_cache
 from swd.pipeline.resources import Resources
 from swd.pipeline.sources import open_images
+from swd.protocol_choice import choose_protocol
 
 
 @pytest.fixture
@@ -27,7 +27,26 @@ def array(tmp_path):
 def test_as_many_images_as_the_smaller_set_has(array):
     protocol, remarks = choose_protocol(open_images(array("a", 7, 32)), [open_images(array("b", 5, 32))])
     assert (protocol.images, protocol.resolution, protocol.channels) == (5, 32, 3)
-    assert remarks == []
+    assert len(remarks) == 1
+    assert re.search("5 images of each set are used, all that .*b.npy has .*a.npy has 7", remarks[0])
+
+
+def test_one_of_several_sets_with_far_fewer_images_is_refused_unless_told(array):
+    real, *fakes = (
+        open_images(array(name, count, 32))
+        for name, count in (
+            (
+                "r",
+                12,
+            ),
+            ("a", 12),
+            ("b", 5),
+        )
+    )
+    with pytest.raises(ToolError, match=r"b\.npy: 5 images, but .*a\.npy has 12.*--images 5"):
+        choose_protocol(real, fakes)
+    assert choose_protocol(real, fakes, images=5)[0].images == 5
+    assert choose_protocol(real, fakes[1:])[0].images == 5
 
 
 def test_at_most_16384_images(tmp_path):

@@ -245,10 +245,10 @@ def _configure(preset_name: str, world_size: int, assignments: Iterable[str]) ->
 @contextmanager
 def _processes(device: str) -> Iterator[tuple[Any, Any]]:
     """This process's device, and the processes that torchrun started; a signal ends with 128 + its number."""
-    from celebahq.processes import device_of_rank, join_world
+    from celebahq.processes import join_world
     from trainer.training.interrupt import Interrupted
 
-    torch_device = resolve_device(device_of_rank(device))
+    torch_device = resolve_device(device)
     try:
         with join_world(torch_device) as world:
             yield torch_device, world

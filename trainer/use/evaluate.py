@@ -1,6 +1,5 @@
 """How far the snapshots of a run are from the real images: the paper's figure 4."""
 
-import dataclasses
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -11,8 +10,8 @@ import torch
 from celebahq.console import Progress
 from celebahq.errors import ToolError
 from celebahq.pyramid import PyramidReader, PyramidWriter
-from swd.comparison import Report, compare
-from swd.pipeline.resources import Resources
+from swd.comparison import compare
+from swd.report import Report
 from trainer.storage.checkpoint import snapshots
 from trainer.use.grids import enlarge
 from trainer.use.snapshot import Snapshot, block_size, load_snapshot
@@ -90,16 +89,16 @@ def evaluate(
         path = folder / f"{snapshot.nimg / 1000:09.1f}-kimg.h5"
         _write_images(snapshot, path, count, max(size, snapshot.resolution), seed)
         fakes[f"{snapshot.nimg / 1000:.1f} kimg"] = path
-    report = compare(
+    return compare(
         data,
-        list(fakes.values()),
+        fakes,
         images=count,
         resolution=size,
         seed=seed,
         metrics=metrics,
-        resources=Resources(device),
+        device=device,
+        threads=1,
     )
-    return dataclasses.replace(report, fakes=list(fakes))
 
 
 def measure_snapshot(path: Path, data: Path, device: torch.device, *, images: int) -> dict[str, float]:
@@ -115,11 +114,12 @@ def measure_snapshot(path: Path, data: Path, device: torch.device, *, images: in
             seed=0,
             metrics=("swd", "msssim"),
         )
-    assert report.distances is not None
-    assert report.similarities is not None
-    distance = report.distances.fakes[0]
+    (row,) = report.fakes
+    distance, similarity = row.distance, row.similarity
+    assert distance is not None
+    assert similarity is not None
     levels = {f"swd_{resolution}": estimate.value for resolution, estimate in distance.levels.items()}
-    return {**levels, "swd": distance.average.value, "ms_ssim": report.similarities.fakes[0].value}
+    return {**levels, "swd": distance.average.value, "ms_ssim": similarity.value}
 
 
 def _write_images(snapshot: Snapshot, path: Path, count: int, size: int, seed: int) -> None:

@@ -14,7 +14,6 @@ import numpy as np
 
 import celebahq.jobs.cluster
 from celebahq.commands.options import chosen
-from celebahq.commands.terminal import on_terminal
 from celebahq.console import ToolGroup
 from celebahq.errors import ToolError
 from celebahq.jobs.cluster import DaskCluster
@@ -26,6 +25,7 @@ from celebahq.jobs.pool import ProcessPool
 from celebahq.jobs.scratch import scratch_for
 from celebahq.jobs.task import Finished, Skipped, Task
 from celebahq.pyramid import PyramidWriter, encode_image
+from celebahq.terminal import on_terminal
 
 RESOLUTION = 32
 JOB_OPTIONS = {field.name for field in dataclasses.fields(JobOptions)}

@@ -22,7 +22,7 @@ def cache(reals, tmp_path_factory):
 
 def test_levels_are_normalised_descriptors(cache):
     with safe_open(cache, "pt") as file:
-        assert sorted(file.keys()) == ["level16", "level32"]
+        assert {"level16", "level32"} <= set(file.keys())
         rows = file.get_tensor("level32")
     assert rows.shape == (6 * 128, 147)
     channels = rows.view(-1, 3, 49)

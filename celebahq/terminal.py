@@ -10,9 +10,9 @@ from celebahq.console import Progress, status
 
 
 @contextmanager
-def on_terminal() -> Iterator["Stages"]:
-    """Connect the logger `celebahq` to the terminal; yields what shows progress there."""
-    logger, handler, stages = logging.getLogger("celebahq"), _StatusLines(), Stages()
+def on_terminal(package: str = "celebahq") -> Iterator["Stages"]:
+    """Connect a package's logger to the terminal; yields what shows progress there."""
+    logger, handler, stages = logging.getLogger(package), _StatusLines(), Stages()
     before = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -40,11 +40,11 @@ class Stages:
         if self._shown is not None:
             self._shown.__exit__(kind, value, trace)
 
-    def __call__(self, stage: str, done: int, total: int, skipped: int) -> None:
+    def __call__(self, stage: str, done: int, total: int, skipped: int = 0, unit: str = "images") -> None:
         """Show where a stage is."""
         if self._shown is None or self._shown.stage != stage:
             self.__exit__(None, None, None)
-            self._shown = Progress(stage, total, done=done)
+            self._shown = Progress(stage, total, unit=unit, done=done)
             self._shown.__enter__()
             self._shown.skipped = skipped
         else:
@@ -53,4 +53,5 @@ class Stages:
 
 class _StatusLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        status(self.format(record))
+        warning = "warning: " if record.levelno >= logging.WARNING else ""
+        status(warning + self.format(record))
