@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from celebahq.errors import ToolError
-from trainer.configuration.config import TrainingConfig
+from celebahq.errors import FormatError, ToolError
+from trainer.configuration.config import ConfigError, TrainingConfig
 from trainer.configuration.settings import from_dict, to_dict
 from trainer.networks.models import build_generator
 from trainer.networks.progressive import Generator
@@ -98,17 +98,29 @@ def load_snapshot(path: str | Path, device: str | torch.device = "cpu") -> Snaps
 
     Raises:
         ToolError: There is no such file, or the folder holds no snapshot.
-        FormatError: The file is not a snapshot.
+        FormatError: The file is not a snapshot, or damaged.
     """
     file = find_snapshot(Path(path))
     content = read_tensors(file, SNAPSHOT_FORMAT)
-    config = from_dict(TrainingConfig, content.facts["config"])
+    try:
+        values = content.facts["config"]
+        if not isinstance(values, dict):
+            raise TypeError("its configuration is no table")
+        config = from_dict(TrainingConfig, values)
+        nimg, lod = int(content.facts["nimg"]), float(content.facts["lod"])
+        with torch.device("meta"):  # no memory before the sizes are known to be those of the weights
+            expected = {name: tensor.shape for name, tensor in build_generator(config).state_dict().items()}
+    except (ConfigError, KeyError, TypeError, ValueError) as err:
+        raise FormatError(file, f"damaged: not the facts of a snapshot ({err})") from err
+    weights = content.part("Gs")
+    if {name: tensor.shape for name, tensor in weights.items()} != expected:
+        raise FormatError(file, "damaged: its weights are not those of its configuration")
+    if not 0 <= lod < config.schedule.resolution.bit_length():
+        raise FormatError(file, f"damaged: level of detail {lod}")
     generator = build_generator(config)
-    generator.load_state_dict(content.part("Gs"))
+    generator.load_state_dict(weights)
     generator.eval().requires_grad_(False).to(device)
-    return Snapshot(
-        generator, config, content.facts["nimg"], content.facts["lod"], content.tensors.get("labels.rows")
-    )
+    return Snapshot(generator, config, nimg, lod, content.tensors.get("labels.rows"))
 
 
 def find_snapshot(path: Path) -> Path:

@@ -1,6 +1,7 @@
 """Files of a run: complete or not there, checked when read, pruned by rule."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -76,3 +77,53 @@ def test_half_written_states_are_not_found(tmp_path):
     write_states(tmp_path, [1])
     (tmp_path / "states" / (state_path(tmp_path, 2000).name + ".partial")).write_bytes(b"half")
     assert states(tmp_path) == [state_path(tmp_path, 1000)]
+
+
+def test_no_flipped_bit_is_read(tmp_path):
+    path = tmp_path / "f.safetensors"
+    parts = {"G": {"w": torch.randn(30), "n": torch.tensor(3), "h": torch.randn(3).bfloat16()}}
+    write_tensors(path, STATE_FORMAT, parts, {"nimg": 1, "table": {64: 1, 8: 2}}, run="a")
+    whole, written = path.read_bytes(), read_tensors(path, STATE_FORMAT)
+    assert written.facts == {"nimg": 1, "table": {"64": 1, "8": 2}}
+    rng = np.random.default_rng(0)
+    for bit in rng.choice(8 * len(whole), 400, replace=False):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        with pytest.raises(FormatError, match=r"f\.safetensors: [^\n]*$"):
+            read_tensors(path, STATE_FORMAT)
+
+
+def test_a_file_of_another_run_is_refused(tmp_path):
+    path = tmp_path / "f.safetensors"
+    write_tensors(path, STATE_FORMAT, {"G": {"w": torch.ones(1)}}, {}, run="one")
+    assert read_tensors(path, STATE_FORMAT, run="one").run == "one"
+    assert read_tensors(path, STATE_FORMAT).run == "one"
+    with pytest.raises(FormatError, match=r"f\.safetensors: of another run \(one, not two\)"):
+        read_tensors(path, STATE_FORMAT, run="two")
+
+
+def test_files_of_version_1_are_read(tmp_path):
+    header = {"format": STATE_FORMAT, "format_version": 1, "facts": {"nimg": 3}}
+    save_file({"G.w": torch.ones(2)}, tmp_path / "f", metadata={"trainer": json.dumps(header)})
+    found = read_tensors(tmp_path / "f", STATE_FORMAT, run="any")
+    assert (found.facts, found.run, found.part("G")["w"].tolist()) == ({"nimg": 3}, None, [1, 1])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "[" * 100_000,
+        "[]",
+        "{",
+        '{"format": "trainer-state"}',
+        '{"format": "trainer-state", "format_version": "x", "facts": {}}',
+        '{"format": "trainer-state", "format_version": 3, "facts": {}}',
+        '{"format": "trainer-state", "format_version": 2, "facts": []}',
+    ],
+    ids=range(7),
+)
+def test_damaged_headers_are_one_line(tmp_path, header):
+    save_file({"w": torch.ones(1)}, tmp_path / "f", metadata={"trainer": header})
+    with pytest.raises(FormatError, match="f: "):
+        read_tensors(tmp_path / "f", STATE_FORMAT)
