@@ -5,14 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 DEMO_OUT ?= demo
+FUZZ_CASES ?= 13000
 
-.PHONY: demo test lint docs check-processors check-floors check-newest clean
+.PHONY: demo test fuzz lint docs check-processors check-floors check-newest clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/python tools/demo.py --out $(DEMO_OUT) $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 test: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Damaged files of every format; always the same ones. By hand: python tools/fuzz.py --cases 100000 --seed 7
+fuzz: $(VENV)/installed-test
+	$(BIN)/python tools/fuzz.py --cases $(FUZZ_CASES)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Zip files from outside."""
 
+import errno
 import lzma
 import struct
 import zipfile
@@ -65,6 +66,6 @@ def zip_errors(name: str, what: str = "cannot be unpacked") -> Iterator[None]:
     except UNZIP_ERRORS as err:
         raise FormatError(name, f"{what}: {err or type(err).__name__}") from err
     except OSError as err:
-        if err.errno is not None:  # of the system
+        if err.errno not in (None, errno.EINVAL):  # of the system
             raise
-        raise FormatError(name, f"{what}: {err}") from err  # of bzip2
+        raise FormatError(name, f"{what}: {err}") from err  # of bzip2, or a place before the file's start
