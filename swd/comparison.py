@@ -23,8 +23,8 @@ from swd.pipeline.distance import summarize
 from swd.pipeline.fakes import measure_fakes
 from swd.pipeline.reference import Reference, prepare_reference
 from swd.pipeline.resources import OnProgress, Resources
+from swd.pipeline.room import require_room
 from swd.pipeline.sources import ImageSet
-from swd.pipeline.store import require_room
 from swd.protocol_choice import choose_protocol
 from swd.report import Report, Result
 
@@ -173,7 +173,9 @@ def make_cache(
     source = open_set(real)
     protocol, remarks = choose_protocol(source, images=images, resolution=resolution, seed=seed)
     make_folder(out.parent)
-    require_room(out.parent, cache_bytes(protocol), "choose another place, or use fewer --images")
+    require_room(
+        out.parent, cache_bytes(protocol), "descriptors", "choose another place, or use fewer --images"
+    )
     remarks.append(
         f"{out}: {cache_bytes(protocol) / 1e9:.2g} GB, {cache_bytes(protocol, levels=1) / 1e9:.2g} GB "
         f"for each of {len(protocol.resolutions)} levels"

@@ -33,6 +33,10 @@ class SlicedWassersteinDistance(Metric):
     per image at 1024 px, 49 KB (uint8) or 0.3 MB at 128 px. Under `torch.distributed` every process keeps its
     part and all parts are gathered to compute.
 
+    Results are dicts; for a tracker, `MetricTracker(MetricCollection(metric), maximize=False)`.
+    `BootStrapper` resamples the images of every update; its copies' results are
+    `[copy.compute() for copy in strapper.metrics]`.
+
     Source: Karras et al. 2018, section 5.
     """
 
@@ -105,11 +109,14 @@ class SlicedWassersteinDistance(Metric):
         if indices is None:
             indices = torch.arange(seen, seen + len(images)) * world_size + rank
         indices = indices[: len(images)]
+        broken = 0
+        if images.dtype != torch.uint8:
+            broken = int((~images.isfinite().flatten(1).all(1)).sum())
+            images = images.nan_to_num(0, 0, 0) if broken else images
         kept = images if self._keeps_images(images) else self._describe(images, indices, real)
         parts.append(kept.detach().to(self.store_on, copy=True))
         getattr(self, f"{name}_indices").append(indices.to(self.store_on))
         getattr(self, f"{name}_keys").append(content_keys(images).to(self.store_on))
-        broken = 0 if images.dtype == torch.uint8 else int((~images.isfinite().flatten(1).all(1)).sum())
         setattr(self, f"{name}_seen", getattr(self, f"{name}_seen") + len(images))
         setattr(self, f"{name}_broken", getattr(self, f"{name}_broken") + broken)
 

@@ -63,7 +63,8 @@ def choose_protocol(
         first = _survey(reals, 2 * count, REALS, seed)
     surveys = [first, *(_survey(fake, count, FAKES, seed) for fake in fakes)]
     protocol, more = _agree(surveys, count, resolution, seed)
-    return protocol, remarks + more
+    of_sets = [remark for one in (reals, *fakes) if isinstance(one, ImageSet) for remark in one.remarks]
+    return protocol, of_sets + remarks + more
 
 
 def _count(sets: Sequence[ImageSet], images: int | None) -> tuple[int, list[str]]:
@@ -135,6 +136,11 @@ def _survey(image_set: ImageSet, count: int, set_id: int, seed: int) -> Survey:
     if min(sizes) < MIN_RESOLUTION:
         raise ToolError(
             f"{image_set.name}: images of {min(sizes)} px; the metric needs at least {MIN_RESOLUTION} px"
+        )
+    unknown = [channels for channels in colours if channels not in COLOURS]
+    if unknown:
+        raise ToolError(
+            image_set.name, f"images of {unknown[0]} channels; the metric compares grey images or colour ones"
         )
     if len(colours) > 1:
         raise ToolError(

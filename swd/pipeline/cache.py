@@ -231,9 +231,7 @@ def _load(path: Path, name: str) -> Tensor:
         tensor: Tensor = file.get_tensor(name)
         expected = int(file.get_tensor(_CHECKSUMS)[json.loads(file.metadata()["names"]).index(name)])
     if zlib.crc32(tensor.numpy().data) != expected:
-        raise FormatError(
-            f"{path}: {name}: its bytes have changed since it was written; make it anew with `swd cache`"
-        )
+        raise FormatError(path, f"the bytes of {name} have changed since it was written; make it anew")
     return tensor
 
 

@@ -1,6 +1,7 @@
 """Sets of images on disk: a pyramid file, a folder, a zip or an array, read as uint8 batches."""
 
 import os
+import posixpath
 import shutil
 import tempfile
 import zipfile
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from celebahq.errors import FormatError, ToolError
 from celebahq.pictures.decoding import LOSSY_SUFFIXES, SUFFIXES
 from celebahq.pyramid import PyramidReader
+from celebahq.zips import UNZIP_ERRORS, open_zip
 from swd.pipeline.images import decode, fit, read_header
+from swd.pipeline.room import full_disk_named, require_room
 
 Shape = tuple[int, int, int]
 """(channels, height, width) of an image."""
@@ -28,6 +31,8 @@ class ImageSet(ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.remarks: list[str] = []
+        """What the user should know: files that are left out, say."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -133,7 +138,7 @@ class ArrayImages(ImageSet):
 
 
 def _map_array(path: Path) -> NDArray[Any]:
-    """The array of a `.npy`, or the only one of a `.npz`, mapped and not read.
+    """The array of a `.npy`, or the one of images in a `.npz`, mapped and not read.
 
     An array in a `.npz` is first unpacked to a temporary file, so that no more than a batch is in memory.
     """
@@ -141,16 +146,25 @@ def _map_array(path: Path) -> NDArray[Any]:
         if path.suffix.lower() == ".npy":
             return _map_file(path)
         with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(prefix="swd-") as folder:
-            names = archive.namelist()
-            if len(names) != 1:
-                found = ", ".join(name.removesuffix(".npy") for name in names) or "none"
-                raise FormatError(f"{path}: expected one array, the images; found {found}")
+            member = _only_images(path, archive.namelist())
             unpacked = Path(folder) / "images.npy"
-            with archive.open(names[0]) as packed, unpacked.open("wb") as file:
+            remedy = "let TMPDIR name a folder with more room, or save the array as .npy"
+            require_room(folder, archive.getinfo(member).file_size, f"images of {path}", remedy)
+            with full_disk_named(folder, remedy), archive.open(member) as packed, unpacked.open("wb") as file:
                 shutil.copyfileobj(packed, file, 1 << 20)
             return _map_file(unpacked)
     except (ValueError, EOFError, zipfile.BadZipFile, RuntimeError) as err:
         raise FormatError(f"{path}: not a readable NumPy file of numbers ({err})") from err
+
+
+def _only_images(path: Path, names: Sequence[str]) -> str:
+    """The entry of a `.npz` that holds the images: the only one, or `arr_0` beside statistics of them."""
+    if len(names) == 1:
+        return names[0]
+    if "arr_0.npy" in names:
+        return "arr_0.npy"
+    found = ", ".join(name.removesuffix(".npy") for name in names) or "none"
+    raise FormatError(f"{path}: expected one array, the images, or one called arr_0; found {found}")
 
 
 def _map_file(path: Path) -> NDArray[Any]:
@@ -164,12 +178,20 @@ class FileImages(ImageSet):
     def __init__(self, name: str, names: Sequence[str]) -> None:
         """Args: `names` of all files, relative and with slashes; those that are no images are left out."""
         super().__init__(name)
-        visible = [entry for entry in names if not any(part.startswith(".") for part in entry.split("/"))]
-        self.names = sorted((n for n in visible if n.lower().endswith(SUFFIXES)), key=os.fsencode)
+        hidden = [entry for entry in names if any(part.startswith(".") for part in entry.split("/"))]
+        visible = sorted(set(names) - set(hidden), key=os.fsencode)
+        self.names = [entry for entry in visible if entry.lower().endswith(SUFFIXES)]
+        others = Counter(Path(entry).suffix or "no ending" for entry in visible) - Counter(
+            Path(entry).suffix for entry in self.names
+        )
+        found = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(3))
         if not self.names:
-            kinds = Counter(Path(entry).suffix or "no ending" for entry in visible).most_common(3)
-            found = ", ".join(f"{count:,} {kind}" for kind, count in kinds) or "nothing"
-            raise ToolError(f"{name}: no image files in it (found {found}); known: {' '.join(SUFFIXES)}")
+            what = ", ".join(filter(None, [found, f"{len(hidden):,} hidden" if hidden else ""])) or "nothing"
+            raise ToolError(name, f"no image files in it (found {what}); known: {' '.join(SUFFIXES)}")
+        left_out = [f"{others.total():,} files that are no images ({found})"] if others else []
+        left_out += [f"{len(hidden):,} hidden ones"] if hidden else []
+        if left_out:
+            self.remarks.append(f"{name}: {len(self.names):,} images; left out: {' and '.join(left_out)}")
 
     @abstractmethod
     def open(self, name: str) -> BinaryIO:
@@ -206,16 +228,11 @@ class FileImages(ImageSet):
 
 
 class FolderImages(FileImages):
-    """Image files in a folder and the folders in it."""
+    """Image files in a folder and the folders in it, links to folders followed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        files = [
-            (Path(parent) / name).relative_to(path).as_posix()
-            for parent, _, names in os.walk(path)
-            for name in names
-        ]
-        super().__init__(str(path), files)
+        super().__init__(str(path), _files_below(path))
 
     def open(self, name: str) -> BinaryIO:
         """One file's contents."""
@@ -225,19 +242,44 @@ class FolderImages(FileImages):
         return path.open("rb")
 
 
+def _files_below(folder: Path) -> list[str]:
+    """Files in a folder and the folders in it, relative and with slashes.
+
+    Raises:
+        ToolError: A link leads back to a folder that it is in.
+    """
+    files = []
+    above = {str(folder): [folder.stat()]}  # the folders that each folder to come is in, itself the last
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        here = above.pop(parent)
+        for name in folders:
+            path = os.path.join(parent, name)
+            status = os.stat(path)
+            if any(os.path.samestat(status, other) for other in here):
+                raise ToolError(path, "a link to a folder that it is in; remove it")
+            above[path] = [*here, status]
+        files += [(Path(parent) / name).relative_to(folder).as_posix() for name in names]
+    return files
+
+
 class ZipImages(FileImages):
     """Image files in a zip."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as err:
-            raise FormatError(f"{path}: not a readable zip ({err})") from err
-        super().__init__(str(path), [name for name in self._archive.namelist() if not name.endswith("/")])
+        self._archive = open_zip(path)
+        self._entries: dict[str, zipfile.ZipInfo] = {}
+        for entry in self._archive.infolist():
+            if entry.is_dir():
+                continue
+            name = posixpath.normpath(entry.filename.replace("\\", "/")).lstrip("/")
+            if name in self._entries:
+                raise FormatError(path, f"holds {name} twice; make the zip again")
+            self._entries[name] = entry
+        super().__init__(str(path), list(self._entries))
 
     def open(self, name: str) -> BinaryIO:
         """One file's contents."""
         try:
-            return cast(BinaryIO, self._archive.open(name))
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as err:
-            raise FormatError(f"{self.name}/{name}: cannot be unpacked ({err})") from err
+            return cast(BinaryIO, self._archive.open(self._entries[name]))
+        except UNZIP_ERRORS as err:
+            raise FormatError(f"{self.name}/{name}", f"cannot be unpacked ({err})") from err

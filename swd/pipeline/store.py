@@ -1,18 +1,18 @@
 """Where a set's descriptors wait between the pass over the images and the distances."""
 
-import shutil
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from celebahq.errors import ToolError
 from swd.method.descriptors import NHOOD_SIZE
 from swd.method.protocol import Protocol
+from swd.pipeline.room import full_disk_named, require_room
+
+REMEDY = "let TMPDIR name a folder with more room, or use fewer --images"
 
 MEMORY_BYTES = 1 << 30
 """A larger set of descriptors waits in temporary files."""
@@ -40,17 +40,8 @@ def reserve_room(protocol: Protocol, images: Sequence[int], processes: int) -> s
     sizes = [descriptor_bytes(protocol, count) for count in images]
     needed = sum(size for size in sizes if size > MEMORY_BYTES * processes)
     folder = tempfile.gettempdir()
-    require_room(folder, needed, "let TMPDIR name a folder with more room, or use fewer --images")
+    require_room(folder, needed, "descriptors", REMEDY)
     return f"descriptors: {needed / 1e9:.1f} GB in temporary files in {folder}" if needed else None
-
-
-def require_room(folder: Path | str, needed: int, remedy: str) -> None:
-    """Raise `ToolError` if there is less room in a folder than the bytes that descriptors take."""
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise ToolError(
-            f"{folder}: {free / 1e9:.1f} GB free, but the descriptors take {needed / 1e9:.1f} GB; {remedy}"
-        )
 
 
 class DescriptorStore:
@@ -76,7 +67,9 @@ class DescriptorStore:
         """Add a batch: per level `[m, C, 7, 7]` float32."""
         for number, patches in enumerate(levels):
             if self._files:
-                self._files[number].write(patches.cpu().contiguous().numpy().data)
+                with full_disk_named(tempfile.gettempdir(), REMEDY):
+                    self._files[number].write(patches.cpu().contiguous().numpy().data)
+                    self._files[number].flush()
             else:
                 self._parts[number].append(patches.cpu())
 

@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot
 import numpy as np
 import pytest
 import torch
+from torchmetrics import MetricCollection
+from torchmetrics.wrappers import BootStrapper, MetricTracker
 
 from swd import SlicedWassersteinDistance, compare
 
@@ -111,6 +114,96 @@ def test_sets_of_different_sizes_are_refused(images):
     metric.update(torch.zeros(2, 3, 16, 16), False)
     with pytest.raises(ValueError, match="must agree"):
         metric.compute()
+
+
+@pytest.mark.parametrize("other", [(2, 3, 64, 64), (2, 1, 32, 32)])
+@pytest.mark.parametrize("real", [True, False])
+def test_another_size_or_number_of_channels_in_one_set_is_refused_at_update(images, other, real):
+    metric = feed(SlicedWassersteinDistance(**PROTOCOL), images, 12)
+    with pytest.raises(ValueError, match=r"call reset\(\) before another size"):
+        metric.update(torch.zeros(other, dtype=torch.uint8), real)
+
+
+def test_another_type_in_one_set_is_refused_at_update(images):
+    metric = SlicedWassersteinDistance(**PROTOCOL, num_images=20)
+    big = torch.nn.functional.interpolate(images[0].float(), scale_factor=0.5).to(torch.uint8)  # 16 px
+    metric.update(big, True)
+    with pytest.raises(ValueError, match="of another type"):
+        metric.update(big.float(), True)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("real", [True, False])
+def test_a_broken_image_gives_nan_and_a_warning_not_an_error(images, value, real):
+    scaled = [pictures.float() / 127.5 - 1 for pictures in images]
+    scaled[not real][3, 0, 5, 5] = value
+    metric = feed(SlicedWassersteinDistance(**PROTOCOL), scaled, 4)
+    with pytest.warns(UserWarning, match=f"1 {'real' if real else 'fake'} images have pixels that are NaN"):
+        found = metric.compute()
+    assert list(found) == [*LEVELS, *(f"{level}_se" for level in LEVELS)]
+    assert all(value.isnan() for value in found.values())
+    metric.reset()
+    assert not feed(metric, images, 4).compute()["average"].isnan()
+
+
+def test_forward_says_why_not_and_loses_nothing(images, figures):
+    metric = feed(SlicedWassersteinDistance(**PROTOCOL), images, 12)
+    with pytest.raises(TypeError, match="a batch of one set has no distance"):
+        metric(images[0], real=True)
+    assert metric.compute() == figures
+
+
+def test_reals_can_be_kept(images, figures):
+    metric = feed(SlicedWassersteinDistance(**PROTOCOL, reset_real_features=False), images, 12)
+    metric.reset()
+    assert not metric.fake_parts
+    metric.update(images[1], False)
+    assert metric.compute() == figures
+
+
+def test_images_are_kept_where_they_are_smaller_and_the_figures_are_equal(images, figures, monkeypatch):
+    small = feed(SlicedWassersteinDistance(**PROTOCOL), images, 12)
+    assert small.real_parts[0].dtype == torch.uint8
+    assert small.real_parts[0].data_ptr() != images[0].data_ptr()
+    monkeypatch.setattr(SlicedWassersteinDistance, "_keeps_images", lambda self, images: False)
+    large = feed(SlicedWassersteinDistance(**PROTOCOL), images, 5)
+    assert large.real_parts[0].dtype == torch.float32
+    assert large.compute() == figures
+
+
+def test_copies_count_once(images):
+    few = feed(SlicedWassersteinDistance(**PROTOCOL), images, 12).compute()
+    copied = [torch.cat([pictures, pictures.flip(-1)]) for pictures in images]
+    many = feed(SlicedWassersteinDistance(**PROTOCOL), copied, 24).compute()
+    # Twice as many images that were not drawn anew leave the error where it is.
+    assert many["average_se"].item() == pytest.approx(few["average_se"].item(), rel=0.3)
+
+
+def test_it_is_drawn(images, figures):
+    metric = feed(SlicedWassersteinDistance(**PROTOCOL), images, 12)
+    for values in (None, figures, [figures, figures]):
+        figure, axes = metric.plot(values)
+        assert axes is not None
+        matplotlib.pyplot.close(figure)
+
+
+def test_a_tracker_finds_the_best_of_several_results(images):
+    tracker = MetricTracker(MetricCollection(SlicedWassersteinDistance(**PROTOCOL)), maximize=False)
+    for fakes in (images[1].flip(0) // 2, images[0]):
+        tracker.increment()
+        tracker.update(images[0], True)
+        tracker.update(fakes, False)
+    values, steps = tracker.best_metric(return_step=True)
+    assert steps["average"] == 1
+    assert values["average"] == pytest.approx(tracker.compute_all()["average"][1].item())
+
+
+def test_a_bootstrapper_resamples_images(images):
+    strapped = BootStrapper(SlicedWassersteinDistance(**PROTOCOL), num_bootstraps=3, raw=True)
+    for real, pictures in zip((True, False), images, strict=True):
+        strapped.update(pictures, real=real)
+    averages = [metric.compute()["average"].item() for metric in strapped.metrics]
+    assert len(set(averages)) == 3
 
 
 TWO_PROCESSES = """

@@ -2,12 +2,14 @@ import json
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from celebahq.errors import FormatError, ToolError
+from swd.cli import main
 from swd.comparison import make_cache
-from swd.pipeline.cache import load_cache
+from swd.pipeline.cache import load_cache, only_writer
 from swd.pipeline.resources import Resources
 
 CPU = torch.device("cpu")
@@ -89,3 +91,46 @@ def test_damaged_metadata_are_described(cache, tmp_path, change):
 def test_a_missing_cache_is_named(tmp_path):
     with pytest.raises(ToolError, match="no such file"):
         load_cache(tmp_path / "x.safetensors", CPU)
+
+
+def changed(path, target, offset, data=b"\x7e" * 4):
+    """A copy with other bytes at an offset behind the header."""
+    contents = bytearray(path.read_bytes())
+    begin = 8 + int.from_bytes(contents[:8], "little") + offset
+    contents[begin : begin + len(data)] = data
+    target.write_bytes(contents)
+    return target
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_changed_descriptors_are_found_when_their_level_is_loaded(cache, tmp_path, level):
+    offset = level * 6 * 128 * 147 * 4 + 5000
+    loaded = load_cache(changed(cache, tmp_path / "flip.safetensors", offset), CPU)
+    loaded.levels.load(1 - level)
+    with pytest.raises(FormatError, match=rf"flip\.safetensors: the bytes of level{32 >> level} have"):
+        loaded.levels.load(level)
+
+
+def test_changed_facts_beside_them_are_found_at_once(cache, tmp_path):
+    end = len(cache.read_bytes()) - 8 - int.from_bytes(cache.read_bytes()[:8], "little")
+    path = changed(cache, tmp_path / "flip.safetensors", end - 200)
+    with pytest.raises(FormatError, match=r"flip\.safetensors: the bytes of .* have changed"):
+        load_cache(path, CPU)
+
+
+def test_a_changed_cache_is_one_line_and_status_1(cache, fakes, tmp_path):
+    path = changed(cache, tmp_path / "flip.safetensors", 5000)
+    failed = CliRunner().invoke(main, ["compare", str(path), str(fakes.folder), "--device", "cpu"])
+    assert failed.exit_code == 1
+    assert failed.stderr.splitlines()[-1].startswith(f"Error: {path}: the bytes of level32")
+
+
+def test_a_second_writer_of_one_cache_is_refused(reals, tmp_path):
+    path = tmp_path / "reals.safetensors"
+    with (
+        only_writer(path),
+        pytest.raises(ToolError, match=r"reals\.safetensors: another process is writing it"),
+    ):
+        make_cache(reals.h5, path, images=6, resources=Resources(CPU))
+    make_cache(reals.h5, path, images=6, resources=Resources(CPU))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["reals.safetensors"]

@@ -1,7 +1,12 @@
+import errno
+import io
 import os
+import warnings
 import zipfile
+from unittest.mock import Mock
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +15,7 @@ from celebahq.errors import FormatError, ToolError
 from celebahq.pyramid import PyramidReader
 from swd.pipeline.images import fit
 from swd.pipeline.sources import open_images
+from swd.protocol_choice import choose_protocol
 
 
 @pytest.mark.parametrize("form", ["folder", "zip", "h5", "npy", "npz"])
@@ -140,7 +146,7 @@ def test_a_damaged_zip_entry_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.zip", b"no zip", "not a readable zip"),
+        ("x.zip", b"no zip", "not a zip, or damaged"),
         ("x.npy", b"no array", "not a readable NumPy file"),
         ("x.npz", b"no array", "not a readable NumPy file"),
         ("x.h5", b"no hdf5", "not a readable HDF5 file"),
@@ -194,3 +200,103 @@ def test_several_arrays_in_a_file_are_refused(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.zeros(1), b=np.zeros(1))
     with pytest.raises(FormatError, match="found a, b"):
         open_images(tmp_path / "x.npz")
+
+
+def read_all(images, resolution=16):
+    return images.read(range(len(images)), resolution)
+
+
+def test_linked_folders_are_followed(reals, tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "one").symlink_to(reals.folder / "a")
+    (tmp_path / "set" / "other").symlink_to(reals.folder / "b")
+    images = open_images(tmp_path / "set")
+    assert np.array_equal(read_all(images, 32), reals.images)
+
+
+@pytest.mark.parametrize("target", ["..", "../..", "."])
+def test_a_link_to_a_folder_above_is_named(tmp_path, target):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "loop").symlink_to(target)
+    with pytest.raises(ToolError, match="loop: a link to a folder that it is in"):
+        open_images(tmp_path)
+
+
+def test_one_folder_linked_twice_is_no_loop(reals, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).symlink_to(reals.folder)
+    assert len(open_images(tmp_path)) == 2 * len(reals.images)
+
+
+def zip_of(path, pictures):
+    """A zip of `{name: contents}`, or of pairs."""
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a name that is there already
+        for name, data in pictures:
+            archive.writestr(name, data)
+    return path
+
+
+@pytest.fixture
+def png(noise):
+    """Contents of small PNG files, by number."""
+
+    def encode(number):
+        file = io.BytesIO()
+        Image.fromarray(noise(1, 16, seed=number)[0].transpose(1, 2, 0)).save(file, "PNG")
+        return file.getvalue()
+
+    return encode
+
+
+@pytest.mark.parametrize("form", ["./{}.png", "/{}.png", "x/../{}.png", "./x/.././{}.png"])
+def test_names_in_a_zip_are_taken_for_what_they_mean(tmp_path, png, form):
+    pictures = [png(number) for number in range(4)]
+    plain = zip_of(tmp_path / "plain.zip", [(f"{n}.png", data) for n, data in enumerate(pictures)])
+    other = zip_of(tmp_path / "other.zip", [(form.format(n), data) for n, data in enumerate(pictures)])
+    assert np.array_equal(read_all(open_images(other)), read_all(open_images(plain)))
+
+
+@pytest.mark.parametrize("names", [("a.png", "a.png"), ("a.png", "./a.png"), ("x/../a.png", "a.png")])
+def test_two_files_of_one_name_in_a_zip_are_refused(tmp_path, png, names):
+    path = zip_of(tmp_path / "twice.zip", [(name, png(number)) for number, name in enumerate(names)])
+    with pytest.raises(FormatError, match=r"twice\.zip: holds a\.png twice"):
+        open_images(path)
+
+
+def test_what_is_left_out_is_counted(tmp_path, png):
+    names = ["a.png", ".b.png", ".hidden/c.png", "facts.json", "README", "b.json"]
+    images = open_images(zip_of(tmp_path / "set.zip", [(name, png(0)) for name in names]))
+    assert images.names == ["a.png"]
+    (remark,) = images.remarks
+    assert "1 images; left out: 3 files that are no images (2 .json, 1 no ending) and 2 hidden ones" in remark
+
+
+@pytest.mark.parametrize("form", ["images first", "images last"])
+def test_images_beside_their_statistics_are_found(reals, tmp_path, form):
+    arrays = {"arr_0": reals.images.transpose(0, 2, 3, 1), "mu": np.zeros(8), "sigma": np.zeros((8, 8))}
+    if form == "images last":
+        arrays = dict(reversed(arrays.items()))
+    np.savez(tmp_path / "set.npz", **arrays)
+    assert np.array_equal(read_all(open_images(tmp_path / "set.npz"), 32), reals.images)
+
+
+def test_several_arrays_without_that_name_are_refused(tmp_path):
+    np.savez(tmp_path / "set.npz", first=np.zeros(3), second=np.zeros(3))
+    with pytest.raises(FormatError, match=r"one called arr_0; found first, second"):
+        open_images(tmp_path / "set.npz")
+
+
+def test_a_full_folder_for_temporary_files_is_named(reals, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("shutil.copyfileobj", Mock(side_effect=full))
+    with pytest.raises(ToolError, match=rf"^{tmp_path}.*: the disk is full; let TMPDIR name"):
+        open_images(reals.npz)
+
+
+def test_a_pyramid_of_other_channels_is_refused_by_name(tmp_path):
+    with h5py.File(tmp_path / "four.h5", "w") as file:
+        file["data32x32"] = np.zeros((6, 4, 32, 32), np.uint8)
+    with pytest.raises(ToolError, match=r"four\.h5: .*4 channels"):
+        choose_protocol(open_images(tmp_path / "four.h5"))

@@ -1,0 +1,314 @@
+"""How far the figures of `swd`, and their standard errors, can be trusted: the tables of docs/precision.md.
+
+Sets of images are drawn again and again from two folders, real and generated: a picture at random, cut at a
+random place and reduced, so that any number of different images can be drawn. A standard error is right if it
+is the spread of the figures over the draws; a corrected figure, if it does not depend on how many are drawn.
+
+Example:
+    python tools/swd_precision.py errors REAL FAKE --images 50 100 400 --draws 60
+    python tools/swd_precision.py differences REAL FAKE --images 100 --draws 60
+    python tools/swd_precision.py corrected REAL FAKE --images 50 100 200 400 800 --draws 20
+    python tools/swd_precision.py gaussians --images 50 100 200 400 800 1600 3200 --draws 20
+"""
+
+import argparse
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from celebahq.processes import World
+from swd.method.copies import cluster, content_keys
+from swd.method.descriptors import describe, normalize_descriptors
+from swd.method.measured import Estimate, Measured, Sample, average, corrected, own_share
+from swd.method.protocol import Protocol
+from swd.method.randomness import FAKES, REALS, random_directions
+from swd.pipeline.distance import Set, measure_level
+from swd.pipeline.extraction import halves, whole_sample
+from swd.pipeline.sources import open_images
+
+Images = np.ndarray
+"""`[N, 3, r, r]` uint8."""
+
+BLUR = 0.5  # standard deviation in pixels of a generator that is a little worse
+
+
+@dataclass
+class Pool:
+    """Pictures to draw images from."""
+
+    pictures: Images
+    resolution: int
+
+    def draw(self, count: int, random: np.random.Generator) -> Images:
+        """`[count, 3, resolution, resolution]` uint8, no two of them alike but by chance."""
+        size = self.pictures.shape[-1]
+        factor = max(1, int(0.8 * size) // self.resolution)
+        side = factor * self.resolution
+        images = np.empty((count, 3, self.resolution, self.resolution), np.uint8)
+        for image in images:
+            picture = self.pictures[random.integers(len(self.pictures))]
+            y, x = random.integers(0, size - side + 1, 2)
+            cut = picture[:, y : y + side, x : x + side]
+            blocks = cut.reshape(3, self.resolution, factor, self.resolution, factor)
+            image[:] = np.rint(blocks.mean(axis=(2, 4)))
+        return images
+
+
+def open_pool(path: Path, resolution: int) -> Pool:
+    """All images of a folder, at their own size."""
+    images = open_images(path)
+    ((_, size, _),) = images.shapes(range(len(images)))
+    return Pool(images.read(range(len(images)), size), resolution)
+
+
+def blurred(images: Images) -> Images:
+    """Each a little blurred."""
+    return np.stack([cv2.GaussianBlur(i.transpose(1, 2, 0), (0, 0), BLUR).transpose(2, 0, 1) for i in images])
+
+
+@dataclass
+class Described:
+    """Patches of a set on each level `[N * P, C, 7, 7]`, and which of its images are the same."""
+
+    levels: list[torch.Tensor]
+    keys: torch.Tensor
+
+
+def described(images: Images, set_id: int, seed: int, patches: int) -> Described:
+    """Cut a set's patches, as `swd` does."""
+    tensor = torch.from_numpy(np.ascontiguousarray(images))
+    parts = [
+        describe(some, torch.arange(start, start + len(some)), set_id=set_id, seed=seed, patches=patches)[0]
+        for start, some in zip(range(0, len(tensor), 64), torch.split(tensor, 64), strict=True)
+    ]
+    return Described([torch.cat(level) for level in zip(*parts, strict=True)], content_keys(tensor))
+
+
+def figures(
+    sets: Sequence[Described], seed: int, patches: int, *, paired: bool = False
+) -> list[list[Measured]]:
+    """Of each set after the first, its distance to that on average over levels, and the corrected one."""
+    names = ["reals", *("fakes" if paired else f"fakes {number}" for number in range(len(sets) - 1))]
+    samples = [whole_sample(name, one.keys) for name, one in zip(names, sets, strict=True)]
+    parts = [halves(cluster(one.keys)) for one in sets]
+    count = len(sets)
+    pairs = [(0, number) for number in range(1, count)]
+    own = [(count + 2 * number, count + 2 * number + 1) for number in range(count)]
+    shares = []
+    for one, part in zip(sets, parts, strict=True):
+        different = [len(set(one.keys[side].tolist())) for side in part]
+        shares.append(own_share(sum(different), *different))
+    directions = random_directions(147, seed=seed)
+    raw: list[list[Measured]] = [[] for _ in pairs]
+    fixed: list[list[Measured]] = [[] for _ in pairs]
+    for level in range(len(sets[0].levels)):
+        compared = [
+            Set(normalize_descriptors(one.levels[level]), sample)
+            for one, sample in zip(sets, samples, strict=True)
+        ]
+        for one, sample, part in zip(sets, samples, parts, strict=True):
+            images = one.levels[level].unflatten(0, (-1, patches))
+            for side in part:
+                member = Sample(sample.population, sample.members[side], sample.clusters)
+                compared.append(Set(normalize_descriptors(images[side].flatten(0, 1)), member))
+        protocol = Protocol(len(sets[0].keys), 16, patches=patches, seed=seed)
+        found = measure_level(compared, pairs, own, directions, protocol, World())
+        of_halves = list(zip(shares, found[len(pairs) :], strict=True))
+        for number in range(len(pairs)):
+            raw[number].append(found[number])
+            fixed[number].append(corrected(found[number], [of_halves[0], of_halves[number + 1]]))
+    return [[average(levels) for levels in kind] for kind in (raw, fixed)] + [[levels[0] for levels in raw]]
+
+
+def summary(estimates: Sequence[Estimate]) -> str:
+    """Mean figure, its spread, mean standard error over spread, how often the mean is within two of them."""
+    values = np.array([estimate.value for estimate in estimates])
+    errors = np.array([estimate.se for estimate in estimates], dtype=float)
+    spread = values.std(ddof=1)
+    cover = np.mean(np.abs(values - values.mean()) < 2 * errors)
+    return f"{values.mean():.2f} | {spread:.2f} | {errors.mean() / spread:.2f} | {cover:.2f}"
+
+
+def kinds(real: Pool, fake: Pool) -> dict[str, Callable[[int, np.random.Generator], tuple[Images, Images]]]:
+    """Pairs of sets, drawn anew each time."""
+
+    def repeated(count: int, random: np.random.Generator) -> Images:
+        return np.repeat(fake.draw(count // 10, random), 10, axis=0)
+
+    def mirrored(count: int, random: np.random.Generator) -> Images:
+        half = fake.draw(count // 2, random)
+        return np.concatenate([half, half[..., ::-1]])
+
+    return {
+        "real, generated": lambda n, random: (real.draw(n, random), fake.draw(n, random)),
+        "real, other real (alike)": lambda n, random: (real.draw(n, random), real.draw(n, random)),
+        "each of N/10 generated ten times": lambda n, random: (real.draw(n, random), repeated(n, random)),
+        "generated and mirrored": lambda n, random: (real.draw(n, random), mirrored(n, random)),
+    }
+
+
+def errors(arguments: argparse.Namespace) -> Iterator[str]:
+    """Standard errors against the spread over draws, for kinds of sets."""
+    yield "| sets | N | figure | spread | se / spread | cover | finest level: se / spread | cover |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for name, draw in kinds(*pools(arguments)).items():
+        for count in arguments.images:
+            raw, finest = [], []
+            for number in range(arguments.draws):
+                random = np.random.default_rng([number, count])
+                sets = [
+                    described(images, set_id, number, arguments.patches)
+                    for images, set_id in zip(draw(count, random), (REALS, FAKES), strict=True)
+                ]
+                (one,), _, (first,) = figures(sets, number, arguments.patches)
+                raw.append(one.estimate)
+                finest.append(first.estimate)
+            fine = summary(finest).split(" | ", 2)[2]
+            yield f"| {name} | {count} | {summary(raw)} | {fine} |"
+
+
+def differences(arguments: argparse.Namespace) -> Iterator[str]:
+    """Standard errors of differences between two sets of fakes, against their spread."""
+    real, fake = pools(arguments)
+    yield "| sets of fakes | N | difference | spread | se / spread | cover | both bars combined / spread |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    found: dict[str, list[tuple[Estimate, float]]] = {}
+    for count in arguments.images:
+        found.clear()
+        for number in range(arguments.draws):
+            random = np.random.default_rng([number, count])
+            reals, a, b = real.draw(count, random), fake.draw(count, random), fake.draw(count, random)
+            sets = [described(reals, REALS, number, arguments.patches)]
+            sets += [
+                described(images, FAKES, number, arguments.patches)
+                for images in (a, b, blurred(b), blurred(a))
+            ]
+            (one, near, far, _), *_ = figures(sets, number, arguments.patches)
+            (first, _, _, same), *_ = figures(sets, number, arguments.patches, paired=True)
+            for name, base, other in (
+                ("near: the same generator", one, near),
+                ("far: blurred", one, far),
+                ("same latents, blurred (`--paired`)", first, same),
+            ):
+                both = math.hypot(base.estimate.se or 0, other.estimate.se or 0)
+                found.setdefault(name, []).append(((other - base).estimate, both))
+        for name, results in found.items():
+            estimates = [estimate for estimate, _ in results]
+            spread = np.std([estimate.value for estimate in estimates], ddof=1)
+            combined = np.mean([both for _, both in results]) / spread
+            yield f"| {name} | {count} | {summary(estimates)} | {combined:.2f} |"
+
+
+def pools(arguments: argparse.Namespace) -> tuple[Pool, Pool]:
+    """The two folders' pictures."""
+    real, fake = (open_pool(path, arguments.resolution) for path in (arguments.real, arguments.fake))
+    return real, fake
+
+
+HEADER = "| sets | N | draws | raw | spread | corrected | spread | se / spread | 0 |"
+
+
+def correction(name: str, results: Sequence[tuple[Estimate, Estimate]], count: int) -> str:
+    """A row of the table of corrected figures."""
+    raw, fixed = ([pair[kind] for pair in results] for kind in (0, 1))
+    values = [[estimate.value for estimate in kind] for kind in (raw, fixed)]
+    spreads = [np.std(kind, ddof=1) for kind in values]
+    error = np.mean([estimate.se or 0 for estimate in fixed])
+    none = sum(value == 0 for value in values[1])
+    return (
+        f"| {name} | {count:,} | {len(results)} | {np.mean(values[0]):.2f} | {spreads[0]:.2f} | "
+        f"{np.mean(values[1]):.2f} | {spreads[1]:.2f} | {error / spreads[1]:.2f} | {none} |"
+    )
+
+
+def corrections(arguments: argparse.Namespace) -> Iterator[str]:
+    """Raw and corrected figures over the number of images."""
+    real, fake = pools(arguments)
+    yield HEADER
+    yield "| --- |" + " ---: |" * 8
+    for count in arguments.images:
+        draws = max(3, min(arguments.draws, arguments.draws * 200 // count))
+        results: dict[str, list[tuple[Estimate, Estimate]]] = {}
+        for number in range(draws):
+            random = np.random.default_rng([number, count])
+            reals, others = real.draw(count, random), real.draw(count, random)
+            sets = [described(reals, REALS, number, arguments.patches)]
+            fakes = {"real, generated": fake.draw(count, random), "real, other real blurred": blurred(others)}
+            fakes["real, other real"] = others
+            sets += [described(images, FAKES, number, arguments.patches) for images in fakes.values()]
+            raw, fixed, _ = figures(sets, number, arguments.patches)
+            for name, one, other in zip(fakes, raw, fixed, strict=True):
+                results.setdefault(name, []).append((one.estimate, other.estimate))
+        for name, found in results.items():
+            yield correction(name, found, count)
+
+
+def gaussians(arguments: argparse.Namespace) -> Iterator[str]:
+    """The same for normal descriptors, whose limit is known.
+
+    Each image has a component that all its descriptors share, as a photograph's patches do. The distance of
+    two normal distributions of mean 0 along a direction is |s - t| sqrt(2 / pi).
+    """
+    yield HEADER
+    yield "| --- |" + " ---: |" * 8
+    for spread in (0.0, 0.4, 1.0):
+        scales = torch.exp(spread * torch.linspace(-1, 1, 147))
+        scales *= (147 / scales.square().sum()).sqrt()
+        for count in arguments.images:
+            draws = max(3, min(arguments.draws, arguments.draws * 400 // count))
+            results = []
+            for number in range(draws):
+                generator = torch.Generator().manual_seed(number)
+                sets = [normal_set(count, scale, generator, arguments.patches) for scale in (1.0, scales)]
+                (raw,), (fixed,), _ = figures(sets, number, arguments.patches)
+                results.append((raw.estimate, fixed.estimate))
+            directions = random_directions(147, repeats=64).double()
+            along = (directions.square() * scales.double().square()[:, None]).sum(0).sqrt()
+            limit = 1000 * math.sqrt(2 / math.pi) * float((along - 1).abs().mean())
+            yield correction(f"normal, limit {limit:.2f}", results, count)
+
+
+def normal_set(
+    count: int, scales: torch.Tensor | float, generator: torch.Generator, patches: int
+) -> Described:
+    """Descriptors of so many images, a tenth of whose variance the descriptors of an image share."""
+    common = torch.randn(count, 1, 147, generator=generator)
+    own = torch.randn(count, patches, 147, generator=generator)
+    rows = (0.1**0.5 * common + 0.9**0.5 * own) * scales
+    return Described([rows.view(-1, 3, 7, 7)], torch.arange(count))
+
+
+EXPERIMENTS = {
+    "errors": errors,
+    "differences": differences,
+    "corrected": corrections,
+    "gaussians": gaussians,
+}
+
+
+def main() -> None:
+    """Run an experiment and print its table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("experiment", choices=EXPERIMENTS)
+    parser.add_argument("real", type=Path, nargs="?", help="folder of real images, squares of one size")
+    parser.add_argument("fake", type=Path, nargs="?", help="folder of generated ones")
+    parser.add_argument("--images", type=int, nargs="+", default=[50, 100], help="per set")
+    parser.add_argument("--draws", type=int, default=60)
+    parser.add_argument("--resolution", type=int, default=64)
+    parser.add_argument("--patches", type=int, default=128, help="per image and level")
+    arguments = parser.parse_args()
+    if arguments.experiment != "gaussians" and arguments.fake is None:
+        parser.error("name two folders, of real and of generated images")
+    for line in EXPERIMENTS[arguments.experiment](arguments):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
