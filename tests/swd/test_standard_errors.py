@@ -60,10 +60,12 @@ def ratio(estimates):
 @pytest.mark.parametrize(
     ("kind", "least", "most"),
     [
-        ("distinct", 0.7, 1.35),
-        ("repeated", 0.6, 1.45),  # of six images
-        ("mirrored", 0.7, 1.35),
-        ("alike", 1.0, 2.2),  # too wide: docs/precision.md says why
+        # Of so few images some levels are hidden by noise, where errors are up to 1.66 times too wide, never
+        # too narrow; docs/precision.md says why.
+        ("distinct", 0.7, 1.7),
+        ("repeated", 0.6, 1.7),
+        ("mirrored", 0.7, 1.7),
+        ("alike", 1.0, 2.2),
         ("difference, near", 0.7, 1.35),
         ("difference, far", 0.7, 1.35),
         ("difference, same", 0.7, 1.35),
