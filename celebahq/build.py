@@ -27,6 +27,7 @@ from celebahq.errors import ToolError
 from celebahq.jobs.disk import require_space
 from celebahq.jobs.engine import Engine, choose_engine
 from celebahq.jobs.job import image_job
+from celebahq.jobs.memory import photo_worker_bytes
 from celebahq.jobs.merge import write_pyramid
 from celebahq.jobs.progress import Progress, silent
 from celebahq.jobs.scratch import require_new_output, scratch_for, work_folder
@@ -60,7 +61,7 @@ def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildRe
     out, resolution = options.out, options.resolution
     dataset_options(options.job.codec)  # a missing package is better known now than at every image
     with scratch_for(out) as scratch:
-        engine = choose_engine(options.job.workers, options.job.cluster)
+        engine = _choose_engine(options)
         facts = describe(options, engine)
         log.info(
             "%s: faces at %dx%d into %s; networks: %s, %s on %s; %s",
@@ -225,6 +226,11 @@ def describe(options: BuildOptions, engine: Engine) -> dict[str, Any]:
     }
 
 
+def _choose_engine(options: BuildOptions) -> Engine:
+    worker_bytes = photo_worker_bytes(networks=options.uses_networks)
+    return choose_engine(options.job.workers, options.job.cluster, worker_bytes)
+
+
 def _common_arithmetic(options: BuildOptions, engine: Engine) -> str | None:
     """What the networks compute in, on all machines; None where there are no networks."""
     if not options.uses_networks:
@@ -267,7 +273,7 @@ def _model_facts(model: "Restorer | None") -> dict[str, str] | str:
 def configuration(options: BuildOptions) -> dict[str, Any]:
     """What a build would do, for `--dry-run`; fails where the build would fail at once."""
     require_new_output(options.out)
-    engine = choose_engine(options.job.workers, options.job.cluster)
+    engine = _choose_engine(options)
     return {
         "out": str(options.out),
         "scratch": str(work_folder(options.out)),

@@ -20,8 +20,9 @@ import numpy.typing as npt
 from celebahq.errors import FormatError, MissingExtraError, ToolError
 from celebahq.files import md5_file, write_json
 from celebahq.jobs.disk import require_space
-from celebahq.jobs.engine import choose_engine
+from celebahq.jobs.engine import Engine, choose_engine
 from celebahq.jobs.job import image_job
+from celebahq.jobs.memory import photo_worker_bytes
 from celebahq.jobs.merge import write_pyramid
 from celebahq.jobs.progress import Progress, silent
 from celebahq.jobs.scratch import require_new_output, scratch_for
@@ -82,7 +83,7 @@ def configuration(options: ReconstructOptions) -> dict[str, Any]:
         **prepare(options).facts(),
         "strict": options.strict,
         "codec": options.job.codec,
-        **choose_engine(options.job.workers, options.job.cluster).facts(),
+        **_choose_engine(options).facts(),
     }
 
 
@@ -97,13 +98,17 @@ def reconstruct_dataset(options: ReconstructOptions, progress: Progress = silent
     with scratch_for(options.out) as scratch:
         task = prepare(options)
         job = image_job(task, scratch, SIDE, options=options.job)
-        job.run(choose_engine(options.job.workers, options.job.cluster), progress)
+        job.run(_choose_engine(options), progress)
         done = write_pyramid(job, options.out, resolution=SIDE, provenance=task.facts(), progress=progress)
         images = task.images
         failed = [FailedImage(images[i].idx, images[i].orig_file, why) for i, why in done.skipped.items()]
         report = ReconstructReport(options.out.name, len(done.kept), failed)
         write_json(report_path(options.out), report.to_json())
         return report
+
+
+def _choose_engine(options: ReconstructOptions) -> Engine:
+    return choose_engine(options.job.workers, options.job.cluster, photo_worker_bytes(networks=False))
 
 
 def report_path(out: Path) -> Path:

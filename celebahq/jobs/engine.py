@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from celebahq.jobs.memory import BARE_WORKER_BYTES, affordable_workers
 from celebahq.jobs.shards import Assignment, Entry, Setback, Shard
 from celebahq.jobs.work import Work, finish_shard
-from celebahq.threads import processors
 
 News = Entry | Setback | Shard
 """An item was recorded, or could not be; a shard was gone through. An entry may be told twice or never."""
@@ -49,12 +49,18 @@ class InProcess(Engine):
         return {"workers": 1, "cluster": None}
 
 
-def choose_engine(workers: int | None, cluster: str | None = None) -> Engine:
-    """The engine for `--workers` and `--cluster`; all processors of this machine unless told."""
+def choose_engine(
+    workers: int | None, cluster: str | None = None, worker_bytes: int = BARE_WORKER_BYTES
+) -> Engine:
+    """The engine for `--workers` and `--cluster`; the processors of this machine unless told.
+
+    Args:
+        worker_bytes: What a worker takes; there are no more than the machine has memory for.
+    """
     if cluster:
         from celebahq.jobs.cluster import DaskCluster
 
         return DaskCluster(cluster)
     from celebahq.jobs.pool import ProcessPool
 
-    return ProcessPool(workers or processors())
+    return ProcessPool(workers or affordable_workers(worker_bytes))

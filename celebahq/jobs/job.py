@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -111,6 +112,8 @@ class Job:
         self.work = Work(task, scratch, digest, self.options.item_timeout)
         self.entries: dict[int, Entry] = {}
         self._best: list[Rank] = []  # heap: the best `keep`, the worst of them first
+        self._stored: Counter[int] = Counter()  # bytes of images, by shard
+        self._useless: Counter[int] = Counter()  # of those that are not among the best
         self._complete: set[int] = set()
         self._elapsed_sec = 0.0
         self._check(fingerprint)
@@ -264,22 +267,38 @@ class Job:
         if entry.score is None:
             raise ValueError("keep: the task's results have no score to rank them by")
         heapq.heappush(self._best, Rank.of(entry.item, entry.score))
+        shard = self._shard_of(entry.item)
+        self._stored[shard.number] += entry.blob_bytes
         if len(self._best) > self.keep:
             fallen = -heapq.heappop(self._best).negative_index
-            self._compact(self._shards[fallen // self._shard_size])
+            shard = self._shard_of(fallen)
+            self._useless[shard.number] += self.entries[fallen].blob_bytes
+            self._compact(shard)
 
     def _compact(self, shard: Shard) -> None:
         """Drop what cannot be kept any more from a complete shard, once that is more than half of it."""
-        floor = self._floor()
-        if floor is None or shard.number not in self._complete:
+        floor, number = self._floor(), shard.number
+        if floor is None or number not in self._complete:
             return
-        sizes = {i: self.entries[i].blob_bytes for i in shard.items}
-        dropped = {
-            i for i, size in sizes.items() if size and Rank.of(i, self.entries[i].score or 0.0) < floor
-        }
-        if 2 * sum(sizes[i] for i in dropped) > sum(sizes.values()):
-            compact_shard(self.work.place(shard), dropped)
-            self.entries |= {i: self.entries[i]._replace(blob_bytes=0) for i in dropped}
+        if 2 * self._useless[number] > self._stored[number]:
+            fallen = {i for i in shard.items if self._rank(i) < floor and self.entries[i].blob_bytes}
+            compact_shard(self.work.place(shard), fallen)
+            self.entries |= {i: self.entries[i]._replace(blob_bytes=0) for i in fallen}
+            self._weigh(shard)
+
+    def _weigh(self, shard: Shard) -> None:
+        """Add up anew what a shard's images take, and how much of it is of no use."""
+        floor = self._floor()
+        entries = [self.entries[i] for i in shard.items if i in self.entries]
+        useless = [entry for entry in entries if floor is not None and self._rank(entry.item) < floor]
+        self._stored[shard.number] = sum(entry.blob_bytes for entry in entries)
+        self._useless[shard.number] = sum(entry.blob_bytes for entry in useless)
+
+    def _rank(self, item: int) -> Rank:
+        return Rank.of(item, self.entries[item].score or 0.0)
+
+    def _shard_of(self, item: int) -> Shard:
+        return self._shards[item // self._shard_size]
 
     def _check(self, fingerprint: dict[str, Any]) -> None:
         path = self.scratch.folder / "job.json"
@@ -332,6 +351,7 @@ class Job:
             del self.entries[item]
         self._best = [rank for rank in self._best if -rank.negative_index not in items]
         heapq.heapify(self._best)
+        self._weigh(shard)
 
 
 def image_job(
