@@ -24,6 +24,7 @@ from celebahq.build_index import count_photos, index, without_path
 from celebahq.build_report import report_build
 from celebahq.console import resolve_device
 from celebahq.errors import ToolError
+from celebahq.jobs.again import Again
 from celebahq.jobs.disk import require_space
 from celebahq.jobs.engine import Engine, choose_engine
 from celebahq.jobs.job import image_job
@@ -60,7 +61,7 @@ def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildRe
     """
     out, resolution = options.out, options.resolution
     dataset_options(options.job.codec)  # a missing package is better known now than at every image
-    with scratch_for(out) as scratch:
+    with scratch_for(out, retry=options.job.retry_skipped) as scratch:
         engine = _choose_engine(options)
         facts = describe(options, engine)
         log.info(
@@ -74,7 +75,9 @@ def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildRe
         for notice in notices:
             log.info("%s", notice)
         require_space(out, len(indexed.faces), options.keep, resolution, options.job.codec)
-        task = FaceTask(indexed.faces, options, facts)
+        task: Task = FaceTask(indexed.faces, options, facts)
+        if scratch.replaces(out):
+            task = Again(task, out, options.job.codec, facts)
         job = image_job(task, scratch, resolution, keep=options.keep, options=options.job)
         job.run(engine, progress)
         done = write_pyramid(job, out, resolution=resolution, provenance=facts, progress=progress)
@@ -85,6 +88,7 @@ class FaceTask(Task):
     """The stages that look at one face at a time: restore, align, score, encode."""
 
     name = "build"
+    may_move = True
 
     def __init__(self, faces: FaceIndex, options: BuildOptions, facts: dict[str, Any]) -> None:
         """Args: `facts` as `describe` gives them."""
@@ -96,6 +100,11 @@ class FaceTask(Task):
     def item_name(self, index: int) -> str:
         """The photo's path below the source folder."""
         return self.faces.names[index]
+
+    def known(self, index: int) -> dict[str, Any]:
+        """The face."""
+        face = self.faces[index]
+        return {"source_name": face.name, "orig_idx": face.index, "landmarks": face.landmarks}
 
     def fingerprint(self) -> dict[str, Any]:
         """All that the images depend on."""
@@ -135,9 +144,7 @@ class FaceTask(Task):
         outside = outside_share(plan.quad, *photo.shape[:2])
         score = build_score(image, plan.cut(photo), outside=outside)
         meta = {
-            "source_name": face.name,
-            "orig_idx": face.index,
-            "landmarks": face.landmarks,
+            **self.known(index),
             "quad": plan.quad,
             "crop_side": plan.side * plan.shrink,
             "jpeg_removal": restored.jpeg_removal,

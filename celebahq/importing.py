@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from celebahq.errors import ToolError
+from celebahq.jobs.again import Again
 from celebahq.jobs.disk import require_space
 from celebahq.jobs.engine import choose_engine
 from celebahq.jobs.job import JobReport, image_job
@@ -42,14 +43,17 @@ def import_dataset(request: ImportRequest, progress: Progress = silent) -> Build
         ToolError: The source is not what it must be, the output exists, or the disk is too small.
     """
     dataset_options(request.job.codec)  # a missing package is better known now than at every image
-    with scratch_for(request.out) as scratch:
+    with scratch_for(request.out, retry=request.job.retry_skipped) as scratch:
         task = open_source(request)
         images = task.images
         colours = "grey" if images.channels == 1 else "RGB"
         size = f"{images.resolution}x{images.resolution}"
         log.info("%s: %s images %s %s", request.path, f"{len(task):,}", size, colours)
         require_space(request.out, len(task), None, images.resolution, request.job.codec)
-        job = image_job(task, scratch, images.resolution, images.channels, options=request.job)
+        todo: Task = task
+        if scratch.replaces(request.out):
+            todo = Again(task, request.out, request.job.codec, task.fingerprint())
+        job = image_job(todo, scratch, images.resolution, images.channels, options=request.job)
         job.run(choose_engine(request.job.workers, request.job.cluster), progress)
         done = write_pyramid(
             job,
@@ -118,8 +122,12 @@ class ImportTask(Task):
             example = self.images.read(index)
         except ToolError as err:
             raise ToolError(err.beside(name)) from err  # the report has the name already
-        meta = {"source_name": name, "orig_idx": index, **example.meta}
+        meta = {**self.known(index), **example.meta}
         return Finished(encode_image(example.image, self.codec), meta, example.label)
+
+    def known(self, index: int) -> dict[str, Any]:
+        """The image."""
+        return {"source_name": self.images.image_name(index), "orig_idx": index}
 
     def item_name(self, index: int) -> str:
         """The image's name in its source."""

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from celebahq.errors import FormatError, MissingExtraError, ToolError
 from celebahq.files import md5_file, write_json
+from celebahq.jobs.again import Again
 from celebahq.jobs.disk import require_space
 from celebahq.jobs.engine import Engine, choose_engine
 from celebahq.jobs.job import image_job
@@ -95,9 +96,12 @@ def reconstruct_dataset(options: ReconstructOptions, progress: Progress = silent
         StopJob: An image failed and `strict` was asked for; what is finished is kept.
     """
     dataset_options(options.job.codec)  # a missing package is better known now than at every image
-    with scratch_for(options.out) as scratch:
+    with scratch_for(options.out, retry=options.job.retry_skipped) as scratch:
         task = prepare(options)
-        job = image_job(task, scratch, SIDE, options=options.job)
+        todo: Task = task
+        if scratch.replaces(options.out):
+            todo = Again(task, options.out, options.job.codec, task.facts())
+        job = image_job(todo, scratch, SIDE, options=options.job)
         job.run(_choose_engine(options), progress)
         done = write_pyramid(job, options.out, resolution=SIDE, provenance=task.facts(), progress=progress)
         images = task.images
@@ -162,6 +166,16 @@ class ReconstructTask(Task):
             "landmarks_md5": md5_array(self.landmarks),
         }
 
+    def known(self, index: int) -> dict[str, Any]:
+        """The published image."""
+        image = self.images[index]
+        return {
+            "idx": image.idx,
+            "orig_idx": image.orig_idx,
+            "source_name": image.orig_file,
+            "landmarks": self.landmarks[index],
+        }
+
     def facts(self) -> dict[str, Any]:
         """What the file's provenance says."""
         return {
@@ -184,13 +198,7 @@ class ReconstructTask(Task):
             if isinstance(err, ToolError):
                 raise ToolError(reason) from err
             raise
-        meta = {
-            "idx": image.idx,
-            "orig_idx": image.orig_idx,
-            "source_name": image.orig_file,
-            "landmarks": self.landmarks[index],
-        }
-        return Finished(encode_image(pixels, self.options.job.codec), meta)
+        return Finished(encode_image(pixels, self.options.job.codec), self.known(index))
 
 
 def restore_published(

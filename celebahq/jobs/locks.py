@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from celebahq.errors import ToolError
-from celebahq.files import make_folder
+from celebahq.files import make_folder, sync_directory
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,11 @@ def owning(lock: Path) -> Iterator[str]:
         json.dump({"token": token, "pid": os.getpid(), "host": socket.gethostname()}, file)
         file.flush()
         os.fsync(file.fileno())  # workers on other machines read it
+        for folder in (
+            lock.parent,
+            lock.parent.parent,
+        ):  # or all that is done in it might go with a power loss
+            sync_directory(folder)
         yield token
 
 

@@ -9,7 +9,7 @@ from celebahq.errors import ToolError
 from celebahq.files import write_text
 from celebahq.jobs.job import Job, JobReport
 from celebahq.jobs.progress import Progress, silent
-from celebahq.jobs.scratch import MERGING
+from celebahq.jobs.scratch import MERGING, REPLACING
 from celebahq.pyramid import PyramidWriter
 
 
@@ -38,13 +38,16 @@ def write_pyramid(
         job.forget()
         reasons = "; ".join(sorted(set(report.skipped.values()))[:3])
         raise ToolError(out, f"not written, for none of {report.total:,} items was finished: {reasons}")
-    if out.exists():
+    replacing = job.scratch.replaces(out)
+    if out.exists() and not replacing:
         return report
     write_text(job.scratch.folder / MERGING, "")
     kept = set(report.kept)
     quality_rank = {item: rank for rank, item in enumerate(report.ranking)}
     codec = job.options.codec
-    with PyramidWriter(out, resolution, channels, codec=codec, provenance=provenance) as writer:
+    with PyramidWriter(
+        out, resolution, channels, codec=codec, provenance=provenance, overwrite=replacing
+    ) as writer:
         progress("write", 0, len(kept), 0)
         for record in job.records():
             item = record.entry.item
@@ -56,4 +59,5 @@ def write_pyramid(
             label = None if record.label is None else np.asarray(record.label, dtype=np.float32)
             writer.append_encoded(record.blobs, label=label, meta=meta)
             progress("write", len(writer), len(kept), 0)
+    (job.scratch.folder / REPLACING).unlink(missing_ok=True)
     return report

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from celebahq.errors import ToolError
-from celebahq.files import make_folder, refuse_existing, sync_directory
+from celebahq.files import make_folder, refuse_existing, sync_directory, write_text
 from celebahq.jobs.locks import owning
 
 MERGING = "merging"
 """A file that is there from before the result appears until the job is removed."""
+REPLACING = "replacing"
+"""A file that is there while the result of an earlier job is completed, until the new one has replaced it."""
 LONGEST_ENDING = ".build-report.json.partial"
 """Of the names that are made beside an output."""
 
@@ -29,20 +31,30 @@ class Scratch:
     def stage(self, name: str) -> "Scratch":
         """A sub-folder for a part of the job, under the same lock."""
         make_folder(self.folder / name)
+        sync_directory(self.folder)
         return replace(self, folder=self.folder / name)
+
+    def replaces(self, out: Path) -> bool:
+        """Whether `out` is the result of an earlier job, to be completed."""
+        return out.exists() and (self.folder / REPLACING).exists()
 
 
 @contextmanager
-def scratch_for(out: Path) -> Iterator[Scratch]:
+def scratch_for(out: Path, *, retry: bool = False) -> Iterator[Scratch]:
     """The scratch of the job that makes `out`. Removed at the end, and after an error if nothing is in it.
+
+    Args:
+        retry: Whether a file that is there is to be completed.
 
     Raises:
         ToolError: `out` exists, has a name that cannot be used, or another run is at it.
     """
-    require_new_output(out)
+    require_new_output(out, retry=retry)
     with owning_folder(work_folder(out)) as scratch:
         try:
-            require_new_output(out)  # it may have been finished while this run waited
+            require_new_output(out, retry=retry)  # it may have been finished while this run waited
+            if retry and out.exists() and not (scratch.folder / MERGING).exists():
+                write_text(scratch.folder / REPLACING, "")
             yield scratch
         except BaseException:
             if not any(log.stat().st_size for log in scratch.folder.glob("**/shard-*")):
@@ -64,7 +76,7 @@ def work_folder(out: Path) -> Path:
     return out.with_name(out.name + ".work")
 
 
-def require_new_output(out: Path) -> None:
+def require_new_output(out: Path, *, retry: bool = False) -> None:
     """Refuse a name that cannot be used, and to replace a file.
 
     A file that this job made, and could not report on, is welcome. What a run left behind that was killed
@@ -75,7 +87,7 @@ def require_new_output(out: Path) -> None:
     """
     _require_good_name(out)
     shutil.rmtree(_trash(work_folder(out)), ignore_errors=True)
-    if not (work_folder(out) / MERGING).exists():
+    if not retry and not any((work_folder(out) / name).exists() for name in (MERGING, REPLACING)):
         refuse_existing(out)
 
 

@@ -44,6 +44,7 @@ class Task(ABC):
     """What a job does to each item; picklable; on one machine the same result wherever it runs."""
 
     name: str  # what people call the stage
+    may_move: bool = False  # whether an item may get another number when others join it
 
     @abstractmethod
     def __len__(self) -> int:
@@ -59,6 +60,10 @@ class Task(ABC):
 
     def start(self) -> None:  # noqa: B027 (most tasks have nothing to load)
         """Load what `process` needs, once per worker. An error raised here ends the job."""
+
+    def known(self, index: int) -> dict[str, Any]:
+        """The facts about an item, of those in its `meta`, that are known before it is done, and name it."""
+        return {"orig_idx": index}
 
     def item_name(self, index: int) -> str:
         """What people call the item: its file name, say."""

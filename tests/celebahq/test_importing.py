@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from celebahq.cli import main
-from celebahq.importing import import_dataset
+from celebahq.importing import ImportTask, import_dataset
 from celebahq.jobs.engine import InProcess
 from celebahq.options import ImportOptions, ImportRequest, JobOptions
 from celebahq.pyramid import PyramidReader, PyramidWriter
@@ -98,6 +98,47 @@ def test_bad_images_are_counted_and_listed(in_process, writers, tmp_path):
     assert skip["name"] == "cat/2.png"
 
 
+def test_a_finished_import_is_completed_when_the_trouble_is_over(in_process, writers, tmp_path, monkeypatch):
+    writers["folder"](tmp_path / "pictures")
+    monkeypatch.setattr("celebahq.jobs.job.RETRY_WAITS_SEC", (0.0, 0.0))
+    out, done = tmp_path / "a.h5", []
+    command = ("import", "folder", tmp_path / "pictures", "--folder-labels", "-o", out)
+    process = ImportTask.process
+
+    def short_of_memory(task, index):
+        done.append(index)
+        if index == 2:
+            raise MemoryError
+        return process(task, index)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ImportTask, "process", short_of_memory)
+        result = run(*command)
+        assert result.exit_code == 3
+        assert "skipped cat/2.png: out of memory" in result.stderr
+        before = out.read_bytes()
+        assert run(*command, "--retry-skipped").exit_code == 3  # it is not over: nothing changes
+        assert out.read_bytes() == before
+    assert done == [0, 1, 2, 3, 4, 5, 2, 2, 2] + [2] * 4  # the other five come from the file
+    assert run(*command).exit_code == 1  # exists already
+    assert run(*command, "--retry-skipped").exit_code == 0
+    request = ImportRequest(
+        "folder", tmp_path / "pictures", tmp_path / "new.h5", ImportOptions(folder_labels=True)
+    )
+    import_dataset(request)
+    assert compare_pyramids(out, tmp_path / "new.h5").same_data
+    assert out.read_bytes() == (tmp_path / "new.h5").read_bytes()
+    result = run(*command, "--retry-skipped")
+    assert "nothing was left out: there is nothing to try again" in result.stderr
+    result = run(*command, "--retry-skipped", "--max-images", 5)
+    assert "made with other parameters: --retry-skipped needs the same command" in result.stderr
+    assert {path.name for path in tmp_path.iterdir() if "report" not in path.name} == {
+        "pictures",
+        "a.h5",
+        "new.h5",
+    }
+
+
 @pytest.mark.slow
 def test_worker_processes_give_the_same_bytes(writers, tmp_path):
     writers["zip"](tmp_path / "a.zip")
@@ -113,8 +154,6 @@ def test_a_stopped_import_goes_on(in_process, writers, tmp_path, monkeypatch):
     request = ImportRequest("mnist", tmp_path / "digits", tmp_path / "a.h5", layout.options)
     import_dataset(request)
     whole = (tmp_path / "a.h5").read_bytes()
-
-    from celebahq.importing import ImportTask
 
     process = ImportTask.process
 
