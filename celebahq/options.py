@@ -60,6 +60,7 @@ class BuildOptions:
     resolution: int = 1024
     keep: int | None = None
     jpeg_model: str = "jpeg"
+    jpeg_strength: float = 1.0
     sr_model: str = "sr4x-psnr"
     sr_alpha: float = 1.0
     sr_when: str = "needed"

