@@ -31,6 +31,9 @@ class Stream(IntEnum):
     NOISE_FAKES = 15
     NOISE_MIXED = 16
     NOISE_G = 17
+    AUGMENT_REALS = 18
+    AUGMENT_FAKES = 19
+    AUGMENT_G = 20
 
 
 def keyed_bits(seed: int, stream: Stream, indices: Indices, columns: int = 1) -> Bits:

@@ -213,11 +213,27 @@ class TrainConfig:
         _require(0 <= self.seed < 2**63, f"train.seed = {self.seed}: must be at least 0 and below 2^63")
 
 
+AUGMENTATIONS = ("color", "translation", "cutout")
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """What happens to the training images."""
 
     mirror: bool = True  # flip each image left to right with probability 1/2
+    augment: str = ""  # what D sees is changed by some of "color,translation,cutout"; for few images
+
+    def __post_init__(self) -> None:
+        for kind in self.augmentations:
+            _require(
+                kind in AUGMENTATIONS,
+                f"data.augment = {self.augment!r}: {kind!r} is none of {', '.join(AUGMENTATIONS)}",
+            )
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """The kinds by name."""
+        return tuple(kind.strip() for kind in self.augment.split(",")) if self.augment else ()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainer.configuration.config import TrainingConfig
 from trainer.networks.progressive import Discriminator, Generator, InputNoise
+from trainer.training.augment import Augment, unchanged
 from trainer.training.losses import (
     gradient_penalty,
     label_loss,
@@ -95,12 +96,18 @@ class Objectives:
         )
 
     def generator_loss(
-        self, latents: Tensor, labels: Tensor | None, resolution: int, fade: Fade, noise: InputNoise
+        self,
+        latents: Tensor,
+        labels: Tensor | None,
+        resolution: int,
+        fade: Fade,
+        noise: InputNoise,
+        augment: Augment = unchanged,
     ) -> Tensor:
         """G's loss, 0-d."""
         options = self.config.loss
         with self.autocast():
-            fakes = self.G.images(latents, labels, resolution, fade)
+            fakes = augment(self.G.images(latents, labels, resolution, fade))
             scores, logits = self.D.scores(fakes, resolution, fade, noise)
         loss = wgan_generator_loss(scores) if options.kind == "wgan-gp" else lsgan_generator_loss(scores)
         if labels is not None:

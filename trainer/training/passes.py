@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trainer.networks.progressive import InputNoise, no_noise
+from trainer.training.augment import Augment, unchanged
 from trainer.training.objectives import Fade, Objectives
 
 Timed = Callable[[str], AbstractContextManager[Any]]
@@ -32,6 +33,8 @@ class DiscriminatorInputs:
     real_noise: InputNoise = no_noise
     fake_noise: InputNoise = no_noise
     mixed_noise: InputNoise = no_noise
+    augment_reals: Augment = unchanged
+    augment_fakes: Augment = unchanged
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class GeneratorInputs:
     latents: Tensor  # [n, latent_size]
     labels: Tensor | None  # [n, label_size]
     noise: InputNoise = no_noise
+    augment: Augment = unchanged
 
 
 def discriminator_pass(
@@ -66,8 +70,10 @@ def discriminator_pass(
     """
     with timed("D"):
         fakes = objectives.fakes(inputs.latents, inputs.fake_labels, resolution, fade)
+        # The penalty, too, is taken between images as D sees them, and of D alone.
+        reals, fakes = inputs.augment_reals(inputs.reals), inputs.augment_fakes(fakes)
         loss, real_score, fake_score = objectives.discriminator_loss(
-            inputs.reals,
+            reals,
             inputs.labels,
             fakes,
             inputs.fake_labels,
@@ -83,7 +89,7 @@ def discriminator_pass(
         # The penalty's graph is its own: one after the other, the two need less memory.
         with timed("penalty"):
             penalty = objectives.penalty(
-                inputs.reals, fakes, inputs.mix_factors, resolution, fade, inputs.mixed_noise
+                reals, fakes, inputs.mix_factors, resolution, fade, inputs.mixed_noise
             )
             torch.autograd.backward(penalty * share)
         values["penalty"] = penalty.detach()
@@ -102,7 +108,9 @@ def generator_pass(
     D = objectives.D
     D.requires_grad_(False)  # D only passes the gradient on
     try:
-        loss = objectives.generator_loss(inputs.latents, inputs.labels, resolution, fade, inputs.noise)
+        loss = objectives.generator_loss(
+            inputs.latents, inputs.labels, resolution, fade, inputs.noise, inputs.augment
+        )
         torch.autograd.backward(loss * share)
     finally:
         D.requires_grad_(True)

@@ -12,6 +12,7 @@ from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import Phase
 from trainer.networks.progressive import InputNoise, input_noise, no_noise
 from trainer.randomness import Indices, Stream, keyed_normal, keyed_uniform
+from trainer.training.augment import COLUMNS, Augment, augment, unchanged
 from trainer.training.data import RealImages, to_network_range
 from trainer.training.distributed import sum_gradients
 from trainer.training.losses import real_fade, update_gdrop
@@ -154,6 +155,8 @@ class Steps:
                 self.noise(Stream.NOISE_REALS, positions, plan.resolution),
                 self.noise(Stream.NOISE_FAKES, positions, plan.resolution),
                 self.noise(Stream.NOISE_MIXED, positions, plan.resolution),
+                self.augment(Stream.AUGMENT_REALS, positions),
+                self.augment(Stream.AUGMENT_FAKES, positions),
             )
 
     def generator_inputs(self, plan: StepPlan) -> Iterator[GeneratorInputs]:
@@ -170,6 +173,7 @@ class Steps:
                 self.latents(latent_stream, positions),
                 self.drawn_labels(label_stream, positions),
                 self.noise(Stream.NOISE_G, positions, plan.resolution),
+                self.augment(Stream.AUGMENT_G, positions),
             )
 
     def real_chunks(self, plan: StepPlan) -> list[tuple[Indices, Tensor, Tensor | None]]:
@@ -226,6 +230,15 @@ class Steps:
         maps = self.state.D.noise_maps(resolution)
         draws = keyed_normal(self.config.train.seed, stream, positions, maps)
         return input_noise(strength, torch.from_numpy(draws).to(self.device, non_blocking=True))
+
+    def augment(self, stream: Stream, positions: Indices) -> Augment:
+        """Changes of images before D sees them, of each image's own."""
+        kinds = self.config.data.augmentations
+        if not kinds:
+            return unchanged
+        numbers = keyed_uniform(self.config.train.seed, stream, positions, COLUMNS).astype(np.float32)
+        draws = torch.from_numpy(numbers).to(self.device, non_blocking=True)
+        return lambda images: augment(images, draws, kinds)
 
     @contextmanager
     def _enough_memory(self) -> Iterator[None]:
