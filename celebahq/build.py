@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from celebahq.align.crop import CropPlan, enlarge, enlargement, finish_crop, plan_crop
 from celebahq.align.geometry import outside_share
 from celebahq.align.quality import build_score
-from celebahq.build_index import count_photos, index, without_path
+from celebahq.build_index import count_photos, index, source_facts, without_path
 from celebahq.build_report import report_build
 from celebahq.console import resolve_device
 from celebahq.errors import ToolError
@@ -37,6 +37,7 @@ from celebahq.options import BuildOptions
 from celebahq.pictures.decoding import RAISE_LIMIT, load_photo
 from celebahq.pyramid import dataset_options, encode_image
 from celebahq.report import BuildReport
+from celebahq.sources.duplicates import face_hash
 from celebahq.sources.records import FaceIndex
 
 if TYPE_CHECKING:
@@ -149,6 +150,9 @@ class FaceTask(Task):
             "crop_side": plan.side * plan.shrink,
             "jpeg_removal": restored.jpeg_removal,
             "super_resolution": restored.super_resolution,
+            "outside": outside,
+            "face_hash": face_hash(photo, plan.quad),
+            **face.facts,
         }
         return Finished(encode_image(image.transpose(2, 0, 1), options.job.codec), meta, face.label, score)
 
@@ -223,7 +227,7 @@ def describe(options: BuildOptions, engine: Engine) -> dict[str, Any]:
     return {
         "tool": f"celebahq-toolkit {version('celebahq-toolkit')}",
         "command": "build",
-        **options.source.facts(),
+        **source_facts(options.source),
         "resolution": options.resolution,
         "keep": options.keep,
         "jpeg_model": _model_facts(_load_model(options.jpeg_model, "cpu", strength=options.jpeg_strength)),

@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from celebahq.align.detectors import detector_facts
 from celebahq.align.faces import FaceFinder
 from celebahq.errors import ToolError
+from celebahq.files import sha256_file
 from celebahq.jobs.engine import Engine
 from celebahq.jobs.job import Job
 from celebahq.jobs.options import JobOptions
@@ -19,14 +21,9 @@ from celebahq.options import CelebaSource, PhotoSource, Source
 from celebahq.report import Skip
 from celebahq.sources.celeba import index_celeba, missing_photos
 from celebahq.sources.listing import find_photos, names_and_sizes_sha256
-from celebahq.sources.photos import (
-    Duplicate,
-    PhotoFaces,
-    find_duplicates,
-    find_faces_in,
-    index_photos,
-)
+from celebahq.sources.photos import PhotoFaces, find_faces_in, index_photos
 from celebahq.sources.records import FaceIndex
+from celebahq.sources.selection import LeftOut, choose_faces, read_names
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,7 @@ class Indexed:
     faces: FaceIndex
     counts: dict[str, int]  # photos, ... in the order of the stages
     left_out: list[Skip] = field(default_factory=list)
+    faces_left_out: list[LeftOut] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
 
@@ -70,56 +68,77 @@ def count_photos(source: Source) -> int:
     return len(find_photos(source.folder)[: source.limit])
 
 
+def source_facts(source: Source) -> dict[str, Any]:
+    """What of a source determines the result, for the provenance."""
+    facts = source.facts()
+    if isinstance(source, PhotoSource):
+        facts |= detector_facts(source.detector, source.detector_model)
+    return facts | ({"exclude_sha256": sha256_file(source.exclude)} if source.exclude else {})
+
+
 def _index_celeba(source: CelebaSource) -> Indexed:
     faces = index_celeba(source.folder, source.labels)[: source.limit]
     missing = missing_photos(faces)
+    excluded = read_names(source.exclude)
+    left_out = [Skip(name, "choose", excluded[name]) for name in faces.names if name in excluded]
+    if excluded:
+        faces = faces.take([i for i, name in enumerate(faces.names) if name not in excluded])
     notices = []
     if missing:
         notices.append(
             f"{faces.folder}: {len(missing):,} of {len(faces):,} annotated photos are missing: "
             f"{', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}"
         )
-    return Indexed(faces, {"annotated photos": len(faces)}, notices=notices)
+    counts = {"annotated photos": len(faces) + len(left_out), "photos left out by name": len(left_out)}
+    return Indexed(faces, counts, left_out, notices=notices)
 
 
 def _index_photos(source: PhotoSource, job: Job) -> Indexed:
     task, records = job.task, list(job.records())
-    found = [PhotoFaces(**record.meta) for record in records if record.entry.reason is None]
+    found = [PhotoFaces.from_json(record.meta) for record in records if record.entry.reason is None]
     unreadable = [
         Skip(task.item_name(record.entry.item), "read", record.entry.reason, failure=True)
         for record in records
         if record.entry.reason is not None
     ]
-    faceless = [Skip(photo.name, "find faces", photo.why_none) for photo in found if not photo.faces]
-    if len(faceless) == len(found):
+    chosen, left_out = choose_faces(found, source)
+    skips = unreadable + [Skip(each.name, each.stage, each.reason) for each in left_out]
+    if not chosen:
         job.forget()  # of no use, and would only bind the next run to its options
-        raise ToolError(source.folder, f"no face to use in {_reasons([*unreadable, *faceless])}")
-    duplicates = find_duplicates(found)
-    faces = index_photos(source.folder, found, [] if source.keep_duplicates else duplicates)
+        raise ToolError(source.folder, f"no face to use in {len(task):,} photos: {_reasons(skips)}")
+    whole = [each.stage for each in left_out if each.score is None]
     counts = {
         "photos": len(task),
         "unreadable photos": len(unreadable),
-        "photos without a face that is large enough": len(faceless),
-        "photos that repeat another one": len(duplicates),
-        "faces too small, beside larger ones": sum(photo.small_faces for photo in found if photo.faces),
-        "faces": len(faces),
+        "photos without a face": whole.count("find faces"),
+        "photos that repeat another one": whole.count("find repeats"),
+        "photos left out by name": whole.count("choose"),
+        "faces left out": sum(each.score is not None for each in left_out),
+        "faces": len(chosen),
     }
-    left_out, notices = [*unreadable, *faceless], []
-    if source.keep_duplicates and duplicates:
-        notices.append(f"{len(duplicates):,} photos repeat another one and are kept (--keep-duplicates)")
-    else:
-        left_out += [Skip(each.name, "find duplicates", _describe(each)) for each in duplicates]
-    return Indexed(faces, counts, left_out, notices)
+    faces = index_photos(source.folder, chosen, source.detector)
+    return Indexed(faces, counts, skips, left_out, _kept_repeats(found, source))
+
+
+def _kept_repeats(found: list[PhotoFaces], source: PhotoSource) -> list[str]:
+    """Notice of what `--keep-duplicates` keeps."""
+    if not source.keep_duplicates:
+        return []
+    left_out = choose_faces(found, replace(source, keep_duplicates=False))[1]
+    repeats = [each for each in left_out if each.stage == "find repeats"]
+    photos = sum(each.score is None for each in repeats)
+    if not repeats:
+        return []
+    return [
+        f"{photos:,} photos and {len(repeats) - photos:,} faces repeat another one and are kept "
+        "(--keep-duplicates)"
+    ]
 
 
 def _reasons(skips: list[Skip]) -> str:
-    """Why photos gave nothing: the most frequent reasons, and how many photos have each."""
+    """Why photos gave nothing: the most frequent reasons, and how often each."""
     most = Counter(skip.reason for skip in skips).most_common(3)
-    return f"{len(skips):,} photos: " + "; ".join(f"{reason} ({count:,})" for reason, count in most)
-
-
-def _describe(duplicate: Duplicate) -> str:
-    return f"{'the same file as' if duplicate.exact else 'the same picture as'} {duplicate.kept}"
+    return "; ".join(f"{reason} ({count:,})" for reason, count in most)
 
 
 class FaceSearch(Task):
@@ -140,24 +159,26 @@ class FaceSearch(Task):
 
     def fingerprint(self) -> dict[str, Any]:
         """Parameters, names and sizes of the photos."""
-        photos = names_and_sizes_sha256(self.source.folder, self.names)
-        return {**self.source.facts(), "max_pixels": self.source.max_pixels, "photos": photos}
+        source = self.source
+        return {
+            **detector_facts(source.detector, source.detector_model),
+            "detector_scale": source.detector_scale,
+            "max_pixels": source.max_pixels,
+            "photos": names_and_sizes_sha256(source.folder, self.names),
+        }
 
     def start(self) -> None:
         """Load the detector."""
-        self._finder = FaceFinder(scale=self.source.detector_scale)
+        source = self.source
+        self._finder = FaceFinder(
+            detector=source.detector, model=source.detector_model, scale=source.detector_scale
+        )
 
     def process(self, index: int) -> Finished:
         """The faces of one photo, as facts."""
         source, name = self.source, self.names[index]
         with without_path(source.folder / name):
-            found = find_faces_in(
-                source.folder,
-                name,
-                self._finder,
-                min_eye_distance=source.min_eye_distance,
-                max_pixels=source.max_pixels,
-            )
+            found = find_faces_in(source.folder, name, self._finder, max_pixels=source.max_pixels)
         return Finished([], asdict(found))
 
 

@@ -18,6 +18,8 @@ class CelebaSource:
 
     folder: Path
     labels: tuple[str, ...] = ()
+    exclude: Path | None = None
+    """A file with names of photos to leave out, one a line."""
     limit: int | None = None
     max_pixels: int = 1 << 27
 
@@ -31,19 +33,40 @@ class PhotoSource:
     """Any folder of photos, in which faces are looked for."""
 
     folder: Path
-    min_eye_distance: float = 32.0
+    detector: str = "yunet"
+    """`yunet`, `hog` or `cnn`, see `celebahq.align.detectors`."""
+    detector_model: Path | None = None
+    """Another file of YuNet."""
     detector_scale: float = 1.0
+    min_eye_distance: float = 32.0
+    """Pixels."""
+    min_score: float = 0.0
+    """Of the detector, for the face turned upright."""
+    max_roll: float = 180.0
+    """Degrees."""
+    max_outside: float = 0.5
+    """Share of the crop that may lie outside the photo."""
+    select: str = "all"
+    """`all` faces of a photo, or the `largest`."""
+    max_per_photo: int | None = None
     keep_duplicates: bool = False
+    exclude: Path | None = None
+    """A file with names of photos to leave out, one a line."""
     limit: int | None = None
     max_pixels: int = 1 << 27
 
     def facts(self) -> dict[str, Any]:
-        """For the provenance."""
+        """For the provenance, which has the detector's own facts besides."""
         return {
             "source": "photos",
             "landmarks": "dlib, 68 points",
-            "min_eye_distance": self.min_eye_distance,
             "detector_scale": self.detector_scale,
+            "min_eye_distance": self.min_eye_distance,
+            "min_score": self.min_score,
+            "max_roll": self.max_roll,
+            "max_outside": self.max_outside,
+            "select": self.select,
+            "max_per_photo": self.max_per_photo,
             "keep_duplicates": self.keep_duplicates,
         }
 

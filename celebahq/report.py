@@ -43,6 +43,7 @@ class BuildReport:
     skipped: Sequence[Skip]
     elapsed_sec: float  # of the last run, where a build was continued
     images_per_sec: float  # of the last run
+    repeats: Sequence[tuple[str, str]] = ()  # images whose face an earlier image shows: both names
 
     @property
     def failures(self) -> list[Skip]:
@@ -72,6 +73,7 @@ class BuildReport:
             "parameters": self.parameters,
             "notices": list(self.notices),
             "skip_reasons": dict(Counter(f"{skip.stage}: {skip.reason}" for skip in self.skipped)),
+            "repeats": [list(pair) for pair in self.repeats],
             "skipped": [asdict(skip) for skip in self.skipped],
             "ranking": [asdict(image) for image in self.ranking],
         }

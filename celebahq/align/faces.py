@@ -1,25 +1,30 @@
-"""From a photo to the landmarks of its faces, with dlib's detector and 68-point predictor.
+"""From a photo to the faces in it: found at any roll, their landmarks, and how sure both are.
 
-The predictor's file comes with the package `face_recognition_models`. Its author releases the model into the
-public domain; the pictures that it was trained on (iBUG 300-W) may not be used commercially, and he asks
-users to ask Imperial College London before a commercial use of the model.
+Source: the crop is that of Karras et al. 2018, appendix C, whose landmarks were annotated by hand.
 """
 
-import importlib.util
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from celebahq.align.detectors import Detection, YuNet, load_detector
+from celebahq.align.geometry import crop_quad, quad_roll, quad_side
+from celebahq.align.landmarks import Predictor, UprightPatch, five_landmarks
 from celebahq.errors import ToolError
 
-PREDICTOR = "shape_predictor_68_face_landmarks.dat"
-LEFT_EYE = slice(36, 42)  # As seen in the picture, as everywhere here.
-RIGHT_EYE = slice(42, 48)
-NOSE_TIP, LEFT_MOUTH, RIGHT_MOUTH = 30, 48, 54
+TURNS = (0, 90, 180, 270)
+CONFIRM_PX = 128.0  # Side of a crop whose face YuNet knows well.
+WEAK_SCORE = 0.8  # If no face has more, the photo is turned.
+LEAST_SCORE = 0.6  # A face that has less, upright and at a good size, is none.
+MOST_LOOKS = 3
+MOST_LAST_TURN = 4.0  # Degrees; landmarks that still turn by more have not settled.
+MOST_APART = 0.08  # Of the crop's side; detector and predictor agree on faces within 0.05.
+SAME_FACE = 0.25  # Quads whose centres are closer, in sides of the larger, are of one face.
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,79 +32,179 @@ class Face:
     """One face in a photo."""
 
     landmarks: NDArray[np.float64]
-    """`(5, 2)` xy pixel indices: left eye, right eye, nose, left and right mouth corner."""
+    """`(5, 2)` xy pixel indices: left eye, right eye, nose, left and right mouth corner, as seen."""
     score: float
-    """The detector's confidence; above 0, rarely above 3."""
+    """YuNet's confidence in the face turned upright and brought to a good size, 0 to 1."""
+    detector: str = "yunet"
+    """What found it in the photo."""
+    turn: int = 0
+    """Degrees counter-clockwise by which the photo was turned when the face was found."""
+    doubt: str | None = None
+    """Why it should be left out; None for a face to keep."""
 
     @property
     def eye_distance(self) -> float:
         """Distance between the eyes in pixels."""
         return float(np.hypot(*(self.landmarks[1] - self.landmarks[0])))
 
+    @cached_property
+    def quad(self) -> NDArray[np.float64]:
+        """`(4, 2)` corners of its crop, see `celebahq.crop_quad`."""
+        return crop_quad(self.landmarks)
+
+    @property
+    def roll(self) -> float:
+        """How far it is turned clockwise in the photo, in degrees, -180 to 180."""
+        return quad_roll(self.quad)
+
 
 class FaceFinder:
-    """Frontal faces and their landmarks.
+    """Faces and their landmarks, at any roll."""
 
-    The detector looks for faces of 80 pixels and more. `scale` enlarges (or reduces) the photo for it:
-    2 finds faces of 40 pixels in four times the time. Landmarks are placed on the photo itself.
-    """
-
-    def __init__(self, *, scale: float = 1.0) -> None:
+    def __init__(self, *, detector: str = "yunet", model: Path | None = None, scale: float = 1.0) -> None:
         """Load the models, about a second.
 
-        Raises:
-            ToolError: The predictor's file is missing.
-        """
-        import dlib
+        Args:
+            detector: `yunet`, `hog` or `cnn`.
+            model: Another file of YuNet than the one that comes with the toolkit.
+            scale: Enlarges the photo for the detector; 2 finds faces half as large, in four times the time.
+                Landmarks are placed on the photo itself.
 
-        self.scale = scale
-        self._detector: Any = dlib.get_frontal_face_detector()
-        self._predictor: Any = dlib.shape_predictor(str(predictor_path()))
-        self._rectangle: Any = dlib.rectangle
+        Raises:
+            ToolError: A model's file is missing, or another than it must be.
+        """
+        self._detector = load_detector(detector, model, scale)
+        self._confirming = YuNet(model)
+        self._predictor = Predictor()
 
     def find(self, photo: NDArray[np.uint8]) -> list[Face]:
-        """All frontal faces of an `(H, W, 3)` uint8 RGB photo, the one with the widest eyes first."""
-        rectangles, scores, _ = self._detector.run(self._scaled(photo), 0, 0.0)
-        faces = [
-            Face(self._landmarks(photo, rectangle), float(score))
-            for rectangle, score in zip(rectangles, scores, strict=True)
-        ]
+        """The faces to trust in an `(H, W, 3)` uint8 RGB photo, the one with the widest eyes first."""
+        return [face for face in self.look(photo) if face.doubt is None]
+
+    def look(self, photo: NDArray[np.uint8]) -> list[Face]:
+        """All that the detector takes for faces, those with a `doubt` too; the widest eyes first.
+
+        The photo is looked at as it is; if nothing in it is clearly a face, also turned to each other side.
+        """
+        faces = _one_each(self._faces_at(photo, 0))
+        if not any(face.doubt is None and face.score >= WEAK_SCORE for face in faces):
+            for turn in TURNS[1:]:
+                faces += self._faces_at(photo, turn)
+            faces = _one_each(faces)
         return sorted(faces, key=lambda face: face.eye_distance, reverse=True)
 
-    def _scaled(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if self.scale == 1:
-            return np.ascontiguousarray(photo)
-        size = [max(round(length * self.scale), 1) for length in (photo.shape[1], photo.shape[0])]
-        filtering = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(photo, size, interpolation=filtering))
-
-    def _landmarks(self, photo: NDArray[np.uint8], found: Any) -> NDArray[np.float64]:
-        edges = (found.left(), found.top(), found.right(), found.bottom())
-        box = self._rectangle(*(round(edge / self.scale) for edge in edges))
-        shape = self._predictor(photo, box)
-        points = np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float64)  # [68, 2]
-        return five_landmarks(points)
-
-
-def five_landmarks(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Eyes, nose and mouth corners from 68 points: `(68, 2)` -> `(5, 2)`."""
-    return np.stack(
-        [
-            points[LEFT_EYE].mean(axis=0),
-            points[RIGHT_EYE].mean(axis=0),
-            points[NOSE_TIP],
-            points[LEFT_MOUTH],
-            points[RIGHT_MOUTH],
+    def _faces_at(self, photo: NDArray[np.uint8], turn: int) -> list[Face]:
+        turned = np.ascontiguousarray(np.rot90(photo, turn // 90))
+        guesses = [
+            (found.score, turned_back(self._points(turned, found), turn, *photo.shape[:2]))
+            for found in self._detector.detect(turned)
         ]
-    )
+        faces = (self._face(photo, points, turn) for points in _distinct(guesses))
+        return [face for face in faces if face is not None]
+
+    def _points(self, picture: NDArray[np.uint8], found: Detection) -> NDArray[np.float64]:
+        """A first guess of a detected face's landmarks."""
+        if found.points is not None:
+            return found.points
+        return five_landmarks(self._predictor.in_box(picture, found.box))
+
+    def _face(self, photo: NDArray[np.uint8], points: NDArray[np.float64], turn: int) -> Face | None:
+        """The face at a first guess of its landmarks; None where no crop follows from them.
+
+        Detectors see upside-down faces too, and take them for upright ones. So the face as it was understood
+        is shown to YuNet in all four turns, and is what YuNet is surest of.
+        """
+        try:
+            for _ in range(MOST_LOOKS):
+                landmarks = self._predictor.settle(photo, points)
+                patch = UprightPatch(photo, crop_quad(landmarks.five), CONFIRM_PX)
+                looks = [self._confirm(patch.picture, quarter) for quarter in TURNS]
+                best = max(looks, key=lambda look: look.score)
+                if best is looks[0] or best.points is None:
+                    break
+                points = patch.to_photo(best.points)
+        except ToolError:
+            return None
+        upright, apart = looks[0], 0.0
+        if upright.points is not None:
+            distance = patch.to_photo(upright.points) - landmarks.five
+            apart = float(np.hypot(*distance.T).mean()) / quad_side(crop_quad(landmarks.five))
+        doubt = _doubt(upright.score, best.score, landmarks.last_turn, apart)
+        return Face(landmarks.five, upright.score, self._detector.name, turn, doubt)
+
+    def _confirm(self, patch: NDArray[np.uint8], turn: int) -> "_Look":
+        """How sure YuNet is of the face in the middle of a patch turned by `turn`."""
+        turned = np.ascontiguousarray(np.rot90(patch, turn // 90))
+        middle = (len(patch) - 1) / 2
+        found = [
+            each
+            for each in self._confirming.detect(turned)
+            if np.hypot(*(each.box.reshape(2, 2).mean(axis=0) - middle)) < SAME_FACE * CONFIRM_PX
+        ]
+        if not found:
+            return _Look(0.0, None)
+        best = max(found, key=lambda each: each.score)
+        return _Look(best.score, turned_back(self._points(turned, best), turn, len(patch), len(patch)))
 
 
-def predictor_path() -> Path:
-    """The 68-point model's file, found without importing its package, whose import needs `pkg_resources`."""
-    spec = importlib.util.find_spec("face_recognition_models")
-    folders = (spec.submodule_search_locations or []) if spec else []
-    for folder in folders:
-        path = Path(folder) / "models" / PREDICTOR
-        if path.is_file():
-            return path
-    raise ToolError(f"{PREDICTOR}: not found; finding faces needs it: pip install face_recognition_models")
+class _Look(NamedTuple):
+    """The score of a face in a patch, 0 for none, and its landmarks in the unturned patch."""
+
+    score: float
+    points: NDArray[np.float64] | None
+
+
+def _doubt(score: float, best: float, last_turn: float, apart: float) -> str | None:
+    """Why a face should be left out."""
+    if score < LEAST_SCORE:
+        return f"turned upright it is hardly a face (score {score:.2f})"
+    if score < best:
+        return f"which side is up is not clear (score {score:.2f}, turned {best:.2f})"
+    if abs(last_turn) > MOST_LAST_TURN:
+        return f"its landmarks do not settle (the last turn was {abs(last_turn):.0f} degrees)"
+    if apart > MOST_APART:
+        return f"detector and landmarks disagree (by {apart:.0%} of the crop's side)"
+    return None
+
+
+def turned_back(points: NDArray[np.float64], turn: int, height: int, width: int) -> NDArray[np.float64]:
+    """Pixel indices `(n, 2)` in a photo turned by `turn` degrees counter-clockwise -> in the photo.
+
+    Args:
+        points: xy.
+        turn: One of `TURNS`.
+        height: Of the photo as it is, in pixels.
+        width: Of the photo as it is.
+    """
+    x, y = points.T
+    back = {
+        0: (x, y),
+        90: (width - 1 - y, x),
+        180: (width - 1 - x, height - 1 - y),
+        270: (y, height - 1 - x),
+    }
+    return np.column_stack(back[turn])
+
+
+def _distinct(guesses: list[tuple[float, NDArray[np.float64]]]) -> list[NDArray[np.float64]]:
+    """Of first guesses with a score those that are no weaker repeat of another one."""
+    kept: list[NDArray[np.float64]] = []
+    for _, points in sorted(guesses, key=lambda guess: -guess[0]):
+        size = np.ptp(points, axis=0).max()
+        if all(np.hypot(*(points.mean(axis=0) - other.mean(axis=0))) > size / 2 for other in kept):
+            kept.append(points)
+    return kept
+
+
+def _one_each(faces: Iterable[Face]) -> list[Face]:
+    """Of each face the surest look."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: (face.doubt is not None, -face.score)):
+        if not any(_same(face.quad, other.quad) for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _same(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    distance = np.hypot(*(one.mean(axis=0) - other.mean(axis=0)))
+    return bool(distance < SAME_FACE * max(quad_side(one), quad_side(other)))

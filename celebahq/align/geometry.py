@@ -58,6 +58,12 @@ def _rotate90(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([-vector[1], vector[0]])
 
 
+def quad_roll(quad: NDArray[np.float64]) -> float:
+    """How far a quad's upper edge is turned clockwise from the horizontal, in degrees, -180 to 180."""
+    across = quad[3] - quad[0]
+    return float(np.degrees(np.arctan2(across[1], across[0])))
+
+
 def outside_share(quad: NDArray[np.float64], height: int, width: int) -> float:
     """The share of a quad's area that lies outside a photo of `height` x `width` pixels, 0 to 1."""
     inside = quad

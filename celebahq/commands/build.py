@@ -15,6 +15,7 @@ from celebahq.commands.options import (
     restorer_options,
 )
 from celebahq.console import (
+    FILE,
     FOLDER,
     NEW_FILE,
     device_option,
@@ -24,6 +25,19 @@ from celebahq.console import (
 from celebahq.options import BuildOptions, CelebaSource, JobOptions, PhotoSource, Source
 from celebahq.terminal import on_terminal
 
+ONLY_PHOTOS = (
+    "detector",
+    "detector_model",
+    "detector_scale",
+    "min_eye_distance",
+    "min_score",
+    "max_roll",
+    "max_outside",
+    "select",
+    "max_per_photo",
+    "keep_duplicates",
+)
+
 
 @click.command("build")
 @click.option("--celeba-dir", type=FOLDER, metavar="DIR", help="CelebA: img_celeba/ and Anno/ below it.")
@@ -31,7 +45,7 @@ from celebahq.terminal import on_terminal
 @click.option("--out", "-o", required=True, type=NEW_FILE, metavar="FILE.h5", help="The data set to make.")
 @click.option(
     "--resolution",
-    type=click.Choice(["256", "512", "1024", "2048"]),
+    type=click.Choice(["64", "128", "256", "512", "1024", "2048"]),
     default=str(BuildOptions.resolution),
     show_default=True,
     help="Side of the images in pixels.",
@@ -55,6 +69,47 @@ from celebahq.terminal import on_terminal
     help="CelebA's annotations as labels; may be given twice.",
 )
 @click.option(
+    "--detector",
+    type=click.Choice(["yunet", "hog", "cnn"]),
+    default=PhotoSource.detector,
+    show_default=True,
+    help="--photos: what finds the faces; the last two are dlib's.",
+)
+@click.option("--detector-model", type=FILE, metavar="FILE.onnx", help="--photos: another file of YuNet.")
+@click.option(
+    "--select",
+    type=click.Choice(["all", "largest"]),
+    default=PhotoSource.select,
+    show_default=True,
+    help="--photos: all faces of a photo, or the one with the widest eyes.",
+)
+@click.option(
+    "--max-per-photo", type=click.IntRange(min=1), metavar="N", help="--photos: at most so many faces."
+)
+@click.option(
+    "--min-score",
+    type=float,
+    default=PhotoSource.min_score,
+    show_default=True,
+    help="--photos: leave out faces that the detector is less sure of (0 to 1 with yunet).",
+)
+@click.option(
+    "--max-roll",
+    type=click.FloatRange(0, 180),
+    default=PhotoSource.max_roll,
+    show_default=True,
+    metavar="DEGREES",
+    help="--photos: leave out faces that are turned by more.",
+)
+@click.option(
+    "--max-outside",
+    type=click.FloatRange(0, 1),
+    default=PhotoSource.max_outside,
+    show_default=True,
+    metavar="SHARE",
+    help="--photos: leave out crops of which more lies outside the photo, and would be made up.",
+)
+@click.option(
     "--min-eye-distance",
     type=click.FloatRange(min=0),
     default=PhotoSource.min_eye_distance,
@@ -69,7 +124,8 @@ from celebahq.terminal import on_terminal
     show_default=True,
     help="--photos: enlarge for the detector; 2 finds faces half as large, in four times the time.",
 )
-@click.option("--keep-duplicates", is_flag=True, help="--photos: keep photos that repeat another one.")
+@click.option("--keep-duplicates", is_flag=True, help="--photos: keep photos and faces that repeat another.")
+@click.option("--exclude", type=FILE, metavar="FILE", help="Names of photos to leave out, one a line.")
 @click.option(
     "--max-pixels",
     type=click.IntRange(min=1),
@@ -103,8 +159,9 @@ def build_command(
     resolution into one HDF5 file, with build-report.html beside it. The same command continues a build
     that was interrupted, however that happened; its scratch is FILE.h5.work.
 
-    Ends with status 3 when photos were skipped for an error. Photos without a face, with faces that are too
-    small, and repeated photos are reported, and are no errors.
+    Faces are found at any roll. Those that are too small, unsure or mostly outside the photo are left out,
+    and so are photos and faces that repeat another one; the report lists them. Status 3 is for photos that
+    were skipped for an error.
 
     \b
     Examples:
@@ -117,11 +174,13 @@ def build_command(
         raise click.UsageError("give either --celeba-dir DIR or --photos DIR")
     source: Source
     if celeba_dir is not None:
-        refuse_given(ctx, ("min_eye_distance", "detector_scale", "keep_duplicates"), "--celeba-dir")
+        refuse_given(ctx, ONLY_PHOTOS, "--celeba-dir")
         source = chosen(CelebaSource, given, folder=celeba_dir)
     else:
         assert photos is not None
         refuse_given(ctx, ("labels",), "--photos")
+        if given["detector_model"] and given["detector"] != "yunet":
+            raise click.UsageError(f"--detector-model is for --detector yunet, not {given['detector']}")
         source = chosen(PhotoSource, given, folder=photos)
     require_fitting(*(given[name] for name in ("jpeg_strength", "jpeg_model", "sr_alpha", "sr_model")))
     options = chosen(

@@ -1,20 +1,41 @@
-"""A folder of photos of any kind: which files, which faces, which are there twice."""
+"""A folder of photos of any kind: which faces are in each photo."""
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from celebahq.align.faces import FaceFinder
+from celebahq.align.faces import Face, FaceFinder
+from celebahq.align.geometry import outside_share
 from celebahq.files import sha256_file
 from celebahq.pictures.decoding import MAX_PIXELS, RAISE_LIMIT, load_photo
-from celebahq.sources.duplicates import earlier_twin, perceptual_hash
+from celebahq.sources.duplicates import face_hash, perceptual_hash
 from celebahq.sources.records import FaceIndex
 
-MIN_EYE_DISTANCE = 32.0
-"""Faces whose eyes are closer, in pixels, are left out unless told otherwise: a crop of 128 pixels."""
+
+@dataclass(frozen=True)
+class PhotoFace:
+    """A face in a photo; JSON-able with `dataclasses.asdict`."""
+
+    landmarks: Sequence[Sequence[float]]
+    """Five points (x, y), in the upright photo."""
+    eye_distance: float
+    """Pixels."""
+    score: float
+    """The detector's, for the face turned upright."""
+    turn: int
+    """Degrees counter-clockwise by which the photo was turned when it was found."""
+    roll: float
+    """Degrees clockwise by which it is turned in the photo."""
+    outside: float
+    """Share of the crop that lies outside the photo."""
+    crop_hash: str
+    """Of the aligned face, see `celebahq.sources.duplicates.face_hash`."""
+    doubt: str | None
+    """Why it is not to be trusted."""
 
 
 @dataclass(frozen=True)
@@ -27,39 +48,16 @@ class PhotoFaces:
     """Of the file."""
     perceptual_hash: str
     pixels: int
-    faces: Sequence[Sequence[Sequence[float]]]
-    """Per face its five landmarks (x, y), in the upright photo; the one with the widest eyes first."""
-    small_faces: int
-    """Faces left out because their eyes are too close together."""
+    faces: Sequence[PhotoFace]
+    """The one with the widest eyes first; doubtful ones too."""
 
-    @property
-    def why_none(self) -> str:
-        """Why the photo gives no face, in words for people."""
-        if self.small_faces == 1:
-            return "the only face is too small (--min-eye-distance)"
-        if self.small_faces:
-            return f"all {self.small_faces} faces are too small (--min-eye-distance)"
-        return "no frontal face found"
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Self:
+        """What `dataclasses.asdict` gave."""
+        return cls(**{**facts, "faces": [PhotoFace(**face) for face in facts["faces"]]})
 
 
-@dataclass(frozen=True)
-class Duplicate:
-    """A photo that repeats another one, which is kept."""
-
-    name: str
-    kept: str
-    exact: bool
-    """The same file's bytes; else the same picture saved in another way."""
-
-
-def find_faces_in(
-    folder: Path,
-    name: str,
-    finder: FaceFinder,
-    *,
-    min_eye_distance: float = MIN_EYE_DISTANCE,
-    max_pixels: int = MAX_PIXELS,
-) -> PhotoFaces:
+def find_faces_in(folder: Path, name: str, finder: FaceFinder, *, max_pixels: int = MAX_PIXELS) -> PhotoFaces:
     """Find the faces in one photo, turned as its EXIF orientation says.
 
     Raises:
@@ -67,43 +65,39 @@ def find_faces_in(
     """
     path = folder / name
     photo = load_photo(path, max_pixels=max_pixels, remedy=RAISE_LIMIT)
-    found = finder.find(photo)
-    faces = [face for face in found if face.eye_distance >= min_eye_distance]
     return PhotoFaces(
         name=name,
         sha256=sha256_file(path),
         perceptual_hash=perceptual_hash(photo),
         pixels=photo.shape[0] * photo.shape[1],
-        faces=[face.landmarks.tolist() for face in faces],
-        small_faces=len(found) - len(faces),
+        faces=[_facts(face, photo) for face in finder.look(photo)],
     )
 
 
-def find_duplicates(photos: Iterable[PhotoFaces]) -> list[Duplicate]:
-    """Photos with faces that repeat another one; of each group the largest stays, of equals the first."""
-    ranked = sorted(
-        (photo for photo in photos if photo.faces), key=lambda photo: (-photo.pixels, os.fsencode(photo.name))
+def _facts(face: Face, photo: NDArray[np.uint8]) -> PhotoFace:
+    return PhotoFace(
+        landmarks=face.landmarks.tolist(),
+        eye_distance=face.eye_distance,
+        score=face.score,
+        turn=face.turn,
+        roll=face.roll,
+        outside=outside_share(face.quad, *photo.shape[:2]),
+        crop_hash=face_hash(photo, face.quad),
+        doubt=face.doubt,
     )
-    twins = earlier_twin([photo.perceptual_hash for photo in ranked])
-    duplicates = [
-        Duplicate(photo.name, ranked[twin].name, exact=photo.sha256 == ranked[twin].sha256)
-        for photo, twin in zip(ranked, twins, strict=True)
-        if twin is not None
-    ]
-    return sorted(duplicates, key=lambda duplicate: os.fsencode(duplicate.name))
 
 
-def index_photos(
-    folder: Path, photos: Iterable[PhotoFaces], duplicates: Iterable[Duplicate] = ()
-) -> FaceIndex:
-    """One record per face, in the photos' order, without the photos in `duplicates`."""
-    repeated = {duplicate.name for duplicate in duplicates}
-    faces = [
-        (photo.name, landmarks) for photo in photos if photo.name not in repeated for landmarks in photo.faces
-    ]
+def index_photos(folder: Path, found: Sequence[tuple[PhotoFaces, PhotoFace]], detector: str) -> FaceIndex:
+    """One record per face, in the given order."""
+    landmarks = np.array([face.landmarks for _, face in found], np.float64).reshape(-1, 5, 2)
     return FaceIndex(
         folder,
-        tuple(name for name, _ in faces),
-        np.array([landmarks for _, landmarks in faces], np.float64).reshape(-1, 5, 2),
+        tuple(photo.name for photo, _ in found),
+        landmarks,
         orient=True,
+        facts={
+            "detector": np.full(len(found), detector, object),
+            "detector_score": np.array([face.score for _, face in found], np.float64),
+            "detector_turn": np.array([face.turn for _, face in found], np.int64),
+        },
     )

@@ -1,9 +1,9 @@
 """What a source of faces hands to the build: an index, and one record per face."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ class FaceRecord:
     """Whether the landmarks refer to the photo turned as its EXIF orientation says."""
     label: NDArray[np.float32] | None
     """`(L,)`, or None without labels."""
+    facts: dict[str, Any]
+    """What else is known about it, for `meta/`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,22 +41,43 @@ class FaceIndex(Sequence[FaceRecord]):
     labels: NDArray[np.float32] | None = None
     """`(N, L)`."""
     label_names: tuple[str, ...] = ()
+    facts: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """Name -> `(N, ...)`: what else is known about each face."""
+
+    numbers: NDArray[np.int64] | None = None
+    """`(N,)` each face's position in the source, where some are left out."""
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def take(self, positions: Sequence[int]) -> "FaceIndex":
+        """Some of the faces, which keep their numbers."""
+        chosen = np.asarray(positions, np.int64)
+        return FaceIndex(
+            self.folder,
+            tuple(self.names[i] for i in positions),
+            self.landmarks[chosen],
+            self.orient,
+            None if self.labels is None else self.labels[chosen],
+            self.label_names,
+            {name: column[chosen] for name, column in self.facts.items()},
+            chosen if self.numbers is None else self.numbers[chosen],
+        )
 
     @overload
     def __getitem__(self, index: int) -> FaceRecord: ...
     @overload
     def __getitem__(self, index: slice) -> "FaceIndex": ...
     def __getitem__(self, index: int | slice) -> "FaceRecord | FaceIndex":
-        labels = None if self.labels is None else self.labels[index]
-        names = self.names[index]
         if isinstance(index, slice):
-            return FaceIndex(
-                self.folder, tuple(names), self.landmarks[index], self.orient, labels, self.label_names
-            )
-        assert isinstance(names, str)
+            return self.take(range(len(self))[index])
+        position = range(len(self))[index]
         return FaceRecord(
-            range(len(self))[index], self.folder / names, names, self.landmarks[index], self.orient, labels
+            position if self.numbers is None else int(self.numbers[position]),
+            self.folder / self.names[position],
+            self.names[position],
+            self.landmarks[position],
+            self.orient,
+            None if self.labels is None else self.labels[position],
+            {name: column[position] for name, column in self.facts.items()},
         )

@@ -90,9 +90,10 @@ def test_every_photo_is_accounted_for(built):
     assert report["counts"] == {
         "photos": 6,
         "unreadable photos": 1,
-        "photos without a face that is large enough": 1,
+        "photos without a face": 1,
         "photos that repeat another one": 2,
-        "faces too small, beside larger ones": 1,
+        "photos left out by name": 0,
+        "faces left out": 0,
         "faces": 2,
         "skipped for an error": 0,
         "left out by the ranking": 0,
@@ -101,7 +102,7 @@ def test_every_photo_is_accounted_for(built):
     reasons = {skip["name"]: (skip["reason"], skip["failure"]) for skip in report["skipped"]}
     assert reasons.keys() == {"broken.jpg", "sky.png", "smaller.jpg", "more/again.jpg"}
     assert reasons["broken.jpg"][1]
-    assert reasons["sky.png"] == ("no frontal face found", False)
+    assert reasons["sky.png"] == ("no face found", False)
     assert reasons["more/again.jpg"] == ("the same file as a.jpg", False)
     assert reasons["smaller.jpg"] == ("the same picture as b.png", False)
     assert f"skipped broken.jpg: {reasons['broken.jpg'][0]}" in result.stderr
@@ -312,7 +313,7 @@ def test_photos_without_a_face_bind_the_next_build_to_nothing(photos, tmp_path):
     assert result.returncode == 1
     said = result.stderr.splitlines()[-1]
     assert said.startswith(f"Error: {tmp_path / 'photos'}: no face to use in 3 photos: ")
-    for reason in ("No such file or directory", "no frontal face found", "too small (--min-eye-distance)"):
+    for reason in ("No such file or directory", "no face found", "too small (--min-eye-distance)"):
         assert reason in said
     result = build(*arguments, "--workers", 1)
     assert result.returncode == 3, result.stderr
@@ -348,7 +349,7 @@ def test_duplicates_may_be_kept(photos, tmp_path):
     with owning_folder(tmp_path) as scratch:
         indexed = index(source, scratch, InProcess())
     assert indexed.faces.names == ("a.jpg", "b.png", "more/again.jpg", "smaller.jpg")
-    assert indexed.notices == ["2 photos repeat another one and are kept (--keep-duplicates)"]
+    assert indexed.notices == ["2 photos and 0 faces repeat another one and are kept (--keep-duplicates)"]
 
 
 @pytest.mark.parametrize(
@@ -359,6 +360,8 @@ def test_duplicates_may_be_kept(photos, tmp_path):
         (["--photos", "nowhere"], "Directory 'nowhere' does not exist"),
         (["--photos", ".", "--labels", "attributes"], "--labels has no meaning with --photos"),
         (["--celeba-dir", ".", "--keep-duplicates"], "--keep-duplicates has no meaning with --celeba-dir"),
+        (["--celeba-dir", ".", "--select", "largest"], "--select has no meaning with --celeba-dir"),
+        (["--photos", ".", "--max-outside", "2"], "2.0 is not in the range 0<=x<=1"),
         (["--photos", ".", "--sr-model", "none", "--sr-alpha", "0.5"], "--sr-alpha is for --sr-model sr4x"),
         (["--photos", ".", "--resolution", "300"], "'300' is not one of"),
         (["--photos", ".", "--keep", "0"], "0 is not in the range x>=1"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celebahq import ToolError, crop_quad
-from celebahq.align.geometry import outside_share, quad_side
+from celebahq.align.geometry import outside_share, quad_roll, quad_side
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "alignment"
 FACE = np.array([[100.0, 120], [160, 118], [130, 150], [108, 180], [152, 181]])
@@ -72,3 +72,27 @@ def test_the_share_outside_of_a_turned_square_is_what_counting_points_gives():
     points = quad[0] + grid[:, None, None] * (quad[3] - quad[0]) + grid[None, :, None] * (quad[1] - quad[0])
     counted = 1 - ((points >= 0) & (points < [width, height])).all(axis=2).mean()
     assert outside_share(quad, height, width) == pytest.approx(counted, abs=0.01)  # the grid's fineness
+
+
+@pytest.mark.parametrize("degrees", [-170, -90, 0, 1, 45, 179])
+def test_a_quads_roll_is_that_of_the_face(degrees):
+    angle = np.radians(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    face = np.array([[-20, -20], [20, -20], [0, 0], [-15, 20], [15, 20]], float)
+    assert quad_roll(crop_quad(face @ turn)) == pytest.approx(degrees, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("quad", "share"),
+    [
+        ([[10, 10], [10, 50], [50, 50], [50, 10]], 0),
+        ([[-20, 10], [-20, 50], [20, 50], [20, 10]], 0.5),
+        ([[-20, -20], [-20, 20], [20, 20], [20, -20]], 0.75),
+        ([[80, 40], [80, 80], [120, 80], [120, 40]], 0.625),  # 20 of 40 columns, 30 of 40 rows are inside
+        ([[200, 200], [200, 240], [240, 240], [240, 200]], 1),
+        ([[0, -10], [-10, 0], [0, 10], [10, 0]], 0.75),  # turned by 45 degrees about the photo's corner
+        ([[-100, -100], [-100, 200], [200, 200], [200, -100]], 1 - 7000 / 90000),  # around the photo
+    ],
+)
+def test_the_share_outside_is_that_of_the_area(quad, share):
+    assert outside_share(np.array(quad, float), 70, 100) == pytest.approx(share, abs=1e-12)

@@ -2,12 +2,15 @@
 
 import io
 
+import matplotlib.cbook
 import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
 
-from celebahq.sources.duplicates import NEAR_BITS, earlier_twin, perceptual_hash
+from celebahq import crop_quad
+from celebahq.align.faces import FaceFinder
+from celebahq.sources.duplicates import FACE_BITS, NEAR_BITS, earlier_twin, face_hash, perceptual_hash
 
 
 def bits_between(a, b):
@@ -63,3 +66,49 @@ def test_twins_equal_those_of_a_plain_search():
 
 def test_no_pictures_no_twins():
     assert earlier_twin([]) == []
+
+
+def changed(photo):
+    """Copies of a portrait as they are met in folders."""
+    height, width = photo.shape[:2]
+    cut_y, cut_x = height // 20, width // 20
+    picture = Image.fromarray(photo)
+    return {
+        "cut by 5 %": photo[cut_y:-cut_y, cut_x:-cut_x],
+        "cut below": photo[: height - 3 * cut_y],
+        "mirrored": photo[:, ::-1],
+        "framed": np.pad(photo, ((20, 20), (20, 20), (0, 0)), constant_values=255),
+        "turned by 2 degrees": np.array(picture.rotate(2, Image.Resampling.BICUBIC)),
+        "turned by 90 degrees": np.rot90(photo),
+        "saved again": saved_again(photo, quality=30, scale=0.7),
+        "lighter": np.clip(photo * 1.2 + 5, 0, 255).astype(np.uint8),
+        "mirrored and cut": photo[cut_y:, cut_x:][:, ::-1],
+    }
+
+
+@pytest.fixture(scope="module")
+def finder():
+    return FaceFinder()
+
+
+@pytest.fixture(scope="module")
+def portraits():
+    hopper = Image.open(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
+    return [PHOTOS["astronaut"], np.array(hopper.convert("RGB"))]
+
+
+@pytest.mark.parametrize("change", changed(np.zeros((40, 40, 3), np.uint8)))
+def test_a_face_is_recognised_in_a_changed_copy_and_only_there(change, portraits, finder):
+    hashes = []
+    for photo in portraits:
+        for picture in (photo, np.ascontiguousarray(changed(photo)[change])):
+            (face,) = finder.find(picture)
+            hashes.append(face_hash(picture, crop_quad(face.landmarks)))
+    # The radius is wider than the build's: in small portraits the landmarks move more.
+    assert earlier_twin(hashes, FACE_BITS + 10) == [None, 0, None, 2]
+
+
+def test_only_the_second_look_of_a_picture_may_be_mirrored():
+    left, right = "0f" * 32, "33" * 32
+    assert earlier_twin([left + right, right + left, left + right]) == [None, 0, 0]
+    assert earlier_twin([left + right, "cc" * 32 + right]) == [None, None]
