@@ -4,7 +4,8 @@ import click
 
 from celebahq.commands.build import build_command
 from celebahq.commands.importing import import_command
-from celebahq.commands.pyramid_tools import compare, export, extract, inspect, sheet, verify
+from celebahq.commands.publishing import export, select
+from celebahq.commands.pyramid_tools import compare, extract, inspect, sheet, verify
 from celebahq.commands.reconstruct import reconstruct_command
 from celebahq.commands.restore import restore
 from celebahq.console import ToolGroup
@@ -19,6 +20,7 @@ COMMANDS = [
     compare,
     extract,
     sheet,
+    select,
     export,
 ]
 

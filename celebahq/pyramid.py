@@ -12,7 +12,14 @@ from pathlib import Path
 from celebahq.formats.codecs import CODECS, codec_name, dataset_options
 from celebahq.formats.damage import damaged_parts
 from celebahq.formats.hdf5_file import DatasetFacts
-from celebahq.formats.levels import FORMAT_NAME, FORMAT_VERSION, encode_image, level_name, mip_levels
+from celebahq.formats.levels import (
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    chunk_shape,
+    encode_image,
+    level_name,
+    mip_levels,
+)
 from celebahq.formats.map_style import PyramidLevel
 from celebahq.formats.pyramid_reader import PyramidReader
 from celebahq.formats.pyramid_writer import PyramidWriter
@@ -25,6 +32,7 @@ __all__ = [
     "PyramidLevel",
     "PyramidReader",
     "PyramidWriter",
+    "chunk_shape",
     "codec_name",
     "damaged_parts",
     "dataset_options",

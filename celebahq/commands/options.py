@@ -99,10 +99,10 @@ def require_fitting(jpeg_strength: float, jpeg_model: str, sr_alpha: float, sr_m
 
 
 def parse_indices(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
-    """Callback of an option: numbers and ranges with both ends, as in `0-99,205`, as a sorted list."""
+    """Callback of an option: numbers and ranges with both ends, as in `0-99,205`, in the order given."""
     if value is None:
         return None
-    indices: set[int] = set()
+    indices: list[int] = []
     for part in value.split(","):
         first, dash, last = part.strip().partition("-")
         if not (first.isdecimal() and (last.isdecimal() or not dash)):
@@ -110,8 +110,10 @@ def parse_indices(ctx: click.Context, param: click.Parameter, value: str | None)
         start, stop = int(first), int(last or first)
         if not start <= stop <= HIGHEST_INDEX:
             raise click.BadParameter(f"'{part}' must run upwards, to {HIGHEST_INDEX} at most", ctx, param)
-        indices.update(range(start, stop + 1))
-    return sorted(indices)
+        indices += range(start, stop + 1)
+        if len(indices) > HIGHEST_INDEX + 1:
+            raise click.BadParameter(f"more than {HIGHEST_INDEX + 1:,} numbers", ctx, param)
+    return indices
 
 
 def refuse_given(ctx: click.Context, names: tuple[str, ...], source: str) -> None:

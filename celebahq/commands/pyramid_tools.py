@@ -1,11 +1,11 @@
-"""The commands on finished data sets: inspect, verify, compare, extract, sheet, export."""
+"""The commands that look at finished data sets: inspect, verify, compare, extract, sheet."""
 
 from pathlib import Path
 
 import click
 
 from celebahq.commands.options import parse_indices
-from celebahq.console import FILE, NEW_FOLDER, NEW_PATH, NEW_PNG, Progress, emit_json, json_option, status
+from celebahq.console import FILE, NEW_FOLDER, NEW_PNG, Progress, emit_json, json_option, status
 from celebahq.errors import ToolError
 
 
@@ -99,7 +99,7 @@ def extract(file: Path, out: Path, indices: list[int] | None, resolution: int | 
     from celebahq.pyramid_tools.extraction import extract_images
 
     with PyramidReader(file, threads=1) as reader:
-        wanted = indices or range(len(reader))
+        wanted = list(dict.fromkeys(indices)) if indices else range(len(reader))  # one file each
         with Progress("extract", len(wanted)) as progress:
             extract_images(reader, out, indices=wanted, resolution=resolution, on_image=progress.advance)
     status(f"{out}: {len(wanted):,} pictures")
@@ -108,13 +108,15 @@ def extract(file: Path, out: Path, indices: list[int] | None, resolution: int | 
 @click.command()
 @click.argument("file", type=FILE)
 @click.option("--out", "-o", required=True, type=NEW_PNG, metavar="FILE.png", help="The picture to be.")
-@click.option("--indices", callback=parse_indices, metavar="RANGES", help="Such as 0-99,205.")
+@click.option("--indices", callback=parse_indices, metavar="RANGES", help="Such as 205,0-99, in that order.")
+@click.option("--best", type=click.IntRange(min=1), metavar="N", help="The N images of the best score.")
+@click.option("--worst", type=click.IntRange(min=1), metavar="N", help="The N of the lowest, worst first.")
 @click.option(
     "--num",
     type=click.IntRange(min=1),
     default=64,
     show_default=True,
-    help="Without --indices: so many images, evenly spread over the file.",
+    help="Without these: so many images, evenly spread over the file.",
 )
 @click.option("--columns", type=click.IntRange(min=1), metavar="N", help="[default: as many as rows]")
 @click.option("--resolution", type=int, metavar="PX", help="Level to take  [default: 128 or less].")
@@ -123,6 +125,8 @@ def sheet(
     file: Path,
     out: Path,
     indices: list[int] | None,
+    best: int | None,
+    worst: int | None,
     num: int,
     columns: int | None,
     resolution: int | None,
@@ -136,8 +140,14 @@ def sheet(
     """
     from celebahq.pyramid import PyramidReader
     from celebahq.pyramid_tools.extraction import write_sheet
+    from celebahq.pyramid_tools.selecting import best_first
 
+    if sum(option is not None for option in (indices, best, worst)) > 1:
+        raise click.UsageError("give one of --indices, --best and --worst")
     with PyramidReader(file) as reader:
+        if best or worst:
+            ranked = best_first(reader).tolist()
+            indices = ranked[:best] if best else ranked[: -(worst or 0) - 1 : -1]
         shown = write_sheet(
             reader,
             out,
@@ -148,35 +158,3 @@ def sheet(
             overwrite=overwrite,
         )
     status(f"{out}: {shown} images")
-
-
-@click.command()
-@click.argument("file", type=FILE)
-@click.option("--to", "form", required=True, type=click.Choice(["folder", "zip", "tfrecord"]))
-@click.option("--out", "-o", required=True, type=NEW_PATH, metavar="PATH", help="Folder or zip to be.")
-@click.option("--resolution", type=int, metavar="PX", help="Level of folder and zip  [default: the largest].")
-def export(file: Path, form: str, out: Path, resolution: int | None) -> None:
-    """Write a data set FILE in a form that other trainers read.
-
-    \b
-    folder    PNG files and dataset.json (labels)
-    zip       the same in one file, as StyleGAN 2 and 3 read it
-    tfrecord  every level, as the TensorFlow versions of progressive GAN and StyleGAN read them
-
-    \b
-    Example:
-      celebahq export faces.h5 --to zip -o faces-256.zip --resolution 256
-    """
-    from celebahq.pyramid import PyramidReader
-    from celebahq.pyramid_tools.exporting import export_folder, export_tfrecord, export_zip
-
-    with PyramidReader(file, threads=1) as reader, Progress("export", len(reader)) as progress:
-        if form == "tfrecord":
-            if resolution:
-                raise click.UsageError("--resolution: tfrecord always holds every level")
-            export_tfrecord(reader, out, on_image=progress.advance)
-        elif form == "zip":
-            export_zip(reader, out, resolution=resolution, on_image=progress.advance)
-        else:
-            export_folder(reader, out, resolution=resolution, on_image=progress.advance)
-    status(f"{out}: {len(reader):,} images")

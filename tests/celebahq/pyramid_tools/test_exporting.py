@@ -1,14 +1,25 @@
 import io
 import json
+import tarfile
 import zipfile
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from celebahq.cli import main
+from celebahq.commands.publishing import FORMS
 from celebahq.errors import ToolError
 from celebahq.pyramid import PyramidReader, PyramidWriter, mip_levels
-from celebahq.pyramid_tools.exporting import export_folder, export_tfrecord, export_zip
+from celebahq.pyramid_tools.exporting import (
+    export_by_class,
+    export_folder,
+    export_imagefolder,
+    export_tfrecord,
+    export_webdataset,
+    export_zip,
+)
 from celebahq.tfrecords import read_image, scan_records
 
 
@@ -98,3 +109,82 @@ def test_images_too_small_for_tfrecords_are_refused(tmp_path):
         writer.append(np.zeros((1, 3, 2, 2), np.uint8))
     with pytest.raises(ToolError, match="less than"):
         export_tfrecord(PyramidReader(tmp_path / "a.h5"), tmp_path / "out")
+
+
+FACTS = {
+    "source_name": [f"ü{i}.jpg" for i in range(12)],
+    "landmarks": np.arange(120.0).reshape(12, 5, 2),
+    "quality_score": np.arange(12) / 4,
+}
+
+
+@pytest.fixture
+def with_facts(images, tmp_path):
+    with PyramidWriter(tmp_path / "facts.h5", 32) as writer:
+        writer.append(images, np.eye(12)[::-1], FACTS)
+    return PyramidReader(tmp_path / "facts.h5")
+
+
+def facts_of(index):
+    return {name: np.asarray(values[index]).tolist() for name, values in FACTS.items()}
+
+
+def test_an_imagefolder_has_a_line_of_facts_for_each_picture(with_facts, images, tmp_path):
+    export_imagefolder(with_facts, tmp_path / "out")
+    lines = (tmp_path / "out" / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 12
+    for index, line in enumerate(map(json.loads, lines)):
+        with Image.open(tmp_path / "out" / line.pop("file_name")) as picture:
+            np.testing.assert_array_equal(np.asarray(picture), images[index].transpose(1, 2, 0))
+        assert line == {**facts_of(index), "label": 11 - index}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_webdataset_reads_its_tars(with_facts, images, tmp_path, monkeypatch):
+    webdataset = pytest.importorskip("webdataset")
+    monkeypatch.setattr("celebahq.pyramid_tools.exporting.TAR_IMAGES", 5)
+    export_webdataset(with_facts, tmp_path / "faces")
+    tars = sorted(tmp_path.glob("faces/*.tar"))
+    assert [tar.name for tar in tars] == [f"faces-{i:06d}.tar" for i in range(3)]
+    found = [
+        sample
+        for tar in tars
+        for sample in webdataset.WebDataset(str(tar), shardshuffle=False).decode("rgb8")
+    ]
+    assert len(found) == 12
+    for index, sample in enumerate(found):
+        np.testing.assert_array_equal(sample["png"], images[index].transpose(1, 2, 0))
+        assert sample["json"] == {**facts_of(index), "label": 11 - index}
+        assert sample["cls"] == 11 - index
+
+
+def test_tars_are_the_same_bytes_every_time(with_facts, tmp_path):
+    for name in ("one", "two"):
+        export_webdataset(with_facts, tmp_path / name / "faces")
+    one, two = ((tmp_path / name / "faces" / "faces-000000.tar").read_bytes() for name in ("one", "two"))
+    assert one == two
+    with tarfile.open(tmp_path / "one" / "faces" / "faces-000000.tar") as tar:
+        assert {(member.mtime, member.uid, member.uname) for member in tar} == {(0, 0, "")}
+
+
+def test_folders_by_class_are_in_the_classes_order(with_facts, images, tmp_path):
+    export_by_class(with_facts, tmp_path / "out")
+    folders = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert folders == [f"{i:02d}" for i in range(12)]  # as torchvision numbers them
+    with Image.open(tmp_path / "out" / "09" / "00000002.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), images[2].transpose(1, 2, 0))
+    several = open_pyramid(tmp_path / "b.h5", images, np.ones((12, 2)))
+    for reader in (several, open_pyramid(tmp_path / "c.h5", images)):
+        with pytest.raises(ToolError, match="one class for each image"):
+            export_by_class(reader, tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_export_says_which_facts_it_leaves_out(with_facts, tmp_path, form):
+    result = CliRunner().invoke(
+        main, ["export", str(with_facts.path), "--to", form, "-o", str(tmp_path / "o")]
+    )
+    assert result.exit_code == 0, result.stderr
+    said = f"left out, for {form} has no place for it: landmarks, quality_score, source_name"
+    assert (said in result.stderr) == (form not in ("webdataset", "imagefolder"))
