@@ -4,9 +4,23 @@ import click
 
 from celebahq.console import ToolGroup
 from trainer.commands.snapshots import evaluate, export, generate, grid, import_, modes, video
+from trainer.commands.status import status_command
 from trainer.commands.training import bench, presets, resume, run
 
-COMMANDS = [run, resume, presets, bench, generate, grid, video, evaluate, modes, export, import_]
+COMMANDS = [
+    run,
+    resume,
+    status_command,
+    presets,
+    bench,
+    generate,
+    grid,
+    video,
+    evaluate,
+    modes,
+    export,
+    import_,
+]
 
 
 @click.group(cls=ToolGroup, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

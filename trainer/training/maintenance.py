@@ -26,6 +26,7 @@ from trainer.training.distributed import check_replicas
 from trainer.training.progress import Clock, Report, TimeLeft, peak_memory_gb
 from trainer.training.state import TrainingState, save_state
 from trainer.use.grids import enlarge, grid_shape
+from trainer.use.run_page import write_run_page
 from trainer.use.snapshot import Snapshot, save_snapshot
 
 GRID_SEED = 0
@@ -96,6 +97,7 @@ class Maintenance:
                     keep_last=snapshot.keep_last,
                     keep_every_ticks=snapshot.keep_every * snapshot.state_ticks,
                 )
+            write_run_page(self.run.folder)
             self._save_what_is_due(last=last)
         self.world.wait()
         self.clock.restart()

@@ -15,9 +15,8 @@ from torch import Tensor
 from celebahq.console import format_duration, status
 from celebahq.files import append_jsonl, read_jsonl, write_text
 from trainer.configuration.schedule import TrainingSchedule
+from trainer.storage.run_status import METRICS, STATS
 
-STATS = "stats.jsonl"
-METRICS = "metrics.jsonl"
 CONSTANT_PART = {4: 0.7, 8: 0.25}  # of a step's time, by resolution, as measured on a CPU
 
 

@@ -18,6 +18,7 @@ from celebahq.processes import World, processes_here
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.storage.checkpoint import states
+from trainer.storage.run_status import STATS
 from trainer.storage.runs import LOCK, Run, create_run, history, open_run
 from trainer.training.changes import change_run, keep_config
 from trainer.training.costs import StepCost, step_costs
@@ -27,7 +28,6 @@ from trainer.training.loop import train
 from trainer.training.losses import real_fade
 from trainer.training.maintenance import Maintenance
 from trainer.training.memory import fit_passes
-from trainer.training.progress import STATS
 from trainer.training.state import TrainingState, load_state, new_state
 
 INITIAL_REALS = 500  # that minibatch discrimination is initialized from

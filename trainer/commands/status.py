@@ -1,0 +1,31 @@
+"""The command that looks at a run: status."""
+
+from pathlib import Path
+
+import click
+
+from celebahq.console import FOLDER, emit_json, json_option
+
+
+@click.command("status")
+@click.argument("run", type=FOLDER)
+@json_option
+def status_command(run: Path, as_json: bool) -> None:
+    """Say how far a run is; it may be at work, interrupted or finished.
+
+    Writes the run's page anew, RUN/index.html, as the training does after every tick: curves, the newest
+    images, and the distances that were measured. In a browser it reloads itself.
+
+    \b
+    Example:
+      trainer status runs/00000-faces-64
+    """
+    from trainer.storage.run_status import run_status
+    from trainer.use.run_page import write_run_page
+
+    found = run_status(run)
+    page = write_run_page(run)
+    if as_json:
+        emit_json({**found.to_json(), "page": str(page)})
+    else:
+        click.echo("\n".join([*found.lines(), f"page: {page}"]))

@@ -1,0 +1,100 @@
+"""How far a run is, read from its folder alone: of a run at work, interrupted, finished, or elsewhere."""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from celebahq.console import format_duration
+from celebahq.errors import ToolError
+from celebahq.files import read_jsonl
+from trainer.configuration.settings import load_config
+from trainer.storage.checkpoint import snapshots
+from trainer.storage.runs import CONFIG
+
+STATS = "stats.jsonl"
+METRICS = "metrics.jsonl"
+SILENT_TICKS = 3.0  # a run that has said nothing for so many of its ticks is taken to have ended
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """Where a run stands."""
+
+    name: str
+    """The run folder's."""
+    state: str
+    """`begun`, `running`, `stopped` or `finished`; `stopped` where no tick came for three ticks' time."""
+    kimg: float
+    total_kimg: float
+    resolution: int
+    """Side of the images that are trained now, in pixels."""
+    lod: float
+    images_per_sec: float
+    """In the last tick."""
+    left_sec: float
+    """Of training, as estimated at the last tick."""
+    since_sec: float
+    """Since the last tick."""
+    losses: dict[str, float]
+    newest_grid: str | None
+    """File name in the run folder."""
+    newest_snapshot: str | None
+    disk_bytes: int
+    """Of the whole run folder."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, for programs."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        percent = 100 * self.kimg / self.total_kimg
+        done = f"{self.kimg:,.1f} of {self.total_kimg:,g} kimg, {percent:.1f} %"
+        rest = f", {format_duration(self.left_sec)} left" if self.state == "running" else ""
+        return [
+            f"{self.name}: {self.state}, {done}{rest}",
+            f"{self.resolution}x{self.resolution} (lod {self.lod:.2f}), {self.images_per_sec:.1f} images/s",
+            f"last tick {format_duration(self.since_sec)} ago"
+            + "".join(f", {name} {value:.3f}" for name, value in self.losses.items()),
+            f"newest snapshot: {self.newest_snapshot or 'none'}; {self.disk_bytes / 1e9:.2f} GB on disk",
+        ]
+
+
+def run_status(folder: Path) -> RunStatus:
+    """Read where the run in `folder` stands.
+
+    Raises:
+        ToolError: Not a run folder.
+    """
+    if not (folder / CONFIG).is_file():
+        raise ToolError(folder, f"not a run folder, it has no {CONFIG}")
+    config = load_config(folder / CONFIG)
+    stats = folder / STATS
+    records = read_jsonl(stats) if stats.is_file() else []
+    last = records[-1] if records else {}
+    total_kimg = config.train.total_kimg
+    since_sec = max(time.time() - (stats if records else folder / CONFIG).stat().st_mtime, 0.0)
+    return RunStatus(
+        name=folder.resolve().name,
+        state=_state(last, since_sec, total_kimg),
+        kimg=last.get("kimg", 0.0),
+        total_kimg=total_kimg,
+        resolution=last.get("resolution", config.schedule.initial_resolution),
+        lod=last.get("lod", 0.0),
+        images_per_sec=last.get("images_per_sec", 0.0),
+        left_sec=last.get("left_sec", 0.0),
+        since_sec=since_sec,
+        losses={name: last[name] for name in ("loss_D", "loss_G") if name in last},
+        newest_grid=max((path.name for path in folder.glob("fakes*.png")), default=None),
+        newest_snapshot=max((path.name for path in snapshots(folder)), default=None),
+        disk_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+    )
+
+
+def _state(last: dict[str, Any], since_sec: float, total_kimg: float) -> str:
+    if not last:
+        return "begun"
+    if last["kimg"] >= total_kimg:
+        return "finished"
+    return "running" if since_sec < SILENT_TICKS * max(last["tick_sec"], 60.0) else "stopped"

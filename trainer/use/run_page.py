@@ -1,0 +1,95 @@
+"""A run's page, `RUN/index.html`: how far it is, its curves and its newest images; it reloads itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from celebahq.files import read_jsonl, write_text
+from trainer.storage.run_status import METRICS, STATS, RunStatus, run_status
+
+PAGE = "index.html"
+WIDTH, HEIGHT = 720, 180
+"""Of a curve's axes, in the drawing's units."""
+RELOAD_SEC = 30
+POINTS = 400
+"""The most that a curve is drawn with."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One figure over kimg, scaled to the drawing."""
+
+    name: str
+    points: str
+    """As SVG's polyline takes them."""
+    last: float
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves on common axes; `low` and `high` are the ends of the vertical one."""
+
+    title: str
+    curves: Sequence[Curve]
+    low: float
+    high: float
+    last_kimg: float
+
+
+def chart(title: str, records: Sequence[dict[str, Any]], names: Sequence[str]) -> Chart | None:
+    """The figures `names` of the records over kimg; None where there are not two values of any."""
+    thinned = records[:: max(1, len(records) // POINTS)]
+    series = {name: [(r["kimg"], r[name]) for r in thinned if name in r] for name in names}
+    series = {name: points for name, points in series.items() if len(points) > 1}
+    values = [value for points in series.values() for _, value in points]
+    if not values:
+        return None
+    low, high = min(values), max(values)
+    last_kimg = max(points[-1][0] for points in series.values())
+    height = max(high - low, 1e-9)
+
+    def place(kimg: float, value: float) -> str:
+        return f"{WIDTH * kimg / max(last_kimg, 1e-9):.1f},{HEIGHT * (high - value) / height:.1f}"
+
+    curves = [
+        Curve(name, " ".join(place(*point) for point in points), points[-1][1])
+        for name, points in series.items()
+    ]
+    return Chart(title, curves, low, high, last_kimg)
+
+
+def render_run_page(folder: Path) -> str:
+    """The page of the run in `folder`, as HTML; its pictures are the run's own files beside it."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    status = run_status(folder)
+    stats, metrics = (read_jsonl(p) if p.is_file() else [] for p in (folder / STATS, folder / METRICS))
+    levels = [name for name in (metrics[-1] if metrics else {}) if name.startswith("swd")]
+    charts = [
+        chart("Losses", stats, ["loss_D", "loss_G"]),
+        chart("Sliced Wasserstein distance x 1000", metrics, levels),
+        chart("Images per second", stats, ["images_per_sec"]),
+    ]
+    environment = Environment(
+        loader=PackageLoader("trainer"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("run.html").render(
+        run=status,
+        lines=status.lines()[1:],
+        heading=_heading(status),
+        charts=[drawn for drawn in charts if drawn is not None],
+        reload_sec=0 if status.state == "finished" else RELOAD_SEC,
+        width=WIDTH,
+        height=HEIGHT,
+    )
+
+
+def _heading(status: RunStatus) -> str:
+    return status.lines()[0].partition(": ")[2]
+
+
+def write_run_page(folder: Path) -> Path:
+    """Write the page of the run in `folder`; gives its path."""
+    write_text(folder / PAGE, render_run_page(folder))
+    return folder / PAGE
