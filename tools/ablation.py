@@ -12,7 +12,6 @@ import json
 import math
 import shlex
 import sys
-import tempfile
 from pathlib import Path
 
 import click
@@ -84,17 +83,15 @@ def main(
             status(f"row ({row})")
             trainer_command(arguments, standalone_mode=False)
         files = snapshots(next((outdir / row).glob("00000-*")))
-        with tempfile.TemporaryDirectory() as folder:
-            report = evaluate(
-                [files[0], files[-1]],
-                data,
-                Path(folder),
-                torch.device("cpu"),
-                images=images,
-                resolution=resolution,
-                seed=seed,
-                metrics=("swd",),  # MS-SSIM has five scales: too many for 16 pixels
-            )
+        report = evaluate(
+            [files[0], files[-1]],
+            data,
+            torch.device("cpu"),
+            images=images,
+            resolution=resolution,
+            seed=seed,
+            metrics=("swd",),  # MS-SSIM has five scales: too many for 16 pixels
+        )
         click.echo(json.dumps({"row": row, **as_json(report)}))
         sys.stdout.flush()
 

@@ -10,7 +10,6 @@ goes on.
 
 import json
 import shlex
-import tempfile
 from pathlib import Path
 
 import click
@@ -70,20 +69,10 @@ def run_arguments(kind: str, seed: int, data: Path, outdir: Path, side: int, kim
 def distances(run: Path, others: Path) -> list[tuple[float, float]]:
     """Kimg and SWD x 1000 of every snapshot but the untrained one."""
     files = snapshots(run)[1:]
-    with tempfile.TemporaryDirectory() as folder:
-        report = evaluate(
-            files,
-            others,
-            Path(folder),
-            torch.device("cpu"),
-            images=None,
-            resolution=None,
-            seed=0,
-            metrics=("swd",),
-        )
-    assert report.distances is not None
+    report = evaluate(files, others, torch.device("cpu"), metrics=("swd",))
     kimg = [int(file.stem.rpartition("-")[2]) / 1000 for file in files]
-    return [(k, fake.average.value) for k, fake in zip(kimg, report.distances.fakes, strict=True)]
+    distances = [row.distance.average.value for row in report.fakes if row.distance]
+    return list(zip(kimg, distances, strict=True))
 
 
 def plot(tracks: dict[str, list[tuple[float, float]]], path: Path) -> None:

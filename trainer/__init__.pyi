@@ -10,6 +10,7 @@ from .configuration.schedule import TrainingSchedule
 from .legacy.conversion import load_legacy_pickle
 from .networks.progressive import Discriminator, Generator
 from .training.losses import gradient_penalty, real_fade
+from .training.session import train
 from .use.snapshot import Snapshot, load_snapshot
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "load_snapshot",
     "preset",
     "real_fade",
+    "train",
 ]
 
 __version__: str

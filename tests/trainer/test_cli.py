@@ -47,6 +47,60 @@ def test_generated_images_are_the_same_in_every_container_and_number(run, tmp_pa
     np.testing.assert_array_equal(pngs(tmp_path / "unzipped"), images[:11])
 
 
+def test_the_first_image_of_each_of_some_seeds(run, tmp_path):
+    call("generate", run, "--seeds", "7,1,42", "--out", tmp_path / "seeds", "--device", "cpu")
+    files = {path.name: np.asarray(Image.open(path)) for path in (tmp_path / "seeds").iterdir()}
+    snapshot = trainer.load_snapshot(run)
+    assert sorted(files) == ["seed1.png", "seed42.png", "seed7.png"]
+    for seed in (1, 7, 42):
+        expected = snapshot.generate(seed, [0])[0].permute(1, 2, 0).numpy()
+        np.testing.assert_array_equal(files[f"seed{seed}.png"], expected)
+    out = ["--out", tmp_path / "other", "--device", "cpu"]
+    assert "either --num or --seeds" in call("generate", run, *out, status=2)
+    assert "not a list of seeds like 1,7,42" in call("generate", run, "--seeds", "1;2", *out, status=2)
+    assert "the generator knows no classes" in call("generate", run, "--num", 1, "--class", 0, *out, status=1)
+
+
+def test_one_class_of_a_network_with_labels(tmp_path):
+    labels = {"label_size": 3}
+    sizes = {"resolution": 16, "fmap_max": 8, "fmap_base": 64}
+    config = tiny_config(
+        generator={**sizes, "latent_size": 8, **labels},
+        discriminator={**sizes, **labels},
+        train={"total_kimg": 0.01},
+    )
+    run = start(config, write_pyramid(tmp_path / "labelled.h5", labels=3), tmp_path / "runs")
+    call("generate", run, "--num", 4, "--class", 2, "--out", tmp_path / "twos.h5", "--device", "cpu")
+    snapshot = trainer.load_snapshot(run)
+    twos = snapshot.of_class(2)
+    assert twos.labels(0, range(5)).tolist() == [[0, 0, 1]] * 5
+    images = snapshot.generator(
+        snapshot.latents(0, range(8)), torch.tensor([[0.0, 0, 1]]).expand(8, 3), snapshot.lod
+    )
+    with h5py.File(tmp_path / "twos.h5") as file:
+        found = torch.from_numpy(file["data4x4"][:])
+    expected = (images[:4] * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+    assert torch.equal(found, expected)
+    message = call(
+        "generate", run, "--num", 1, "--class", 3, "--out", tmp_path / "x", "--device", "cpu", status=1
+    )
+    assert "class 3: its classes are 0 to 2" in message
+
+
+def test_a_run_begins_with_another_through_the_command_line(run, tmp_path):
+    data = write_pyramid(tmp_path / "data.h5")
+    sets = ["resolution=16", "train.total_kimg=0.02", "schedule.minibatch=8"]
+    for name in ("generator", "discriminator"):
+        sets += [f"{name}.fmap_max=8", f"{name}.fmap_base=64"]
+    sets += ["generator.latent_size=8", "schedule.tick_kimg=0.01"]
+    options = [part for value in sets for part in ("--set", value)]
+    arguments = ["--data", data, "--outdir", tmp_path / "runs", "--preset", "smoke", "--device", "cpu"]
+    call("run", *arguments, "--init", run, *options)
+    new = tmp_path / "runs" / "00000-smoke"
+    assert json.loads((new / "config.json").read_text())["schedule"]["initial_resolution"] == 8
+    assert trainer.load_snapshot(new).resolution == 8
+
+
 def test_a_snapshot_loads_and_generates_in_three_lines(run):
     snapshot = trainer.load_snapshot(run)
     images = snapshot.generate(seed=3, indices=range(20))
@@ -82,8 +136,11 @@ def test_exported_weights_load_into_a_generator(run, tmp_path):
     from safetensors.torch import load_file
 
     call("export", run, "--out", tmp_path / "G.safetensors")
-    generator = trainer.Generator(trainer.load_snapshot(run).config.generator)
+    snapshot = trainer.load_snapshot(run)
+    generator = trainer.Generator(snapshot.config.generator)
     generator.load_state_dict(load_file(tmp_path / "G.safetensors"))
+    latents = snapshot.latents(0, range(5))
+    assert torch.equal(generator(latents, lod=snapshot.lod), snapshot.generator(latents, lod=snapshot.lod))
 
 
 def test_videos(run, tmp_path):

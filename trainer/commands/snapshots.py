@@ -1,6 +1,7 @@
 """The commands on what was trained: generate, grid, video, evaluate, modes, export, import."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,29 +21,64 @@ from celebahq.console import (
     status,
 )
 
+if TYPE_CHECKING:
+    from celebahq.terminal import Stages
+
 POSITIVE = click.FloatRange(0, min_open=True)
+
+
+def parse_seeds(context: click.Context, option: click.Parameter, value: str | None) -> list[int] | None:
+    """Numbers with commas between them, each once."""
+    if value is None:
+        return None
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isdecimal() and len(part) < 20 for part in parts):
+        raise click.BadParameter(f"'{value}' is not a list of seeds like 1,7,42")
+    return list(dict.fromkeys(int(part) for part in parts))
 
 
 @click.command()
 @click.argument("snapshot", type=ANY_PATH)
-@click.option("--num", type=click.IntRange(min=1), required=True, metavar="N", help="How many images.")
+@click.option("--num", type=click.IntRange(min=1), metavar="N", help="How many images of --seed.")
+@click.option(
+    "--seeds", callback=parse_seeds, metavar="N,N,...", help="Instead, the first image of each of these."
+)
+@click.option("--class", "only", type=click.IntRange(min=0), metavar="N", help="Of networks with labels.")
 @click.option("--out", "-o", type=NEW_PATH, required=True, metavar="DIR|FILE.h5|FILE.zip")
 @seed_option
 @device_option
-def generate(snapshot: Path, num: int, out: Path, seed: int, device: str) -> None:
+@click.pass_obj
+def generate(
+    stages: "Stages",
+    snapshot: Path,
+    num: int | None,
+    seeds: list[int] | None,
+    only: int | None,
+    out: Path,
+    seed: int,
+    device: str,
+) -> None:
     """Generate images into a folder or zip file of PNGs, or an HDF5 pyramid.
 
     SNAPSHOT is a file, or a run folder for its newest. Image number i of a seed is the same however many
     are asked for.
 
     \b
-    Example:
+    Examples:
       trainer generate runs/00000-faces-64 --num 50000 --out fakes.h5 --seed 1
+      trainer generate runs/00000-digits --seeds 1,7,42 --class 3 --out threes/
     """
-    from trainer.use.generate import generate_to
+    from trainer.use.generate import generate_seeds_to, generate_to
     from trainer.use.snapshot import load_snapshot
 
-    generate_to(load_snapshot(snapshot, resolve_device(device)), out, num=num, seed=seed)
+    if (num is None) == (seeds is None):
+        raise click.UsageError("Give either --num or --seeds.")
+    loaded = load_snapshot(snapshot, resolve_device(device))
+    loaded = loaded if only is None else loaded.of_class(only)
+    if seeds is not None:
+        generate_seeds_to(loaded, out, seeds, progress=stages)
+    elif num is not None:
+        generate_to(loaded, out, num=num, seed=seed, progress=stages)
 
 
 @click.command()
@@ -93,7 +129,9 @@ def grid(snapshot: Path, out: Path, columns: int, rows: int, seed: int, device: 
 )
 @seed_option
 @device_option
+@click.pass_obj
 def video(
+    stages: "Stages",
     snapshot: Path | None,
     run: Path | None,
     out: Path,
@@ -122,9 +160,17 @@ def video(
     layout = VideoLayout(columns, rows, size, duration, fps)
     torch_device = resolve_device(device)
     if run is not None:
-        write_progress(run, out, layout, seed=seed, device=torch_device)
+        write_progress(run, out, layout, seed=seed, device=torch_device, progress=stages)
     elif snapshot is not None:
-        write_interpolation(snapshot, out, layout, seed=seed, smoothing_sec=smoothing, device=torch_device)
+        write_interpolation(
+            snapshot,
+            out,
+            layout,
+            seed=seed,
+            smoothing_sec=smoothing,
+            device=torch_device,
+            progress=stages,
+        )
 
 
 @click.command()
@@ -144,7 +190,9 @@ def video(
 @seed_option
 @device_option
 @json_option
+@click.pass_obj
 def evaluate(
+    stages: "Stages",
     run: Path,
     data: Path | None,
     images: int | None,
@@ -182,6 +230,7 @@ def evaluate(
         resolution=resolution,
         seed=seed,
         metrics=metrics.split(","),
+        progress=stages,
     )
     write_json(run / "evaluation.json", report_as_json(report))
     if plot is not None:
@@ -200,8 +249,16 @@ def evaluate(
 @seed_option
 @device_option
 @json_option
+@click.pass_obj
 def modes(
-    snapshot: Path, classifier: Path, samples: int, repeats: int, seed: int, device: str, as_json: bool
+    stages: "Stages",
+    snapshot: Path,
+    classifier: Path,
+    samples: int,
+    repeats: int,
+    seed: int,
+    device: str,
+    as_json: bool,
 ) -> None:
     """Count how many of the 1,000 modes of MNIST-RGB a generator hits.
 
@@ -223,6 +280,7 @@ def modes(
         seed=seed,
         samples=samples,
         repeats=repeats,
+        progress=stages,
     )
     if as_json:
         emit_json(asdict(score))

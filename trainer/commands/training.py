@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from celebahq.console import (
+    ANY_PATH,
     EXIT_INTERRUPTED,
     FILE,
     FOLDER,
@@ -60,6 +61,12 @@ change_option = click.option(
 @minibatch_gpu_option
 @on_nan_option
 @click.option("--deterministic", is_flag=True, help="Only GPU kernels that give the same bits every time.")
+@click.option(
+    "--init",
+    type=ANY_PATH,
+    metavar="RUN|FILE",
+    help="Begin with the networks of a run, of one of its states, or of the authors' pickle.",
+)
 @click.option("--resume", "go_on", is_flag=True, help="Continue the newest such run in OUTDIR, if any.")
 @click.option(
     "-n", "--dry-run", is_flag=True, help="Print the configuration (JSON) and the schedule, then end."
@@ -74,6 +81,7 @@ def run(
     minibatch_gpu: int | None,
     on_nan: str | None,
     deterministic: bool,
+    init: Path | None,
     go_on: bool,
     dry_run: bool,
 ) -> None:
@@ -87,6 +95,7 @@ def run(
     Examples:
       trainer run --data faces.h5 --preset faces-64 --outdir runs
       torchrun --nproc-per-node 8 -m trainer run --data celebahq.h5 --preset celebahq-1024
+      trainer run --data cats.h5 --preset faces-64 --init runs/00000-faces-64
     """
     from celebahq.processes import launched_world_size
     from trainer.commands.tables import schedule_table
@@ -97,6 +106,8 @@ def run(
     changes += [] if on_nan is None else [f"train.on_nan={on_nan}"]
     changes += ["runtime.deterministic=true"] if deterministic else []
     config = _configure(preset_name, launched_world_size(), changes)
+    if init is not None and not any(change.startswith("schedule.initial_resolution") for change in changes):
+        config = _begin_grown(config, init)
     if dry_run:
         emit_json(to_dict(config))
         for line in schedule_table(config).splitlines():
@@ -115,7 +126,7 @@ def run(
             require_unchanged(Path(newest), config)
             resume_run(Path(newest), torch_device, world, data=data, minibatch_gpu=minibatch_gpu)
         else:
-            start_run(config, data, outdir, torch_device, world, minibatch_gpu)
+            start_run(config, data, outdir, torch_device, world, minibatch_gpu, init)
 
 
 @click.command()
@@ -240,6 +251,16 @@ def _configure(preset_name: str, world_size: int, assignments: Iterable[str]) ->
         raise click.UsageError(str(err)) from err
     require_shareable(config, world_size)
     return config
+
+
+def _begin_grown(config: "TrainingConfig", init: Path) -> "TrainingConfig":
+    """The run begins at the resolution that its first networks have grown to."""
+    from trainer.configuration.settings import override
+    from trainer.training.starting_point import load_pair
+
+    resolution = min(load_pair(init).resolution, config.schedule.resolution)
+    status(f"{init}: the run begins at {resolution}x{resolution}")
+    return override(config, [f"schedule.initial_resolution={resolution}"])
 
 
 @contextmanager

@@ -6,16 +6,18 @@ number of processes.
 """
 
 import dataclasses
+import logging
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from celebahq.console import status
 from trainer.configuration.config import ConfigError, TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.configuration.settings import from_dict, nearest_name, share_fields
+
+log = logging.getLogger(__name__)
 
 # The parts of a file that are about choosing, not about training.
 CHOICES = ("extends", "variants", "world_size")
@@ -46,7 +48,7 @@ def preset(name: str, world_size: int = 1) -> TrainingConfig:
         name: A preset, or `NAME+VARIANT+...`.
         world_size: Number of processes. `celebahq-1024` has its own minibatches for 1, 2, 4 and 8; any other
             number takes those of the next smaller one. Every minibatch is made divisible by the processes
-            and, on each, by the group of the minibatch standard deviation. Either is said on stderr.
+            and, on each, by the group of the minibatch standard deviation. Either is logged.
 
     Raises:
         ConfigError: No such preset or variant, or more processes than images in a minibatch.
@@ -84,7 +86,7 @@ def fit_minibatches(config: TrainingConfig, world_size: int) -> TrainingConfig:
         wanted = schedule.minibatch_by_resolution.get(resolution, schedule.minibatch)
         fitted[resolution] = even_minibatch(wanted, world_size, 1 if group == "all" else group)
         if fitted[resolution] != wanted:
-            status(
+            log.info(
                 f"{config.name}: minibatch {wanted} at {resolution}x{resolution} becomes "
                 f"{fitted[resolution]}, to divide over {world_size} processes"
             )
@@ -114,7 +116,7 @@ def _values_for(world_size: int, by_world_size: Mapping[str, Any], name: str) ->
         return {}
     nearest = max(size for size in map(int, by_world_size) if size <= world_size)
     if nearest != world_size:
-        status(
+        log.info(
             f"{name}: nothing was published for {world_size} processes; takes the minibatches of {nearest}"
         )
     values: Mapping[str, Any] = by_world_size[str(nearest)]

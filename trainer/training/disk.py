@@ -1,18 +1,20 @@
 """Is there room for what a run leaves behind?"""
 
+import logging
 import math
 import shutil
 from pathlib import Path
 
 from torch import Tensor
 
-from celebahq.console import status
 from celebahq.errors import ToolError
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.storage.checkpoint import states
 from trainer.training.state import TrainingState, tensor_parts
 from trainer.use.grids import grid_shape
+
+log = logging.getLogger(__name__)
 
 
 def require_room(config: TrainingConfig, state: TrainingState, folder: Path) -> None:
@@ -50,7 +52,7 @@ def require_room(config: TrainingConfig, state: TrainingState, folder: Path) -> 
         raise ToolError(
             f"{what}; make room, or keep less: snapshot.network_ticks, image_ticks, keep_last, keep_every"
         )
-    status(what)
+    log.info(what)
 
 
 def ticks_left(config: TrainingConfig, nimg: int) -> int:

@@ -1,11 +1,12 @@
 """Signals as a request that the loop grants at the next safe point."""
 
+import logging
 import signal
 import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from celebahq.console import status
+log = logging.getLogger(__name__)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -50,6 +51,6 @@ class Interrupt:
         if not self.requested:
             self.requested, self._first = number, now
             name = signal.Signals(number).name
-            status(f"{name}: the state is saved after this step; Ctrl-C once more stops at once")
+            log.info(f"{name}: the state is saved after this step; Ctrl-C once more stops at once")
         elif number == signal.SIGINT and now - self._first >= 1.0:
             raise KeyboardInterrupt

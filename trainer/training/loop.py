@@ -20,7 +20,7 @@ class NonFiniteError(ToolError):
     """A loss or a gradient is infinite or not a number."""
 
 
-def train(
+def training_loop(
     run: Run,
     state: TrainingState,
     data: TrainingData,

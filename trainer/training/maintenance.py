@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import logging
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -9,7 +10,6 @@ from typing import Self
 import numpy as np
 import torch
 
-from celebahq.console import status
 from celebahq.pictures.encoding import save_png
 from celebahq.pictures.grids import image_grid
 from celebahq.processes import World
@@ -27,7 +27,9 @@ from trainer.training.progress import Clock, Report, TimeLeft, peak_memory_gb
 from trainer.training.state import TrainingState, save_state
 from trainer.use.grids import enlarge, grid_shape
 from trainer.use.run_page import write_run_page
-from trainer.use.snapshot import Snapshot, save_snapshot
+from trainer.use.snapshot import Snapshot, load_snapshot, save_snapshot
+
+log = logging.getLogger(__name__)
 
 GRID_SEED = 0
 BATCH_NORM_SEED = 1
@@ -97,8 +99,8 @@ class Maintenance:
                     keep_last=snapshot.keep_last,
                     keep_every_ticks=snapshot.keep_every * snapshot.state_ticks,
                 )
-            write_run_page(self.run.folder)
             self._save_what_is_due(last=last)
+            write_run_page(self.run.folder)
         self.world.wait()
         self.clock.restart()
         self.clock_nimg = state.nimg
@@ -108,7 +110,7 @@ class Maintenance:
         previous, self.run = self.run.config, dataclasses.replace(self.run, config=config)
         if self.world.is_main:
             passes = ", ".join(f"{r}: {chunk}" for r, chunk in config.runtime.minibatch_gpu.items())
-            status(f"out of memory: continues with images per pass {{{passes}}}")
+            log.info(f"out of memory: continues with images per pass {{{passes}}}")
             keep_config(self.run, "out of memory", self.state.nimg, previous)
 
     def _finished(self) -> bool:
@@ -153,7 +155,8 @@ class Maintenance:
         from trainer.use.evaluate import measure_snapshot
 
         images = self.run.config.snapshot.metric_images
-        figures = measure_snapshot(path, self.run.data, self.device, images=images)
+        snapshot = load_snapshot(path, self.device)
+        figures = measure_snapshot(snapshot, self.run.data, self.run.folder, self.device, images=images)
         self.report.metrics({"nimg": self.state.nimg, "kimg": self.state.nimg / 1000, **figures})
 
     def _averaged(self, batch_norm_latents: int) -> Snapshot:

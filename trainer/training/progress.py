@@ -1,6 +1,7 @@
 """What a run says about itself: one line, one JSON record and TensorBoard scalars per tick."""
 
 import json
+import logging
 import resource
 import sys
 import time
@@ -12,10 +13,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from celebahq.console import format_duration, status
+from celebahq.console import format_duration
 from celebahq.files import append_jsonl, read_jsonl, write_text
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.storage.run_status import METRICS, STATS
+
+log = logging.getLogger(__name__)
 
 CONSTANT_PART = {4: 0.7, 8: 0.25}  # of a step's time, by resolution, as measured on a CPU
 
@@ -59,13 +62,13 @@ class Report:
         """Say and keep one tick's figures."""
         if not self.is_main:
             return
-        status(tick_line(record))
+        log.info(tick_line(record))
         append_jsonl(self.path, record)
         self._draw(record)
 
     def metrics(self, record: dict[str, Any]) -> None:
         """Say and keep one snapshot's figures, in `metrics.jsonl`."""
-        status("  ".join(f"{name} {value:g}" for name, value in record.items() if name != "nimg"))
+        log.info("  ".join(f"{name} {value:g}" for name, value in record.items() if name != "nimg"))
         append_jsonl(self.metrics_path, record)
         self._draw(record)
 
@@ -99,7 +102,7 @@ def _event_writer(run: Path, nimg: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        status(
+        log.info(
             f"no file for TensorBoard, only {STATS}: the package 'tensorboard' is not installed; "
             "pip install 'celebahq-toolkit[tensorboard]'"
         )

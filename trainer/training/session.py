@@ -1,20 +1,21 @@
 """Starting and continuing a run."""
 
 import dataclasses
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from celebahq.console import status
 from celebahq.errors import ToolError
 from celebahq.files import read_jsonl
 from celebahq.jobs.locks import owning
-from celebahq.processes import World, processes_here
+from celebahq.processes import World, choose_device, device_of_rank, join_world, processes_here
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.storage.checkpoint import states
@@ -24,13 +25,57 @@ from trainer.training.changes import change_run, keep_config
 from trainer.training.costs import StepCost, step_costs
 from trainer.training.data import CACHE_BYTES, TrainingData, to_network_range
 from trainer.training.disk import require_room
-from trainer.training.loop import train
+from trainer.training.loop import training_loop
 from trainer.training.losses import real_fade
 from trainer.training.maintenance import Maintenance
 from trainer.training.memory import fit_passes
+from trainer.training.starting_point import begin_with, load_pair
 from trainer.training.state import TrainingState, load_state, new_state
 
+log = logging.getLogger(__name__)
+
 INITIAL_REALS = 500  # that minibatch discrimination is initialized from
+
+
+def train(
+    config: TrainingConfig,
+    data: str | Path,
+    outdir: str | Path,
+    *,
+    device: str = "auto",
+    minibatch_gpu: int | None = None,
+    init: str | Path | None = None,
+) -> Path:
+    """Train into a new folder `OUTDIR/NNNNN-NAME`: what `trainer run` does, under torchrun as well.
+
+    Args:
+        config: The run; `trainer.preset` has the published ones.
+        data: A pyramid file.
+        outdir: Where the folder is made.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        minibatch_gpu: The most images of a pass; unless given, as many as fit into memory.
+        init: A run, one of its states, or the authors' pickle, to begin with its networks.
+
+    Returns:
+        The folder, which `trainer.load_snapshot` takes. What happens is logged by the logger `trainer`.
+
+    Raises:
+        ToolError: The data do not fit the configuration, or memory or disk do not suffice.
+        KeyboardInterrupt: A signal came; the state was saved.
+
+    >>> import celebahq, dataclasses, numpy, trainer
+    >>> with celebahq.PyramidWriter("black.h5", 32) as pyramid:
+    ...     pyramid.append(numpy.zeros((16, 3, 32, 32), numpy.uint8))
+    >>> config = trainer.preset("smoke")
+    >>> config = dataclasses.replace(config, train=dataclasses.replace(config.train, total_kimg=0.032))
+    >>> run = trainer.train(config, "black.h5", "runs", device="cpu")
+    >>> trainer.load_snapshot(run).nimg
+    32
+    """
+    chosen = choose_device(device_of_rank(device))
+    first = None if init is None else Path(init)
+    with join_world(chosen) as world:
+        return start_run(config, Path(data), Path(outdir), chosen, world, minibatch_gpu, first)
 
 
 def start_run(
@@ -40,6 +85,7 @@ def start_run(
     device: torch.device,
     world: World,
     minibatch_gpu: int | None = None,
+    init: Path | None = None,
 ) -> Path:
     """Make a run folder and train to the end of the schedule.
 
@@ -50,6 +96,7 @@ def start_run(
         device: Of this process.
         world: The processes.
         minibatch_gpu: The most images of a pass; unless given, as many as fit into memory.
+        init: Networks to begin with; see `starting_point.load_pair`.
 
     Returns:
         The folder.
@@ -60,8 +107,7 @@ def start_run(
     prepare_backends(config)
     costs = step_costs(config)
     with open_data(config, data) as reals:
-        state = new_state(config, device)
-        initialize_from_reals(config, state, reals, device)
+        state = first_state(config, reals, device, init)
         config = fit_passes(config, world, device, costs, minibatch_gpu=minibatch_gpu)
         folder = ""
         if world.is_main:
@@ -70,8 +116,10 @@ def start_run(
         run = Run(Path(world.same(folder)), config, data)
         with locked(run.folder, world):
             if world.is_main:
-                keep_config(run, "begun", 0, processes=world.size, device=str(device))
-                status(describe(run, len(reals), world))
+                facts: dict[str, Any] = {"processes": world.size, "device": str(device)}
+                facts |= {} if init is None else {"init": str(init.resolve())}
+                keep_config(run, "begun", 0, **facts)
+                log.info(describe(run, len(reals), world))
             _train(run, state, reals, costs, device, world)
     return run.folder
 
@@ -110,8 +158,7 @@ def resume_run(
         costs = step_costs(config)
         with open_data(config, run.data) as reals:
             if state is None:
-                state = new_state(config, device)
-                initialize_from_reals(config, state, reals, device)
+                state = first_state(config, reals, device, init_of(folder))
             keep = processes_before(folder) in (None, world.size)
             config = fit_passes(config, world, device, costs, minibatch_gpu=minibatch_gpu, keep=keep)
             changed = dataclasses.replace(run, config=config)
@@ -120,7 +167,9 @@ def resume_run(
                 require_room(config, state, folder)
                 facts = {"processes": world.size, "device": str(device)}
                 keep_config(changed, "resumed", state.nimg, run.config, **facts)
-                status(f"{folder}: continues at {state.nimg / 1000:.1f} of {config.train.total_kimg:g} kimg")
+                log.info(
+                    f"{folder}: continues at {state.nimg / 1000:.1f} of {config.train.total_kimg:g} kimg"
+                )
             _train(changed, state, reals, costs, device, world)
 
 
@@ -152,6 +201,24 @@ def newest_state(run: Run, device: torch.device) -> TrainingState | None:
     return None
 
 
+def first_state(
+    config: TrainingConfig, reals: TrainingData, device: torch.device, init: Path | None
+) -> TrainingState:
+    """Untrained networks, or those of another run."""
+    state = new_state(config, device)
+    if init is None:
+        initialize_from_reals(config, state, reals, device)
+    else:
+        begin_with(state, load_pair(init), config)
+    return state
+
+
+def init_of(folder: Path) -> Path | None:
+    """What a run began with; None for untrained networks."""
+    named = [Path(record["init"]) for record in history(folder) if "init" in record]
+    return named[0] if named else None
+
+
 def processes_before(folder: Path) -> int | None:
     """How many processes the run was on; None where nobody has noted it."""
     numbers = [int(record["processes"]) for record in history(folder) if "processes" in record]
@@ -168,9 +235,11 @@ def _train(
 ) -> None:
     schedule = TrainingSchedule(run.config.schedule)
     with Maintenance(run, state, reals, schedule, costs, device, world) as maintenance:
-        train(run, state, reals, maintenance, device, world)
+        training_loop(run, state, reals, maintenance, device, world)
     if world.is_main:
-        status(f"{run.folder}: finished at {state.nimg / 1000:.1f} kimg, {state.skipped_steps} steps skipped")
+        log.info(
+            f"{run.folder}: finished at {state.nimg / 1000:.1f} kimg, {state.skipped_steps} steps skipped"
+        )
 
 
 def open_data(config: TrainingConfig, path: Path) -> TrainingData:

@@ -1,20 +1,51 @@
 """How far the snapshots of a run are from the real images: the paper's figure 4."""
 
-import shutil
-import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from celebahq.console import Progress
 from celebahq.errors import ToolError
-from celebahq.pyramid import PyramidReader, PyramidWriter
-from swd.comparison import compare
+from celebahq.jobs.progress import Progress, silent
+from celebahq.pyramid import PyramidReader
+from swd.comparison import compare, make_cache
+from swd.pipeline.images import fit
+from swd.pipeline.resources import Resources
+from swd.pipeline.sources import ImageSet, Shape
 from swd.report import Report
 from trainer.storage.checkpoint import snapshots
 from trainer.use.grids import enlarge
-from trainer.use.snapshot import Snapshot, block_size, load_snapshot
+from trainer.use.snapshot import Snapshot, load_snapshot
+
+REALS_CACHE = "reals.swd.safetensors"
+
+
+class SnapshotImages(ImageSet):
+    """Images of a seed, made when they are asked for.
+
+    Networks that have not grown to `size` are judged by their images enlarged, as the original's networks
+    return them.
+    """
+
+    def __init__(self, snapshot: Snapshot, count: int, size: int, seed: int) -> None:
+        super().__init__(f"{snapshot.nimg / 1000:.1f} kimg")
+        self.snapshot, self.count, self.size, self.seed = snapshot, count, size, seed
+
+    def __len__(self) -> int:
+        return self.count
+
+    def shapes(self, indices: Sequence[int]) -> "Counter[Shape]":
+        """See `ImageSet`."""
+        channels = self.snapshot.config.generator.channels
+        return Counter({(channels, self.size, self.size): len(indices)})
+
+    def read(self, indices: Sequence[int], resolution: int) -> npt.NDArray[np.uint8]:
+        """See `ImageSet`."""
+        images = enlarge(self.snapshot.generate(self.seed, indices), self.size).numpy()
+        return np.stack([fit(image, resolution) for image in images])
 
 
 def evaluate_run(
@@ -26,6 +57,7 @@ def evaluate_run(
     resolution: int | None = None,
     seed: int = 0,
     metrics: Sequence[str] = ("swd", "msssim"),
+    progress: Progress = silent,
 ) -> Report:
     """Compare every snapshot of a run with the data that it was trained on.
 
@@ -37,96 +69,97 @@ def evaluate_run(
         resolution: A power of two from 16 to that of the grown network, which it is unless told.
         seed: Of the generated images and of the metric.
         metrics: `swd`, `msssim` or both.
+        progress: Called as images are made and compared.
 
     Raises:
-        ToolError: The run has no snapshots, its networks never have that resolution, or its disk has no room
-            for the generated images.
+        ToolError: The run has no snapshots, or its networks never have that resolution.
     """
     files = snapshots(run)
     if not files:
         raise ToolError(f"{run}: holds no snapshots/snapshot-*.safetensors")
-    with tempfile.TemporaryDirectory(dir=run, prefix="evaluation-") as folder:
-        return evaluate(
-            files,
-            data,
-            Path(folder),
-            device,
-            images=images,
-            resolution=resolution,
-            seed=seed,
-            metrics=metrics,
-        )
+    return evaluate(
+        files,
+        data,
+        device,
+        images=images,
+        resolution=resolution,
+        seed=seed,
+        metrics=metrics,
+        progress=progress,
+    )
 
 
 def evaluate(
     files: Sequence[Path],
     data: Path,
-    folder: Path,
     device: torch.device,
     *,
-    images: int | None,
-    resolution: int | None,
-    seed: int,
-    metrics: Sequence[str],
+    images: int | None = None,
+    resolution: int | None = None,
+    seed: int = 0,
+    metrics: Sequence[str] = ("swd", "msssim"),
+    progress: Progress = silent,
 ) -> Report:
-    """Compare snapshot files with real images; arguments as for `evaluate_run`.
-
-    Generated images lie in `folder` meanwhile. Networks that have not grown that far are judged by their
-    images enlarged, as the original's networks return them.
-    """
+    """Compare snapshot files with real images; arguments as for `evaluate_run`."""
     full = load_snapshot(files[0]).config.generator.resolution
     size = resolution or full
     if resolution and not (16 <= resolution <= full and resolution & (resolution - 1) == 0):
         raise ToolError(f"--resolution {resolution}: must be a power of two from 16 to the network's {full}")
     with PyramidReader(data) as reals:
         count = min(len(reals), images or 16_384)
-        needed = count * reals.channels * full**2 * len(files)
-    if needed > shutil.disk_usage(folder).free:
-        raise ToolError(f"{folder}: generated images take up to {needed / 1e9:.1f} GB there; use --images")
-    fakes: dict[str, Path] = {}
-    for file in files:
-        snapshot = load_snapshot(file, device)
-        path = folder / f"{snapshot.nimg / 1000:09.1f}-kimg.h5"
-        _write_images(snapshot, path, count, max(size, snapshot.resolution), seed)
-        fakes[f"{snapshot.nimg / 1000:.1f} kimg"] = path
+    loaded = [load_snapshot(file, device) for file in files]
+    fakes = [SnapshotImages(one, count, max(size, one.resolution), seed) for one in loaded]
     return compare(
         data,
-        fakes,
+        by_name(fakes),
         images=count,
         resolution=size,
         seed=seed,
         metrics=metrics,
         device=device,
         threads=1,
+        on_progress=lambda stage, done, total, unit: progress(stage, done, total, 0),
     )
 
 
-def measure_snapshot(path: Path, data: Path, device: torch.device, *, images: int) -> dict[str, float]:
-    """SWD (x 1000) per level and averaged, and MS-SSIM, of one snapshot at full resolution."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="evaluation-") as folder:
-        report = evaluate(
-            [path],
-            data,
-            Path(folder),
-            device,
-            images=images,
-            resolution=None,
-            seed=0,
-            metrics=("swd", "msssim"),
-        )
+def by_name(fakes: Sequence[SnapshotImages]) -> Mapping[str, SnapshotImages]:
+    """The sets by their kimg, with as many digits as tell them apart."""
+    if len({fake.name for fake in fakes}) == len(fakes):
+        return {fake.name: fake for fake in fakes}
+    return {f"{fake.snapshot.nimg / 1000:.3f} kimg": fake for fake in fakes}
+
+
+def measure_snapshot(
+    snapshot: Snapshot, data: Path, folder: Path, device: torch.device, *, images: int
+) -> dict[str, float]:
+    """SWD (x 1000) per level and averaged, and MS-SSIM, of one snapshot at full resolution.
+
+    Args:
+        snapshot: The generator.
+        data: The real images; what the distance needs of them is kept in `folder` for the next snapshot.
+        folder: The run's.
+        device: Where images are made and compared.
+        images: Per set, at most.
+    """
+    size = snapshot.config.generator.resolution
+    with PyramidReader(data) as reals:
+        count = min(len(reals), images)
+    cache = folder / REALS_CACHE
+    if not cache.exists():
+        make_cache(data, cache, images=count, resolution=size, resources=Resources(device))
+    fakes = {"snapshot": SnapshotImages(snapshot, count, size, seed=0)}
+    report = compare(
+        cache,
+        fakes,
+        images=count,
+        resolution=size,
+        metrics=("swd", "msssim"),
+        device=device,
+        threads=1,
+    )
     (row,) = report.fakes
     distance, similarity = row.distance, row.similarity
     assert distance is not None
     assert similarity is not None
     levels = {f"swd_{resolution}": estimate.value for resolution, estimate in distance.levels.items()}
     return {**levels, "swd": distance.average.value, "ms_ssim": similarity.value}
-
-
-def _write_images(snapshot: Snapshot, path: Path, count: int, size: int, seed: int) -> None:
-    step = block_size(snapshot.resolution)
-    channels = snapshot.config.generator.channels
-    with PyramidWriter(path, size, channels) as pyramid, Progress(path.stem, count) as progress:
-        for first in range(0, count, step):
-            indices = range(first, min(first + step, count))
-            pyramid.append(enlarge(snapshot.generate(seed, indices), size).numpy())
-            progress.advance(len(indices))

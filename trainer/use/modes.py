@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from celebahq.console import Progress
 from celebahq.errors import ToolError
+from celebahq.jobs.progress import Progress, silent
 from trainer.storage.checkpoint import read_tensors, write_tensors
 from trainer.use.snapshot import Snapshot
 
@@ -96,7 +96,13 @@ class ModeScore:
 
 
 def score_modes(
-    snapshot: Snapshot, classifier: nn.Module, *, seed: int, samples: int = 25_600, repeats: int = 10
+    snapshot: Snapshot,
+    classifier: nn.Module,
+    *,
+    seed: int,
+    samples: int = 25_600,
+    repeats: int = 10,
+    progress: Progress = silent,
 ) -> ModeScore:
     """Generate `samples` images `repeats` times and count the modes of each.
 
@@ -110,14 +116,14 @@ def score_modes(
             "modes are counted on 32x32 RGB digits"
         )
     rows = []
-    with Progress("modes", samples * repeats) as progress:
-        for start in range(0, samples * repeats, samples):
-            counts = torch.zeros(MODES, dtype=torch.int64, device=snapshot.device)
-            for first in range(start, start + samples, BATCH):
-                indices = range(first, min(first + BATCH, start + samples))
-                counts += count_modes(snapshot.generate(seed, indices).to(snapshot.device), classifier)
-                progress.advance(len(indices))
-            rows.append([float((counts > 0).sum()), kl_from_uniform(counts)])
+    total = samples * repeats
+    for start in range(0, total, samples):
+        counts = torch.zeros(MODES, dtype=torch.int64, device=snapshot.device)
+        for first in range(start, start + samples, BATCH):
+            indices = range(first, min(first + BATCH, start + samples))
+            counts += count_modes(snapshot.generate(seed, indices).to(snapshot.device), classifier)
+            progress("modes", indices.stop, total, 0)
+        rows.append([float((counts > 0).sum()), kl_from_uniform(counts)])
     values = torch.tensor(rows, dtype=torch.float64)  # [repeats, 2]
     means, stds = values.mean(dim=0).tolist(), values.std(dim=0, correction=0).tolist()
     return ModeScore(samples, repeats, means[0], stds[0], means[1], stds[1])

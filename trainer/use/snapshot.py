@@ -1,7 +1,7 @@
 """A trained generator: saved, loaded again, and turned into images."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,18 @@ class Snapshot:
         positions = np.fromiter(indices, dtype=np.int64)
         rows = keyed_choice(seed, Stream.GENERATE_LABELS, positions, len(self.label_rows))
         return self.label_rows[torch.from_numpy(rows)].to(self.device)
+
+    def of_class(self, number: int) -> "Snapshot":
+        """The same generator, for images of one class.
+
+        Raises:
+            ToolError: It has no classes, or not so many.
+        """
+        classes = self.config.generator.label_size
+        if not 0 <= number < classes:
+            known = f"its classes are 0 to {classes - 1}" if classes else "the generator knows no classes"
+            raise ToolError(f"class {number}", known)
+        return replace(self, label_rows=torch.eye(classes)[number : number + 1])
 
     @torch.no_grad()
     def generate(self, seed: int, indices: Iterable[int]) -> Tensor:

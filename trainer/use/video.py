@@ -11,9 +11,9 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
-from celebahq.console import Progress
 from celebahq.errors import MissingExtraError, ToolError
 from celebahq.files import atomic_path
+from celebahq.jobs.progress import Progress, silent
 from celebahq.pictures.grids import image_grid
 from trainer.randomness import Stream, keyed_normal
 from trainer.storage.checkpoint import snapshots
@@ -73,6 +73,7 @@ def write_interpolation(
     seed: int,
     smoothing_sec: float,
     device: torch.device,
+    progress: Progress = silent,
 ) -> None:
     """A walk through latent space; each image keeps its label."""
     snapshot = load_snapshot(snapshot_path, device)
@@ -89,10 +90,19 @@ def write_interpolation(
             images = snapshot.generator(frame.to(device), labels, snapshot.lod)
         return image_grid(enlarge(to_uint8(images), side).cpu().numpy(), layout.columns)
 
-    write_video(out, map(draw, torch.from_numpy(latents)), total=frames, fps=layout.fps)
+    pictures = map(draw, torch.from_numpy(latents))
+    write_video(out, pictures, total=frames, fps=layout.fps, progress=progress)
 
 
-def write_progress(run: Path, out: Path, layout: VideoLayout, *, seed: int, device: torch.device) -> None:
+def write_progress(
+    run: Path,
+    out: Path,
+    layout: VideoLayout,
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Progress = silent,
+) -> None:
     """The same latents at every snapshot of a run, each shown for an equal part of the duration."""
     files = snapshots(run)
     repeats = max(round(layout.duration_sec * layout.fps / max(len(files), 1)), 1)
@@ -104,10 +114,12 @@ def write_progress(run: Path, out: Path, layout: VideoLayout, *, seed: int, devi
             side = layout.side(snapshot.config.generator.resolution)
             yield from repeat(image_grid(enlarge(images, side).numpy(), layout.columns), repeats)
 
-    write_video(out, frames(), total=repeats * len(files), fps=layout.fps)
+    write_video(out, frames(), total=repeats * len(files), fps=layout.fps, progress=progress)
 
 
-def write_video(path: Path, frames: Iterable[Frame], *, total: int, fps: float) -> None:
+def write_video(
+    path: Path, frames: Iterable[Frame], *, total: int, fps: float, progress: Progress = silent
+) -> None:
     """Write H.264 MP4.
 
     Raises:
@@ -123,7 +135,7 @@ def write_video(path: Path, frames: Iterable[Frame], *, total: int, fps: float) 
     if first is None:
         raise ToolError(f"{path}: not written, there are no frames")
     height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2  # H.264 wants even sides
-    with atomic_path(path) as partial, Progress("video", total, unit="frames") as progress:
+    with atomic_path(path) as partial:
         encoder = write_frames(
             str(partial),
             (width, height),
@@ -134,9 +146,9 @@ def write_video(path: Path, frames: Iterable[Frame], *, total: int, fps: float) 
             output_params=["-f", "mp4"],
         )
         encoder.send(None)
-        for frame in chain([first], iterator):
+        for done, frame in enumerate(chain([first], iterator), 1):
             encoder.send(_rgb(frame[:height, :width]))
-            progress.advance()
+            progress("frames", done, total, 0)
         encoder.close()
 
 

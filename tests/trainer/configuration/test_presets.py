@@ -136,10 +136,11 @@ def test_variants_combine():
     [(3, 2, 252, 6), (5, 4, 500, 15), (7, 4, 504, 14), (16, 8, 512, 32)],
 )
 def test_other_numbers_of_processes_take_the_next_smaller_published_one_and_say_so(
-    capsys, world_size, published, minibatch_4px, minibatch_1024px
+    caplog, world_size, published, minibatch_4px, minibatch_1024px
 ):
+    caplog.set_level("INFO", logger="trainer")
     config = preset("celebahq-1024", world_size)
-    said = capsys.readouterr().err
+    said = "\n".join(record.getMessage() for record in caplog.records)
     assert f"nothing was published for {world_size} processes; takes the minibatches of {published}" in said
     schedule = config.schedule
     table = {4 << i: schedule.minibatch_by_resolution.get(4 << i, schedule.minibatch) for i in range(9)}
@@ -159,9 +160,10 @@ def test_other_numbers_of_processes_take_the_next_smaller_published_one_and_say_
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 4, 8])
-def test_published_numbers_of_processes_are_taken_silently(capsys, world_size):
+def test_published_numbers_of_processes_are_taken_silently(caplog, world_size):
+    caplog.set_level("INFO", logger="trainer")
     preset("celebahq-1024", world_size)
-    assert capsys.readouterr().err == ""
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from test_steps import FADING_KIMG, config_with, scaled
 from tiny_runs import CPU, tiny_config
 
 from celebahq.processes import join_world
+from celebahq.terminal import on_terminal
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.training.data import TrainingData
 from trainer.training.session import start_run
@@ -31,7 +32,8 @@ def main() -> None:
         found |= {f"G.{name}": g for name, g in state.G_adam.gradients().items()}
         if world.is_main:
             save_file(found | means, folder / "gradients.safetensors")
-        start_run(tiny_config(train={"total_kimg": 0.1}), data, folder / "runs", CPU, world)
+        with on_terminal("trainer"):
+            start_run(tiny_config(train={"total_kimg": 0.1}), data, folder / "runs", CPU, world)
 
 
 if __name__ == "__main__":
