@@ -112,7 +112,8 @@ def torment(case: Case, folder: Path, kills: int, longest: float | None, rng: ra
     """Kill a command so often; whenever it is done, compare and begin anew."""
     reference = folder / "undisturbed" / f"out{case.ending}"
     start = time.monotonic()
-    run_to_end(case, reference)
+    if fault := run_to_end(case, reference):
+        return Outcome(faults=[fault])
     longest = longest or time.monotonic() - start
     expected, outcome = contents(reference.parent, case), Outcome()
     while outcome.victims.total() < kills:
@@ -127,8 +128,8 @@ def torment(case: Case, folder: Path, kills: int, longest: float | None, rng: ra
                 recorded = check_logs(out, recorded, outcome.faults)
                 outcome.faults += early_appearances(out, reference, expected, case)
                 done = out.exists() and not out.is_dir() and not work_folder(out).exists()
-        if not done:
-            run_to_end(case, out)
+        if not done and (fault := run_to_end(case, out)):
+            outcome.faults.append(f"does not go on: {fault}")
         outcome.rounds += 1
         outcome.faults += differences(contents(out.parent, case), expected)
     return outcome
@@ -168,13 +169,15 @@ def differences(found: dict[str, str], expected: dict[str, str]) -> list[str]:
     ]
 
 
-def run_to_end(case: Case, out: Path) -> None:
-    """Run the command undisturbed; 3 says that photos were skipped."""
+def run_to_end(case: Case, out: Path) -> str | None:
+    """Run the command undisturbed; gives why it failed, if it did. 3 says that photos were skipped."""
     out.parent.mkdir(parents=True, exist_ok=True)
     command = case.command(out)
     result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode not in (0, 3):
-        sys.exit(f"{' '.join(command)} failed ({result.returncode}):\n{result.stderr}")
+    if result.returncode in (0, 3):
+        return None
+    last = result.stderr.rstrip().rpartition("\n")[2]
+    return last.replace(str(out.parent) + "/", "") or f"status {result.returncode}"
 
 
 def disturb(command: list[str], rng: random.Random, longest: float) -> str | None:

@@ -114,6 +114,7 @@ class Job:
         self._best: list[Rank] = []  # heap: the best `keep`, the worst of them first
         self._stored: Counter[int] = Counter()  # bytes of images, by shard
         self._useless: Counter[int] = Counter()  # of those that are not among the best
+        self._setbacks: dict[int, str] = {}  # of the present round: item -> reason
         self._complete: set[int] = set()
         self._elapsed_sec = 0.0
         self._check(fingerprint)
@@ -139,11 +140,9 @@ class Job:
         self._report_progress()
         self._require_few_skips()
         start = time.monotonic()
-        self._finish(engine)
-        while lost := self._lost_images():
-            for number, items in lost.items():
-                self._reopen(self._shards[number], items)
-            self._finish(engine)
+        for last_try in self._rounds():
+            for news in engine.run(self.work, self._assignments(last_try)):
+                self._take(news)
         self._elapsed_sec = time.monotonic() - start
 
     def records(self) -> Iterator[Record]:
@@ -169,31 +168,39 @@ class Job:
         for path in (self.scratch.folder / "job.json", *self.scratch.folder.glob("shard-*")):
             path.unlink()
 
-    def _finish(self, engine: Engine) -> None:
-        """Complete all shards, in several rounds where there is trouble that may pass."""
-        for wait_sec in (0.0, *RETRY_WAITS_SEC):
-            time.sleep(wait_sec)
-            setbacks = self._work_through(engine, last_try=False)
-            if not setbacks:
-                return
-        self._tolerate(setbacks)
-        self._work_through(engine, last_try=True)
+    def _rounds(self) -> Iterator[bool]:
+        """A round over what is missing at each step, until nothing is; gives whether it is the last try.
 
-    def _work_through(self, engine: Engine, *, last_try: bool) -> dict[int, str]:
-        """One round over what is missing; gives the items that could not be done now, and why."""
-        setbacks: dict[int, str] = {}
-        missing = [shard for shard in self._shards if shard.number not in self._complete]
-        assignments = (Assignment(shard, self._floor(), last_try) for shard in missing)
-        for news in engine.run(self.work, assignments) if missing else ():
-            if isinstance(news, Entry):
-                self._recorded(news)
-            elif isinstance(news, Setback):
-                setbacks[news.item] = news.reason
-            elif setbacks.keys().isdisjoint(news.items):
-                self._completed(news)
-        if setbacks:
-            log.info("%s: %s, for reasons that may pass", self.task.name, self._some(setbacks))
-        return setbacks
+        There are several where there is trouble that may pass, and where images were lost with their log.
+        """
+        while len(self._complete) < len(self._shards):
+            for wait_sec in (0.0, *RETRY_WAITS_SEC):
+                time.sleep(wait_sec)
+                self._setbacks.clear()
+                yield False
+                if not self._setbacks:
+                    break
+                log.info("%s: %s, for reasons that may pass", self.task.name, self._some_setbacks())
+            else:
+                self._tolerate_setbacks()
+                self._setbacks.clear()
+                yield True
+            for number, items in self._lost_images().items():
+                self._reopen(self._shards[number], items)
+
+    def _assignments(self, last_try: bool) -> Iterator[Assignment]:
+        """What is missing, each with what is known when it is handed out."""
+        for shard in [shard for shard in self._shards if shard.number not in self._complete]:
+            yield Assignment(shard, self._floor(), last_try)
+
+    def _take(self, news: Entry | Setback | Shard) -> None:
+        """Take note of what an engine did."""
+        if isinstance(news, Entry):
+            self._recorded(news)
+        elif isinstance(news, Setback):
+            self._setbacks[news.item] = news.reason
+        elif self._setbacks.keys().isdisjoint(news.items):
+            self._completed(news)
 
     def _recorded(self, entry: Entry) -> None:
         """Count an item, once."""
@@ -237,20 +244,20 @@ class Job:
                     raise
             time.sleep(0.5)
 
-    def _tolerate(self, setbacks: dict[int, str]) -> None:
+    def _tolerate_setbacks(self) -> None:
         """Leave some items out for trouble that did not pass; when there are many, it is not theirs."""
         rate = self.options.max_skip_rate
         most = max(1.0, PASSING_TROUBLE * len(self.task)) if rate is None else rate * len(self.task)
-        if len(setbacks) > most:
+        if len(self._setbacks) > most:
             raise ToolError(
                 self.task.name,
-                f"{self._some(setbacks)}; put that right and run the same command "
-                "again, or give --max-skip-rate 1 to leave them out",
+                f"{self._some_setbacks()}; put that right and run the same command again, or give "
+                "--max-skip-rate 1 to leave them out",
             )
 
-    def _some(self, setbacks: dict[int, str]) -> str:
-        item, reason = next(iter(setbacks.items()))
-        several = f"{len(setbacks):,} of {len(self.task):,} items cannot be done now"
+    def _some_setbacks(self) -> str:
+        item, reason = next(iter(self._setbacks.items()))
+        several = f"{len(self._setbacks):,} of {len(self.task):,} items cannot be done now"
         return f"{several} ({self.task.item_name(item)}: {reason})"
 
     def _report_progress(self) -> None:

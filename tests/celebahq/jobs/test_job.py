@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import h5py
@@ -275,6 +276,21 @@ def test_scratch_stays_below_twice_what_is_kept(tmp_path, order, monkeypatch):
     assert report.kept == sorted(sorted(range(600), key=lambda i: (-task.scores[i], i))[:100])
     assert kept == set(report.kept)
     assert len(report.scores) == 600
+
+
+def test_the_way_to_an_item_is_short(tmp_path):
+    """From the job through its engine and a worker's loop to the task; a process more with a pool."""
+    ways = []
+
+    class Watching(Scored):
+        def process(self, index):
+            ways.append([frame.name for frame in traceback.extract_stack()])
+            return super().process(index)
+
+    with owning_folder(tmp_path) as scratch:
+        Job(Watching("rising"), scratch).run(InProcess())
+    way = ways[0][-4:]
+    assert way == ["run", "run", "finish_shard", "process"]
 
 
 def test_the_folder_says_what_it_holds(tmp_path):
