@@ -9,6 +9,7 @@ Source: Karras et al. 2018, section 6.3 and appendix C.
 
 import hashlib
 import logging
+import os
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +34,7 @@ from celebahq.jobs.merge import write_pyramid
 from celebahq.jobs.progress import Progress, silent
 from celebahq.jobs.scratch import require_new_output, scratch_for, work_folder
 from celebahq.jobs.task import Finished, Task
+from celebahq.jobs.worker import WORKER_NUMBER
 from celebahq.options import BuildOptions
 from celebahq.pictures.decoding import RAISE_LIMIT, load_photo
 from celebahq.pyramid import dataset_options, encode_image
@@ -269,12 +271,16 @@ def _arithmetic(device: str) -> str:
 
 
 def _resolved(device: str) -> str:
-    """The device of that name here; `auto` is a GPU where there is one."""
+    """The device of that name here; `auto` is a GPU where there is one, and workers share GPUs out."""
     import torch
 
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return str(resolve_device(device))
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    resolved = str(resolve_device(device))
+    if resolved == "cuda":
+        number = int(os.environ.get(WORKER_NUMBER, "0"))
+        return f"cuda:{number % torch.cuda.device_count()}"
+    return resolved
 
 
 def _model_facts(model: "Restorer | None") -> dict[str, str] | str:

@@ -45,7 +45,9 @@ class ProcessPool(Engine):
         try:
             while True:
                 while len(workers) < self.workers and (assignment := next_assignment()):
-                    worker = Worker(payload, assignment)
+                    taken = {worker.number for worker in workers.values()}
+                    number = next(number for number in range(self.workers) if number not in taken)
+                    worker = Worker(payload, assignment, number)
                     workers[worker.pipe] = worker
                 if not workers:
                     return

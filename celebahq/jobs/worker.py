@@ -19,6 +19,8 @@ from celebahq.errors import ToolError, describe_error
 from celebahq.jobs.shards import Assignment, Entry, Setback, Shard
 from celebahq.jobs.work import Work, finish_shard
 
+WORKER_NUMBER = "CELEBAHQ_WORKER"
+"""In a worker's environment: its place among the workers of its machine."""
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
@@ -46,12 +48,20 @@ Message = Entry | Setback | Shard | Ready | Failure
 class Worker:
     """A process, the pipe to it, and the shard that it is at."""
 
-    def __init__(self, payload: bytes, assignment: Assignment) -> None:
-        """Start it; `payload` is a pickled `Work`."""
+    def __init__(self, payload: bytes, assignment: Assignment, number: int = 0) -> None:
+        """Start it.
+
+        Args:
+            payload: A pickled `Work`.
+            number: Its place among the workers; a machine's GPUs are shared out by it.
+        """
+        self.number = number
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.ready = False
-        self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, payload), daemon=True)
+        self.process: SpawnProcess = context.Process(
+            target=_serve, args=(theirs, payload, number), daemon=True
+        )
         with _interrupts_blocked(), _one_thread_each():
             self.process.start()
         theirs.close()  # so that the worker's end shows as end of file
@@ -105,8 +115,9 @@ def _one_thread_each() -> Iterator[None]:
         os.environ.update(before)
 
 
-def _serve(pipe: Connection, payload: bytes) -> None:
+def _serve(pipe: Connection, payload: bytes, number: int) -> None:
     """A worker's life: load the models, say so, do shards until the parent ends."""
+    os.environ[WORKER_NUMBER] = str(number)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
         use_one_thread()

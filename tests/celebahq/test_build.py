@@ -16,12 +16,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from celebahq.align.crop import align_face, plan_crop
-from celebahq.build import FaceTask, describe, restore_crop
+from celebahq.build import FaceTask, _resolved, describe, restore_crop
 from celebahq.build_index import index
 from celebahq.cli import main
 from celebahq.errors import ToolError
 from celebahq.jobs.engine import InProcess
 from celebahq.jobs.scratch import owning_folder
+from celebahq.jobs.worker import WORKER_NUMBER
 from celebahq.options import BuildOptions, PhotoSource
 from celebahq.pictures.decoding import load_photo
 from celebahq.pyramid import PyramidReader
@@ -414,6 +415,19 @@ def test_a_dry_run_prints_the_configuration_and_does_nothing(photos, tmp_path):
     configuration = json.loads(result.stdout)
     assert (configuration["photos"], configuration["keep"], configuration["resolution"]) == (6, 5, 1024)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [("auto", "0 1 2 0"), ("cuda", "0 1 2 0"), ("cuda:2", "2 2 2 2")]
+)
+def test_the_gpus_of_a_machine_are_shared_out_among_its_workers(monkeypatch, device, expected):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    found = []
+    for number in range(4):
+        monkeypatch.setenv(WORKER_NUMBER, str(number))
+        found.append(_resolved(device))
+    assert found == [f"cuda:{index}" for index in expected.split()]
 
 
 def test_too_little_disk_is_told_before_the_work(tmp_path, monkeypatch):
