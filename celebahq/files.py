@@ -1,13 +1,14 @@
 """Files that appear complete or not at all, their checksums, and append-only JSON lines."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +17,71 @@ from celebahq.errors import FormatError, ToolError
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield `NAME.partial` to write to; on success it is synced and renamed to `path`, else removed."""
+    """Yield `NAME.partial` to write to; on success it is synced and renamed to `path`, else removed.
+
+    Raises:
+        ToolError: Another process is writing it, or the disk is full.
+    """
     partial = path.with_name(path.name + ".partial")
     make_folder(path.parent)
-    try:
-        with _disk_full_named(path):
-            yield partial
-            sync_file(partial)
-        os.replace(partial, path)
-        sync_directory(path.parent)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with _alone_at(partial, path):
+        try:
+            with _disk_full_named(path):
+                yield partial
+                sync_file(partial)
+            os.replace(partial, path)
+            sync_directory(path.parent)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield `NAME.partial`, an empty folder to fill; on success it is renamed to `path`, else removed."""
+    """Yield `NAME.partial`, an empty folder to fill; on success it is renamed to `path`, else removed.
+
+    Raises:
+        ToolError: Another process is writing it, or the disk is full.
+    """
     partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
     make_folder(partial)
+    with _alone_at(partial, path):
+        try:
+            for left in partial.iterdir():  # by a run that was killed
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            with _disk_full_named(path):
+                yield partial
+            os.sync()  # of all its files, before the name says that they are there
+            os.replace(partial, path)
+            sync_directory(path.parent)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _alone_at(partial: Path, path: Path) -> Iterator[None]:
+    """Hold a file, made if it is not there, or a folder, so that no other process writes the same at once.
+
+    The kernel lets go of it when this process ends, however that happens.
+
+    Raises:
+        ToolError: Another process holds it.
+    """
+    flags = os.O_RDONLY if partial.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(partial, flags, 0o666)
     try:
-        with _disk_full_named(path):
-            yield partial
-        os.sync()  # of all its files, before the name says that they are there
-        os.replace(partial, path)
-        sync_directory(path.parent)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        with suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                alone = os.path.samestat(os.fstat(descriptor), partial.stat())  # or the other has just ended
+            except (BlockingIOError, FileNotFoundError):
+                alone = False
+            if not alone:
+                raise ToolError(path, "another process is writing it; wait for it, or choose another name")
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -24,8 +24,12 @@ HEADER_ERRORS = (
 """What NumPy raises for damaged headers: it reads them as Python source."""
 
 
-def map_npy(path: Path) -> NDArray[Any]:
+def map_npy(path: Path, name: str = "") -> NDArray[Any]:
     """The array in a `.npy` file, mapped and not read; objects are never unpickled.
+
+    Args:
+        path: The file.
+        name: What to call it in messages; the path unless told.
 
     Raises:
         FormatError: It is no such file, or damaged.
@@ -34,5 +38,7 @@ def map_npy(path: Path) -> NDArray[Any]:
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except HEADER_ERRORS as err:
         reason = " ".join(str(err).split())[:200]
-        raise FormatError(path, f"not an array of numbers in NumPy's format, or damaged ({reason})") from err
+        raise FormatError(
+            name or path, f"not an array of numbers in NumPy's format, or damaged ({reason})"
+        ) from err
     return array

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from celebahq.commands.options import parse_indices
-from celebahq.console import FILE, NEW_FOLDER, NEW_PNG, Progress, emit_json, json_option, status
+from celebahq.console import FILE, NEW_FOLDER, NEW_PNG, Progress, emit_json, json_option, one_line, status
 from celebahq.errors import ToolError
 
 
@@ -50,7 +50,7 @@ def verify(file: Path, as_json: bool) -> None:
     if as_json:
         emit_json({"file": str(file), "problems": problems})
     else:
-        click.echo("\n".join(problems) or "no problems")
+        click.echo("\n".join(map(one_line, problems)) or "no problems")
     if problems:
         raise ToolError(file, f"{len(problems)} problems")
 

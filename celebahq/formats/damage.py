@@ -22,7 +22,8 @@ def damaged_parts(reader: PyramidReader) -> list[str]:
         expected = reader.facts["levels"][name]["crc32"]
         if expected is not None and _stored_crc32(reader, reader.located(resolution)[0]) != expected:
             damaged.append(name)
-    if reader.facts["crc32"] not in (None, structure_crc32(reader.facts)):
+    has_checksum = (reader.format_version or 0) >= 2  # or has lost it
+    if has_checksum and reader.facts["crc32"] != structure_crc32(reader.facts):
         damaged.append("structure")
     return damaged
 

@@ -79,7 +79,8 @@ class PyramidWriter:
         with ExitStack() as stack:
             self._partial = stack.enter_context(atomic_path(self.path))
             # The earliest file format has no timestamps, and every HDF5 release reads it.
-            self._file = h5py.File(self._partial, "w", libver=("earliest", "v110"))
+            # The lock is `atomic_path`'s, which HDF5's own would not go together with.
+            self._file = h5py.File(self._partial, "w", libver=("earliest", "v110"), locking=False)
             self._levels = [_LevelWriter(self._file, r, channels, codec, options) for r in resolutions]
             self._output = stack.pop_all()
 

@@ -22,7 +22,10 @@ def check_format(path: Path, facts: FileFacts) -> int | None:
     Raises:
         FormatError: Another format, or a later version than this tool knows.
     """
+    datasets = [*facts["levels"].values(), *facts["columns"].values()]
     if facts["format"] is None:
+        if facts["crc32"] is not None or any(dataset["crc32"] is not None for dataset in datasets):
+            raise FormatError(path, "damaged: it has checksums, and no attribute that names its format")
         return None
     if facts["format"] != FORMAT_NAME:
         raise FormatError(path, f"format {facts['format']!r}, expected {FORMAT_NAME!r}")

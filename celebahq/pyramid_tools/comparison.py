@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from celebahq.console import one_line
 from celebahq.pyramid import PyramidReader
 from celebahq.threads import ordered_map
 
@@ -100,7 +101,7 @@ def render_comparison(comparison: Comparison) -> str:
     )
     lines.append(f"provenance: {'equal' if comparison.provenance_equal else 'differs'}")
     lines.append("same images and labels" if comparison.same_data else "NOT the same images and labels")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))  # names in a file may hold anything
 
 
 def _compare_levels(

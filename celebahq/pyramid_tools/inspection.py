@@ -6,6 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from celebahq.console import one_line
 from celebahq.pyramid import FORMAT_NAME, DatasetFacts, PyramidReader, codec_name, level_name
 
 
@@ -85,7 +86,7 @@ def render_facts(facts: PyramidFacts) -> str:
     for title, values in (("per image", facts.meta), ("provenance", facts.provenance)):
         if values:
             lines += ["", f"  {title}", *(f"    {name}: {value}" for name, value in values.items())]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))  # names in a file may hold anything
 
 
 def _describe_level(level: DatasetFacts, resolution: int) -> LevelFacts:

@@ -38,6 +38,7 @@ MAT_ERRORS = (
     NotImplementedError,
     ArithmeticError,
     AttributeError,
+    NameError,  # a local variable that its reader did not set
     AssertionError,
     RuntimeError,
     zlib.error,

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, ToolError
+from celebahq.npy import map_npy
 from celebahq.pictures.decoding import LOSSY_SUFFIXES, SUFFIXES
 from celebahq.pyramid import PyramidReader
-from celebahq.zips import UNZIP_ERRORS, open_zip
+from celebahq.zips import open_zip, zip_errors
 from swd.pipeline.images import decode, fit, read_header
 from swd.pipeline.room import full_disk_named, require_room
 
@@ -142,19 +143,21 @@ def _map_array(path: Path) -> NDArray[Any]:
 
     An array in a `.npz` is first unpacked to a temporary file, so that no more than a batch is in memory.
     """
-    try:
-        if path.suffix.lower() == ".npy":
-            return _map_file(path)
-        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(prefix="swd-") as folder:
-            member = _only_images(path, archive.namelist())
-            unpacked = Path(folder) / "images.npy"
-            remedy = "let TMPDIR name a folder with more room, or save the array as .npy"
-            require_room(folder, archive.getinfo(member).file_size, f"images of {path}", remedy)
-            with full_disk_named(folder, remedy), archive.open(member) as packed, unpacked.open("wb") as file:
-                shutil.copyfileobj(packed, file, 1 << 20)
-            return _map_file(unpacked)
-    except (ValueError, EOFError, zipfile.BadZipFile, RuntimeError) as err:
-        raise FormatError(f"{path}: not a readable NumPy file of numbers ({err})") from err
+    if path.suffix.lower() == ".npy":
+        return map_npy(path)
+    with open_zip(path) as archive, tempfile.TemporaryDirectory(prefix="swd-") as folder:
+        member = _only_images(path, archive.namelist())
+        unpacked = Path(folder) / "images.npy"
+        remedy = "let TMPDIR name a folder with more room, or save the array as .npy"
+        require_room(folder, archive.getinfo(member).file_size, f"images of {path}", remedy)
+        with (
+            full_disk_named(folder, remedy),
+            zip_errors(f"{path}: {member}"),
+            archive.open(member) as packed,
+            unpacked.open("wb") as file,
+        ):
+            shutil.copyfileobj(packed, file, 1 << 20)
+        return map_npy(unpacked, str(path))
 
 
 def _only_images(path: Path, names: Sequence[str]) -> str:
@@ -165,11 +168,6 @@ def _only_images(path: Path, names: Sequence[str]) -> str:
         return "arr_0.npy"
     found = ", ".join(name.removesuffix(".npy") for name in names) or "none"
     raise FormatError(f"{path}: expected one array, the images, or one called arr_0; found {found}")
-
-
-def _map_file(path: Path) -> NDArray[Any]:
-    mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return mapped
 
 
 class FileImages(ImageSet):
@@ -209,8 +207,9 @@ class FileImages(ImageSet):
         """See `ImageSet`; only the headers are read."""
 
         def shape(index: int) -> Shape:
-            with self.open(self.names[index]) as file:
-                return read_header(file, self._label(index))
+            label = self._label(index)
+            with zip_errors(label), self.open(self.names[index]) as file:
+                return read_header(file, label)
 
         with ThreadPoolExecutor() as pool:
             return Counter(pool.map(shape, indices))
@@ -220,8 +219,9 @@ class FileImages(ImageSet):
         return np.stack([fit(self._decode(index), resolution) for index in indices])
 
     def _decode(self, index: int) -> NDArray[np.uint8]:
-        with self.open(self.names[index]) as file:
-            return decode(file, self._label(index))
+        label = self._label(index)
+        with zip_errors(label), self.open(self.names[index]) as file:
+            return decode(file, label)
 
     def _label(self, index: int) -> str:
         return f"{self.name}/{self.names[index]}"
@@ -246,11 +246,15 @@ def _files_below(folder: Path) -> list[str]:
     """Files in a folder and the folders in it, relative and with slashes.
 
     Raises:
-        ToolError: A link leads back to a folder that it is in.
+        ToolError: A folder cannot be read, or a link leads back to a folder that it is in.
     """
+
+    def refuse(err: OSError) -> None:
+        raise ToolError(err.filename, f"cannot be read ({err.strerror}); make it readable, or move it away")
+
     files = []
     above = {str(folder): [folder.stat()]}  # the folders that each folder to come is in, itself the last
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         here = above.pop(parent)
         for name in folders:
             path = os.path.join(parent, name)
@@ -279,7 +283,5 @@ class ZipImages(FileImages):
 
     def open(self, name: str) -> BinaryIO:
         """One file's contents."""
-        try:
+        with zip_errors(f"{self.name}/{name}"):
             return cast(BinaryIO, self._archive.open(self._entries[name]))
-        except UNZIP_ERRORS as err:
-            raise FormatError(f"{self.name}/{name}", f"cannot be unpacked ({err})") from err

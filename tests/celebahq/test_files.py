@@ -129,3 +129,38 @@ def test_damaged_json_is_named(tmp_path, data, message):
     path.write_bytes(data)
     with pytest.raises(ToolError, match=rf"facts\.json: damaged, {message}"):
         read_json(path)
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path):
+    path = tmp_path / "a"
+    with atomic_path(path) as partial:
+        partial.write_text("first")
+        with pytest.raises(ToolError, match="a: another process is writing it"), atomic_path(path) as other:
+            other.write_text("second")
+        partial.write_text("whole")
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+    with atomic_path(path) as partial:  # the lock is gone with the writer
+        partial.write_text("next")
+    assert path.read_text() == "next"
+
+
+def test_two_writers_of_one_folder_do_not_mix(tmp_path):
+    path = tmp_path / "a"
+    with atomic_folder(path) as partial:
+        (partial / "first").touch()
+        with pytest.raises(ToolError, match="a: another process is writing it"), atomic_folder(path):
+            pass
+    assert [file.name for file in path.iterdir()] == ["first"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_does_not_hinder(tmp_path):
+    (tmp_path / "a.partial").write_text("half")
+    with atomic_path(tmp_path / "a") as partial:
+        partial.write_text("whole")
+    (tmp_path / "b.partial" / "deep").mkdir(parents=True)
+    (tmp_path / "b.partial" / "half").touch()
+    with atomic_folder(tmp_path / "b") as partial:
+        assert list(partial.iterdir()) == []
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "a", tmp_path / "b"]

@@ -127,7 +127,7 @@ def write_video(
         ToolError: No frames, or the encoder failed.
     """
     try:
-        from imageio_ffmpeg import write_frames
+        from imageio_ffmpeg import count_frames_and_secs, write_frames
     except ImportError as err:
         raise MissingExtraError("imageio-ffmpeg", "video", "writing videos") from err
     iterator = iter(frames)
@@ -145,11 +145,18 @@ def write_video(
             macro_block_size=2,
             output_params=["-f", "mp4"],
         )
-        encoder.send(None)
-        for done, frame in enumerate(chain([first], iterator), 1):
-            encoder.send(_rgb(frame[:height, :width]))
-            progress("frames", done, total, 0)
-        encoder.close()
+        sent = 0
+        try:
+            encoder.send(None)
+            for sent, frame in enumerate(chain([first], iterator), 1):
+                encoder.send(_rgb(frame[:height, :width]))
+                progress("frames", sent, total, 0)
+            encoder.close()
+            stored, _ = count_frames_and_secs(str(partial))
+        except (OSError, RuntimeError) as err:  # the encoder is gone, or left what is no video
+            raise ToolError(path, "not written: the encoder ended early; is the disk full?") from err
+        if stored != sent:  # the encoder does not say that it could not write
+            raise ToolError(path, f"not written: {stored} of {sent} frames were stored; is the disk full?")
 
 
 def _rgb(frame: Frame) -> Frame:

@@ -37,3 +37,12 @@ def test_the_originals_layout_is_described(tmp_path):
         ("none", None, None)
     ] * 2
     assert "4 images 2x2 grey, no labels" in render_facts(facts)
+
+
+def test_escapes_in_a_file_do_not_reach_the_terminal(rng, tmp_path):
+    images = rng.integers(0, 256, (1, 3, 4, 4), dtype=np.uint8)
+    with PyramidWriter(tmp_path / "a.h5", 4, provenance={"source\x1b[2J": "\x1b]0;title\x07"}) as writer:
+        writer.append(images, meta={"name\x1b[31m": ["a"]})
+    text = render_facts(describe_pyramid(tmp_path / "a.h5"))
+    assert "\x1b" not in text
+    assert r"name\x1b[31m: text" in text

@@ -85,8 +85,19 @@ def test_changed_labels_and_facts_are_found(path, edit, message):
         lambda f: f.create_dataset("meta/more", data=np.arange(9)),
         lambda f: f["labels"].attrs.__delitem__("crc32"),
         lambda f: f["data64x64"].attrs.__delitem__("crc32"),
+        lambda f: f.attrs.__delitem__("crc32"),
+        lambda f: (f.attrs.__delitem__("crc32"), f.attrs.__delitem__("provenance")),
     ],
-    ids=["provenance", "fact lost", "fact renamed", "fact added", "checksum lost", "level's checksum lost"],
+    ids=[
+        "provenance",
+        "fact lost",
+        "fact renamed",
+        "fact added",
+        "checksum lost",
+        "level's checksum lost",
+        "its own lost",
+        "more lost",
+    ],
 )
 def test_a_changed_structure_is_found(path, edit):
     assert change(path, edit) == ["structure: not what was written (CRC-32)"]
@@ -125,6 +136,11 @@ def test_files_of_version_1_are_still_read(path):
     np.testing.assert_array_equal(reader.labels, np.eye(9))
     assert reader.meta("name").tolist() == list("abcdefghi")
     assert describe_pyramid(path).format == "celebahq-pyramid 1"
+
+
+def test_a_lost_format_is_an_error(path):
+    with pytest.raises(FormatError, match="no attribute that names its format"):
+        change(path, lambda f: f.attrs.__delitem__("format"))
 
 
 def test_a_broken_structure_is_an_error(path):

@@ -147,8 +147,8 @@ def test_a_damaged_zip_entry_is_named(tmp_path):
     ("name", "content", "message"),
     [
         ("x.zip", b"no zip", "not a zip, or damaged"),
-        ("x.npy", b"no array", "not a readable NumPy file"),
-        ("x.npz", b"no array", "not a readable NumPy file"),
+        ("x.npy", b"no array", "not an array of numbers"),
+        ("x.npz", b"no array", "not a zip, or damaged"),
         ("x.h5", b"no hdf5", "not a readable HDF5 file"),
         ("x.txt", b"", "not a set of images"),
         ("x.safetensors", b"", "can only stand for the reals"),
