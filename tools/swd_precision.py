@@ -89,20 +89,26 @@ def described(images: Images, set_id: int, seed: int, patches: int) -> Described
     return Described([torch.cat(level) for level in zip(*parts, strict=True)], content_keys(tensor))
 
 
-def figures(
-    sets: Sequence[Described], seed: int, patches: int, *, paired: bool = False
-) -> list[list[Measured]]:
-    """Of each set after the first, its distance to that on average over levels, and the corrected one."""
-    names = ["reals", *("fakes" if paired else f"fakes {number}" for number in range(len(sets) - 1))]
-    samples = [whole_sample(name, one.keys) for name, one in zip(names, sets, strict=True)]
-    parts = [halves(cluster(one.keys)) for one in sets]
+@dataclass
+class Figures:
+    """Of each set after the first, its distance to that."""
+
+    raw: list[Measured]
+    """Averaged over levels."""
+    fixed: list[Measured]
+    """The same, corrected; empty if that was not asked for."""
+    finest: list[Measured]
+    """On the finest level."""
+
+
+def figures(sets: Sequence[Described], seed: int, patches: int, *, correct: bool = False) -> Figures:
+    """Compare sets with the first of them, along the directions of a seed."""
+    samples = [whole_sample(str(number), one.keys) for number, one in enumerate(sets)]
+    parts = [halves(cluster(one.keys)) if correct else () for one in sets]
     count = len(sets)
     pairs = [(0, number) for number in range(1, count)]
-    own = [(count + 2 * number, count + 2 * number + 1) for number in range(count)]
-    shares = []
-    for one, part in zip(sets, parts, strict=True):
-        different = [len(set(one.keys[side].tolist())) for side in part]
-        shares.append(own_share(sum(different), *different))
+    own = [(count + 2 * number, count + 2 * number + 1) for number in range(count)] if correct else []
+    protocol = Protocol(len(sets[0].keys), 16, patches=patches, seed=seed)
     directions = random_directions(147, seed=seed)
     raw: list[list[Measured]] = [[] for _ in pairs]
     fixed: list[list[Measured]] = [[] for _ in pairs]
@@ -116,13 +122,29 @@ def figures(
             for side in part:
                 member = Sample(sample.population, sample.members[side], sample.clusters)
                 compared.append(Set(normalize_descriptors(images[side].flatten(0, 1)), member))
-        protocol = Protocol(len(sets[0].keys), 16, patches=patches, seed=seed)
         found = measure_level(compared, pairs, own, directions, protocol, World())
-        of_halves = list(zip(shares, found[len(pairs) :], strict=True))
+        of_halves = list(zip(map(share_of, sets, parts), found[len(pairs) :], strict=False))
         for number in range(len(pairs)):
             raw[number].append(found[number])
-            fixed[number].append(corrected(found[number], [of_halves[0], of_halves[number + 1]]))
-    return [[average(levels) for levels in kind] for kind in (raw, fixed)] + [[levels[0] for levels in raw]]
+            if correct:
+                fixed[number].append(corrected(found[number], [of_halves[0], of_halves[number + 1]]))
+    averages = [[average(levels) for levels in kind if levels] for kind in (raw, fixed)]
+    return Figures(*averages, [levels[0] for levels in raw])
+
+
+def share_of(one: Described, parts: Sequence[torch.Tensor]) -> float:
+    """`own_share` of a set's halves."""
+    different = [len(set(one.keys[side].tolist())) for side in parts]
+    return own_share(sum(different), *different) if different else math.nan
+
+
+def as_pair(base: Measured, other: Measured) -> Measured:
+    """The difference of two sets of fakes, images at the same place of which belong together."""
+    renamed = []
+    for measured in (base, other):
+        images = {"0" if name == "0" else "fakes": rows for name, rows in measured.images.items()}
+        renamed.append(Measured(measured.value, measured.directions, images, measured.several))
+    return renamed[1] - renamed[0]
 
 
 def summary(estimates: Sequence[Estimate]) -> str:
@@ -165,9 +187,9 @@ def errors(arguments: argparse.Namespace) -> Iterator[str]:
                     described(images, set_id, number, arguments.patches)
                     for images, set_id in zip(draw(count, random), (REALS, FAKES), strict=True)
                 ]
-                (one,), _, (first,) = figures(sets, number, arguments.patches)
-                raw.append(one.estimate)
-                finest.append(first.estimate)
+                found = figures(sets, number, arguments.patches)
+                raw.append(found.raw[0].estimate)
+                finest.append(found.finest[0].estimate)
             fine = summary(finest).split(" | ", 2)[2]
             yield f"| {name} | {count} | {summary(raw)} | {fine} |"
 
@@ -183,20 +205,17 @@ def differences(arguments: argparse.Namespace) -> Iterator[str]:
         for number in range(arguments.draws):
             random = np.random.default_rng([number, count])
             reals, a, b = real.draw(count, random), fake.draw(count, random), fake.draw(count, random)
+            fakes = (a, b, blurred(b), blurred(a))
             sets = [described(reals, REALS, number, arguments.patches)]
-            sets += [
-                described(images, FAKES, number, arguments.patches)
-                for images in (a, b, blurred(b), blurred(a))
-            ]
-            (one, near, far, _), *_ = figures(sets, number, arguments.patches)
-            (first, _, _, same), *_ = figures(sets, number, arguments.patches, paired=True)
-            for name, base, other in (
-                ("near: the same generator", one, near),
-                ("far: blurred", one, far),
-                ("same latents, blurred (`--paired`)", first, same),
+            sets += [described(images, FAKES, number, arguments.patches) for images in fakes]
+            first, near, far, same = figures(sets, number, arguments.patches).raw
+            for name, other, difference in (
+                ("near: the same generator", near, near - first),
+                ("far: blurred", far, far - first),
+                ("same latents, blurred (`--paired`)", same, as_pair(first, same)),
             ):
-                both = math.hypot(base.estimate.se or 0, other.estimate.se or 0)
-                found.setdefault(name, []).append(((other - base).estimate, both))
+                both = math.hypot(first.estimate.se or 0, other.estimate.se or 0)
+                found.setdefault(name, []).append((difference.estimate, both))
         for name, results in found.items():
             estimates = [estimate for estimate, _ in results]
             spread = np.std([estimate.value for estimate in estimates], ddof=1)
@@ -241,8 +260,8 @@ def corrections(arguments: argparse.Namespace) -> Iterator[str]:
             fakes = {"real, generated": fake.draw(count, random), "real, other real blurred": blurred(others)}
             fakes["real, other real"] = others
             sets += [described(images, FAKES, number, arguments.patches) for images in fakes.values()]
-            raw, fixed, _ = figures(sets, number, arguments.patches)
-            for name, one, other in zip(fakes, raw, fixed, strict=True):
+            both = figures(sets, number, arguments.patches, correct=True)
+            for name, one, other in zip(fakes, both.raw, both.fixed, strict=True):
                 results.setdefault(name, []).append((one.estimate, other.estimate))
         for name, found in results.items():
             yield correction(name, found, count)
@@ -265,8 +284,8 @@ def gaussians(arguments: argparse.Namespace) -> Iterator[str]:
             for number in range(draws):
                 generator = torch.Generator().manual_seed(number)
                 sets = [normal_set(count, scale, generator, arguments.patches) for scale in (1.0, scales)]
-                (raw,), (fixed,), _ = figures(sets, number, arguments.patches)
-                results.append((raw.estimate, fixed.estimate))
+                both = figures(sets, number, arguments.patches, correct=True)
+                results.append((both.raw[0].estimate, both.fixed[0].estimate))
             directions = random_directions(147, repeats=64).double()
             along = (directions.square() * scales.double().square()[:, None]).sum(0).sqrt()
             limit = 1000 * math.sqrt(2 / math.pi) * float((along - 1).abs().mean())

@@ -215,15 +215,17 @@ def test_two_processes_print_the_figures_of_one(small, result):
     found = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ})
     values = json.loads(found.stdout)
     assert values["reference"]["disjoint"]["images"] == result["reference"]["disjoint"]["images"]
-    for row in ("swd", "reference"):
+    for row in ("swd", "swd_corrected", "reference"):
         assert_equal_up_to_rounding(values[row], result[row])
 
 
 def assert_equal_up_to_rounding(found, expected):
-    """Matrix products of other shapes round otherwise in float32."""
+    """Matrix products of other shapes round otherwise in float32, which differences of squares enlarge."""
     if isinstance(expected, dict):
         assert found.keys() == expected.keys()
         for key in expected:
             assert_equal_up_to_rounding(found[key], expected[key])
+    elif expected is None:
+        assert found is None
     else:
-        assert found == pytest.approx(expected, rel=1e-6)
+        assert found == pytest.approx(expected, rel=1e-5)
