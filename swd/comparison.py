@@ -1,5 +1,6 @@
 """Sets of fakes against the reals: what `swd.compare`, `swd compare`, `swd track` and `swd cache` do."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -10,7 +11,7 @@ import torch
 from torch import distributed
 
 from celebahq.errors import ToolError
-from celebahq.files import make_folder, refuse_existing
+from celebahq.files import atomic_path, make_folder, refuse_existing
 from celebahq.processes import World, choose_device, join_world, processes_here
 from celebahq.threads import processors
 from swd.diversity import Similarity, measure_diversity
@@ -18,7 +19,7 @@ from swd.fidelity import measure_fidelity, require_torch_fidelity
 from swd.inputs import check_pairs, open_fakes, open_reals, open_set, place_of
 from swd.method.protocol import Protocol
 from swd.method.randomness import FAKES, REALS
-from swd.pipeline.cache import SUFFIX, cache_bytes, is_cache, only_writer, save_cache
+from swd.pipeline.cache import SUFFIX, cache_bytes, is_cache, save_cache
 from swd.pipeline.distance import summarize
 from swd.pipeline.fakes import measure_fakes
 from swd.pipeline.reference import Reference, prepare_reference
@@ -182,8 +183,9 @@ def make_cache(
     )
     for remark in remarks:
         resources.say(remark)
-    with only_writer(out) if resources.world.is_main else nullcontext():
-        save_cache(out, prepare_reference(source, protocol, resources), resources)
+    # Before the work: a second process for the same name is refused at once. One process writes.
+    with atomic_path(out) if resources.world.is_main else nullcontext(Path(os.devnull)) as partial:
+        save_cache(partial, prepare_reference(source, protocol, resources))
     return protocol
 
 

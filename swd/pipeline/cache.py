@@ -6,12 +6,9 @@ of these, `checksums`; and as metadata the protocol and the reals' distances to 
 read.
 """
 
-import fcntl
 import json
-import os
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,12 +19,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from celebahq.errors import FormatError, ToolError
-from celebahq.files import atomic_path
 from swd.method.measured import Estimate, Measured, Sample
 from swd.method.protocol import Protocol
 from swd.pipeline.distance import Distance
 from swd.pipeline.reference import Own, Reference
-from swd.pipeline.resources import Resources
 
 FORMAT_NAME = "swd-reals"
 FORMAT_VERSION = 2
@@ -68,44 +63,21 @@ def cache_bytes(protocol: Protocol, levels: int | None = None) -> int:
     return levels * protocol.images * protocol.patches * protocol.descriptor_size * 4
 
 
-def save_cache(path: Path, reference: Reference, resources: Resources) -> None:
-    """Write a cache, one level in memory at a time; the file appears when it is complete."""
+def save_cache(path: Path, reference: Reference) -> None:
+    """Write a cache, one level in memory at a time; of several processes, all call this, with a path each."""
     shapes = _shapes(reference)
     header = {"__metadata__": _metadata(reference, list(shapes))} | _entries(shapes)
     encoded = json.dumps(header).encode()
     encoded += b" " * (-len(encoded) % 8)
-    # All processes take part in loading a level, one writes it.
-    target = atomic_path(path) if resources.world.is_main else nullcontext(Path(os.devnull))
     checksums = []
     # safetensors' own writer wants all levels in memory at once.
-    with target as partial, partial.open("wb") as file:
+    with path.open("wb") as file:
         file.write(len(encoded).to_bytes(8, "little") + encoded)
         for tensor in _tensors(reference):
             data = tensor.cpu().contiguous().numpy().data
             file.write(data)
             checksums.append(zlib.crc32(data))
         file.write(np.array(checksums, np.int64).data)
-
-
-@contextmanager
-def only_writer(path: Path) -> Iterator[None]:
-    """Hold the right to write a cache.
-
-    Raises:
-        ToolError: Another process is writing it.
-    """
-    lock = path.with_name(f".{path.name}.lock")
-    with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            raise ToolError(
-                str(path), "another process is writing it; wait for that, or choose another name"
-            ) from err
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
 
 
 def _metadata(reference: Reference, names: list[str]) -> dict[str, str]:

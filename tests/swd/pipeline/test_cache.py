@@ -1,4 +1,5 @@
 import json
+from unittest.mock import Mock, patch
 
 import pytest
 import torch
@@ -7,9 +8,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from celebahq.errors import FormatError, ToolError
+from celebahq.files import atomic_path
 from swd.cli import main
 from swd.comparison import make_cache
-from swd.pipeline.cache import load_cache, only_writer
+from swd.pipeline.cache import load_cache
 from swd.pipeline.resources import Resources
 
 CPU = torch.device("cpu")
@@ -127,10 +129,12 @@ def test_a_changed_cache_is_one_line_and_status_1(cache, fakes, tmp_path):
 
 def test_a_second_writer_of_one_cache_is_refused(reals, tmp_path):
     path = tmp_path / "reals.safetensors"
+    read = Mock(side_effect=AssertionError("images were read before the refusal"))
     with (
-        only_writer(path),
+        atomic_path(path),
+        patch("swd.pipeline.reference.extract", read),
         pytest.raises(ToolError, match=r"reals\.safetensors: another process is writing it"),
     ):
         make_cache(reals.h5, path, images=6, resources=Resources(CPU))
-    make_cache(reals.h5, path, images=6, resources=Resources(CPU))
+    make_cache(reals.h5, path, images=6, overwrite=True, resources=Resources(CPU))
     assert [entry.name for entry in tmp_path.iterdir()] == ["reals.safetensors"]
