@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import click
 
-from celebahq.errors import ToolError, describe_error
+from celebahq.errors import ToolError, describe_error, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -45,11 +45,6 @@ class ToolGroup(click.Group):
 def status(message: str) -> None:
     """Say something to the person who waits: one line on stderr."""
     click.echo(one_line(message), err=True)
-
-
-def one_line(text: str) -> str:
-    """Text with its control characters (a newline in a file's name, say) as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def emit_json(value: Any) -> None:

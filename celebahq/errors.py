@@ -6,6 +6,8 @@ class ToolError(Exception):
 
     As text it is one line, `SUBJECT: REASON`. Commands print it on stderr and exit with status 1.
 
+    Whatever a file or a name holds, its control characters are escapes.
+
     >>> import celebahq
     >>> str(celebahq.ToolError("fakes", "9,214 images, but --images asks for 16,384"))
     'fakes: 9,214 images, but --images asks for 16,384'
@@ -22,7 +24,7 @@ class ToolError(Exception):
         self.reason = reason or str(subject)
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.reason}" if self.subject else self.reason
+        return one_line(f"{self.subject}: {self.reason}" if self.subject else self.reason)
 
     def beside(self, name: object) -> str:
         """What to say where `name` stands already: the reason alone where that is the subject."""
@@ -42,6 +44,11 @@ class MissingExtraError(ToolError):
             f"pip install 'celebahq-toolkit[{extra}]'"
         )
         self.args = (package, extra, purpose)  # of which pickle makes it again
+
+
+def one_line(text: str) -> str:
+    """Text with its control characters (a newline in a file's name, say) as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def describe_error(err: ToolError | OSError) -> str:

@@ -12,7 +12,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from celebahq.console import one_line
 from celebahq.errors import FormatError
 
 MAX_OPERATIONS = 2_000_000
@@ -69,7 +68,7 @@ def read_pickle(file: BinaryIO, known: Collection[tuple[str, str]]) -> Any:
             machine.run(operation.name, argument)
         return machine.result()
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, AttributeError) as err:
-        raise FormatError(f"damaged ({one_line(str(err)) or type(err).__name__})") from err
+        raise FormatError(f"damaged ({err or type(err).__name__})") from err
 
 
 def to_array(value: Any) -> NDArray[Any]:
@@ -264,7 +263,7 @@ class _Machine:
 
     def _push_global(self, module: str, name: str) -> None:
         if (module, name) not in self._known:
-            raise FormatError(f"it asks for {one_line(f'{module[:60]}.{name[:60]}')}; nothing was executed")
+            raise FormatError(f"it asks for {module[:60]}.{name[:60]}; nothing was executed")
         self._stack.append(Global(module, name))
 
     def _call(self, _: Any) -> None:

@@ -37,9 +37,10 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         archive = zipfile.ZipFile(path)
         seen: set[str] = set()
         for name in archive.namelist():
-            if name in seen:
+            if not name or name in seen:
                 archive.close()
-                raise FormatError(path, f"holds {name} twice; make the zip again")
+                what = f"holds {name} twice" if name else "holds a file without a name"
+                raise FormatError(path, f"{what}; make the zip again")
             seen.add(name)
     return archive
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from celebahq.console import one_line
+from celebahq.errors import one_line
 from swd.diversity import Similarity
 from swd.fidelity import Fidelity
 from swd.method.measured import Estimate

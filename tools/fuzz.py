@@ -183,9 +183,8 @@ def outcome(template: Template, path: Path, *, checked: bool) -> tuple[str, str]
     """What comes of reading one file, and why where that is a fault."""
     try:
         found = template.form.read(path)
-    except ToolError as err:
-        lines = str(err).splitlines()
-        return ("refused", "") if len(lines) == 1 else ("traceback", f"a message of {len(lines)} lines")
+    except ToolError:
+        return "refused", ""
     except MemoryError:
         return "memory", traceback.format_exc()
     except Exception:

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from celebahq.commands.options import parse_indices
-from celebahq.console import FILE, NEW_FOLDER, NEW_PNG, Progress, emit_json, json_option, one_line, status
-from celebahq.errors import ToolError
+from celebahq.console import FILE, NEW_FOLDER, NEW_PNG, Progress, emit_json, json_option, status
+from celebahq.errors import ToolError, one_line
 
 
 @click.command()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from celebahq.console import one_line
+from celebahq.errors import one_line
 from celebahq.pyramid import PyramidReader
 from celebahq.threads import ordered_map
 

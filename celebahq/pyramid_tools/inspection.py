@@ -6,7 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from celebahq.console import one_line
+from celebahq.errors import one_line
 from celebahq.pyramid import FORMAT_NAME, DatasetFacts, PyramidReader, codec_name, level_name
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from celebahq.console import one_line
-from celebahq.errors import ToolError
+from celebahq.errors import ToolError, one_line
 from celebahq.isolation import run_apart
 from celebahq.pictures.decoding import decode_photo
 from celebahq.sources.image_set import Example, ImageSet, ImportOptions

@@ -40,3 +40,9 @@ def test_a_missing_package_is_named_in_every_process():
     assert type(again) is MissingExtraError
     assert str(again) == str(error)
     assert "pip install 'celebahq-toolkit[lsun]'" in str(error)
+
+
+def test_what_a_file_holds_cannot_break_the_line():
+    text = str(ToolError("a\nb\x1b[31m", "holds \x1c and\r\n'\u2028'"))
+    assert text == r"a\nb\x1b[31m: holds \x1c and\r\n'\u2028'"
+    assert len(text.splitlines()) == 1

@@ -39,10 +39,6 @@ def refuse(path):
     raise ToolError(path, "damaged")
 
 
-def refuse_in_two_lines(path):
-    raise ToolError(path, "damaged\nbadly")
-
-
 def divide(path):
     return str(1 / 0)
 
@@ -64,7 +60,6 @@ def wait(path):
     ("read", "outcome"),
     [
         (refuse, "refused"),
-        (refuse_in_two_lines, "traceback"),
         (divide, "traceback"),
         (crash, "crash"),
         (take_memory, "memory"),

@@ -203,6 +203,16 @@ def test_damaged_compression_is_one_line(picture, tmp_path, compression):
     assert not any("\n" in message for message in messages)
 
 
+def test_a_file_without_a_name_is_refused(picture, tmp_path):
+    path = fill_zip(tmp_path / "a.zip", {"a.png": encoded(picture), "b": b"x"})
+    data = bytearray(path.read_bytes())
+    entry = data.rindex(b"PK\1\2")
+    data[entry + 28], data[entry + 32] = 0, 1  # the name's one letter becomes a comment
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=r"a\.zip: holds a file without a name"):
+        ZipOfImages(path, PLAIN)
+
+
 def test_two_files_of_one_name_are_refused(picture, tmp_path):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
