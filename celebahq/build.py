@@ -62,6 +62,7 @@ def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildRe
     Raises:
         ToolError: Something outside is missing: photos, annotations, networks, disk space.
     """
+    options = options.from_anywhere()
     out, resolution = options.out, options.resolution
     dataset_options(options.job.codec)  # a missing package is better known now than at every image
     with scratch_for(out, retry=options.job.retry_skipped) as scratch:

@@ -42,6 +42,7 @@ def import_dataset(request: ImportRequest, progress: Progress = silent) -> Build
     Raises:
         ToolError: The source is not what it must be, the output exists, or the disk is too small.
     """
+    request = request.from_anywhere()
     dataset_options(request.job.codec)  # a missing package is better known now than at every image
     with scratch_for(request.out, retry=request.job.retry_skipped) as scratch:
         task = open_source(request)

@@ -5,7 +5,7 @@ show them in their help.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,18 @@ class BuildOptions:
         """Whether there is a network to run."""
         return (self.jpeg_model, self.sr_model) != ("none", "none")
 
+    def from_anywhere(self) -> "BuildOptions":
+        """The same with paths that other machines understand, where there are some."""
+        if not self.job.cluster:
+            return self
+        return replace(
+            self,
+            source=replace(self.source, folder=self.source.folder.absolute()),
+            out=self.out.absolute(),
+            jpeg_model=_absolute_file(self.jpeg_model),
+            sr_model=_absolute_file(self.sr_model),
+        )
+
 
 @dataclass(frozen=True)
 class ImportOptions:
@@ -125,6 +137,12 @@ class ImportRequest:
     """Only the first images of the source."""
     job: JobOptions = field(default_factory=JobOptions)
 
+    def from_anywhere(self) -> "ImportRequest":
+        """The same with paths that other machines understand, where there are some."""
+        if not self.job.cluster:
+            return self
+        return replace(self, path=self.path.absolute(), out=self.out.absolute())
+
 
 @dataclass(frozen=True)
 class ReconstructOptions:
@@ -142,3 +160,19 @@ class ReconstructOptions:
     self_test: bool = True
     """Check that the input is the published one, where that is known in advance."""
     job: JobOptions = field(default_factory=JobOptions)
+
+    def from_anywhere(self) -> "ReconstructOptions":
+        """The same with paths that other machines understand, where there are some."""
+        if not self.job.cluster:
+            return self
+        return replace(
+            self,
+            celeba_dir=self.celeba_dir.absolute(),
+            delta_dir=self.delta_dir.absolute(),
+            out=self.out.absolute(),
+        )
+
+
+def _absolute_file(name: str) -> str:
+    """A weight file's path; names of networks stay."""
+    return str(Path(name).absolute()) if Path(name).is_file() else name

@@ -95,6 +95,7 @@ def reconstruct_dataset(options: ReconstructOptions, progress: Progress = silent
         ToolError: Some input is missing or is not the published one; no image passed its checks.
         StopJob: An image failed and `strict` was asked for; what is finished is kept.
     """
+    options = options.from_anywhere()
     dataset_options(options.job.codec)  # a missing package is better known now than at every image
     with scratch_for(options.out, retry=options.job.retry_skipped) as scratch:
         task = prepare(options)

@@ -122,6 +122,20 @@ def test_unlike_workers_make_the_same_bytes_and_get_the_task_once(tmp_path, clus
 
 
 @pytest.mark.slow
+def test_an_import_from_here_is_understood_there(tmp_path, cluster, writers, monkeypatch):
+    """Paths of a person, who stands in another folder than the workers."""
+    cluster.worker()
+    (tmp_path / "desk").mkdir()
+    monkeypatch.chdir(tmp_path / "desk")
+    writers["folder"](Path("pictures"))
+    command = [sys.executable, "-m", "celebahq", "import", "folder", "pictures", "--folder-labels"]
+    for out, options in {"there.h5": ["--cluster", cluster.address], "here.h5": ["--workers", "1"]}.items():
+        result = subprocess.run([*command, *options, "-o", out], capture_output=True, text=True, timeout=120)
+        assert result.returncode == 0, result.stderr
+    assert Path("there.h5").read_bytes() == Path("here.h5").read_bytes()
+
+
+@pytest.mark.slow
 def test_an_item_that_kills_its_workers_is_skipped_with_that_reason(tmp_path, cluster):
     cluster.worker("--nworkers", "2", "--nthreads", "1")
     out, calls = tmp_path / "toy.h5", tmp_path / "calls"
