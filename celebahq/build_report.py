@@ -10,7 +10,7 @@ import numpy as np
 from celebahq.align.crop import align_face
 from celebahq.build_index import Indexed
 from celebahq.errors import ToolError
-from celebahq.jobs.job import JobReport
+from celebahq.jobs.report import JobReport
 from celebahq.pictures.decoding import load_photo
 from celebahq.pyramid import PyramidReader
 from celebahq.report import BuildReport, Ranked, Skip

@@ -15,9 +15,10 @@ from celebahq.errors import ToolError
 from celebahq.jobs.again import Again
 from celebahq.jobs.disk import require_space
 from celebahq.jobs.engine import choose_engine
-from celebahq.jobs.job import JobReport, image_job
+from celebahq.jobs.job import image_job
 from celebahq.jobs.merge import write_pyramid
 from celebahq.jobs.progress import Progress, silent
+from celebahq.jobs.report import JobReport
 from celebahq.jobs.scratch import require_new_output, scratch_for
 from celebahq.jobs.task import Finished, Task
 from celebahq.options import ImportRequest

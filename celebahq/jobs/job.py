@@ -4,21 +4,14 @@
 into a file (`celebahq.jobs.merge`).
 """
 
-import hashlib
-import heapq
-import json
 import logging
 import os
 import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
 from celebahq.errors import ToolError
-from celebahq.files import read_json, write_json
 from celebahq.jobs.engine import Engine
 from celebahq.jobs.locks import wait_for_workers
 from celebahq.jobs.logs import (
@@ -30,9 +23,12 @@ from celebahq.jobs.logs import (
     reopen_shard,
 )
 from celebahq.jobs.options import JobOptions
+from celebahq.jobs.parameters import digest_of, require_same
 from celebahq.jobs.progress import Progress, silent
+from celebahq.jobs.ranking import Ranking
+from celebahq.jobs.report import JobReport
 from celebahq.jobs.scratch import Scratch
-from celebahq.jobs.shards import Assignment, Entry, Rank, Record, Setback, Shard, plan_shards
+from celebahq.jobs.shards import Assignment, Entry, Record, Setback, Shard, plan_shards
 from celebahq.jobs.task import Task
 from celebahq.jobs.work import Work
 
@@ -43,28 +39,6 @@ SHARDS_AT_LEAST = 256  # so that every worker of a machine has something to do
 RETRY_WAITS_SEC = (2.0, 20.0)  # before items that met passing trouble are tried again
 NFS_PATIENCE_SEC = 60.0
 PASSING_TROUBLE = 0.05  # of the items that may be left out for it, unless told
-
-
-@dataclass(frozen=True)
-class JobReport:
-    """What a job did, in numbers."""
-
-    total: int
-    kept: list[int]  # items in the file, in its order
-    scores: dict[int, float]  # of all finished items, where there are scores
-    skipped: dict[int, str]  # item -> reason
-    resumed: int  # items that earlier runs had finished
-    elapsed_sec: float  # of the last run, before writing
-
-    @cached_property
-    def ranking(self) -> list[int]:
-        """All items that have a score, the best first."""
-        return sorted(self.scores, key=lambda item: Rank.of(item, self.scores[item]), reverse=True)
-
-    @property
-    def items_per_sec(self) -> float:
-        """How fast the last run was."""
-        return (self.total - self.resumed) / max(self.elapsed_sec, 1e-9)
 
 
 class Job:
@@ -96,7 +70,7 @@ class Job:
             ToolError: The folder holds a job with other parameters.
             FormatError: A log was damaged.
         """
-        self.task, self.scratch, self.keep, self.options = task, scratch, keep, options or JobOptions()
+        self.task, self.scratch, self.options = task, scratch, options or JobOptions()
         fingerprint = {
             "version": f"{version('celebahq-toolkit')}/{LOG_VERSION}",
             "task": task.name,
@@ -108,16 +82,13 @@ class Job:
         by_bytes = SHARD_BYTES // max(item_bytes, 1)
         self._shard_size = max(1, min(by_bytes, -(-len(task) // SHARDS_AT_LEAST)))
         self._shards = plan_shards(len(task), self._shard_size)
-        digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
-        self.work = Work(task, scratch, digest, self.options.item_timeout)
+        self.work = Work(task, scratch, digest_of(fingerprint), self.options.item_timeout)
         self.entries: dict[int, Entry] = {}
-        self._best: list[Rank] = []  # heap: the best `keep`, the worst of them first
-        self._stored: Counter[int] = Counter()  # bytes of images, by shard
-        self._useless: Counter[int] = Counter()  # of those that are not among the best
+        self._ranking = Ranking(keep, self._shard_size) if keep else None
         self._setbacks: dict[int, str] = {}  # of the present round: item -> reason
         self._complete: set[int] = set()
         self._elapsed_sec = 0.0
-        self._check(fingerprint)
+        require_same(scratch.folder, fingerprint)
         wait_for_workers(scratch.folder / "workers.lock")
         self._scan()
         self._resumed = len(self.entries)
@@ -153,7 +124,7 @@ class Job:
     def report(self) -> JobReport:
         """What was done."""
         finished = {item: entry for item, entry in sorted(self.entries.items()) if entry.reason is None}
-        kept = sorted(-rank.negative_index for rank in self._best) if self.keep else list(finished)
+        kept = self._ranking.kept() if self._ranking else list(finished)
         return JobReport(
             total=len(self.task),
             kept=kept,
@@ -191,7 +162,8 @@ class Job:
     def _assignments(self, last_try: bool) -> Iterator[Assignment]:
         """What is missing, each with what is known when it is handed out."""
         for shard in [shard for shard in self._shards if shard.number not in self._complete]:
-            yield Assignment(shard, self._floor(), last_try)
+            floor = self._ranking.floor() if self._ranking else None
+            yield Assignment(shard, floor, last_try)
 
     def _take(self, news: Entry | Setback | Shard) -> None:
         """Take note of what an engine did."""
@@ -263,64 +235,24 @@ class Job:
     def _report_progress(self) -> None:
         self._progress(self.task.name, len(self.entries), len(self.task), self._skipped)
 
-    def _floor(self) -> Rank | None:
-        """The worst place among the best `keep` so far."""
-        return self._best[0] if len(self._best) == self.keep else None
-
     def _count(self, entry: Entry) -> None:
         self.entries[entry.item] = entry
-        if self.keep is None or entry.reason is not None:
-            return
-        if entry.score is None:
-            raise ValueError("keep: the task's results have no score to rank them by")
-        heapq.heappush(self._best, Rank.of(entry.item, entry.score))
-        shard = self._shard_of(entry.item)
-        self._stored[shard.number] += entry.blob_bytes
-        if len(self._best) > self.keep:
-            fallen = -heapq.heappop(self._best).negative_index
-            shard = self._shard_of(fallen)
-            self._useless[shard.number] += self.entries[fallen].blob_bytes
-            self._compact(shard)
+        if self._ranking and entry.reason is None:
+            self._compact(self._shards[self._ranking.add(entry, self.entries)])
 
     def _compact(self, shard: Shard) -> None:
         """Drop what cannot be kept any more from a complete shard, once that is more than half of it."""
-        floor, number = self._floor(), shard.number
-        if floor is None or number not in self._complete:
+        if not self._ranking or shard.number not in self._complete:
             return
-        if 2 * self._useless[number] > self._stored[number]:
-            fallen = {i for i in shard.items if self._rank(i) < floor and self.entries[i].blob_bytes}
+        if self._ranking.is_wasteful(shard.number):
+            fallen = self._ranking.fallen(self._finished_in(shard))
             compact_shard(self.work.place(shard), fallen)
-            self.entries |= {i: self.entries[i]._replace(blob_bytes=0) for i in fallen}
-            self._weigh(shard)
+            self.entries |= {item: self.entries[item]._replace(blob_bytes=0) for item in fallen}
+            self._ranking.weigh(shard.number, self._finished_in(shard))
 
-    def _weigh(self, shard: Shard) -> None:
-        """Add up anew what a shard's images take, and how much of it is of no use."""
-        floor = self._floor()
-        entries = [self.entries[i] for i in shard.items if i in self.entries]
-        useless = [entry for entry in entries if floor is not None and self._rank(entry.item) < floor]
-        self._stored[shard.number] = sum(entry.blob_bytes for entry in entries)
-        self._useless[shard.number] = sum(entry.blob_bytes for entry in useless)
-
-    def _rank(self, item: int) -> Rank:
-        return Rank.of(item, self.entries[item].score or 0.0)
-
-    def _shard_of(self, item: int) -> Shard:
-        return self._shards[item // self._shard_size]
-
-    def _check(self, fingerprint: dict[str, Any]) -> None:
-        path = self.scratch.folder / "job.json"
-        now = json.loads(json.dumps(fingerprint))
-        if not path.exists():
-            write_json(path, now)
-        before = read_json(path)
-        changed = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
-        if changed:
-            differences = ", ".join(_difference(name, before.get(name), now.get(name)) for name in changed)
-            raise ToolError(
-                self.scratch.folder,
-                f"holds a job begun with other parameters ({differences}); give the "
-                "same ones to continue it, choose another output, or delete the folder to begin anew",
-            )
+    def _finished_in(self, shard: Shard) -> list[Entry]:
+        entries = (self.entries.get(item) for item in shard.items)
+        return [entry for entry in entries if entry is not None and entry.reason is None]
 
     def _scan(self) -> None:
         """Learn what earlier runs did. No name is looked up that may be missing: the folder is listed."""
@@ -342,8 +274,7 @@ class Job:
     def _lost_images(self) -> dict[int, set[int]]:
         """By shard, the kept items whose images were dropped: those above them were lost with their log."""
         lost: dict[int, set[int]] = {}
-        for rank in self._best:
-            item = -rank.negative_index
+        for item in self._ranking.kept() if self._ranking else ():
             if not self.entries[item].blob_bytes:
                 lost.setdefault(item // self._shard_size, set()).add(item)
         return lost
@@ -356,9 +287,9 @@ class Job:
         self._complete.discard(shard.number)
         for item in items:
             del self.entries[item]
-        self._best = [rank for rank in self._best if -rank.negative_index not in items]
-        heapq.heapify(self._best)
-        self._weigh(shard)
+        if self._ranking:
+            self._ranking.remove(items)
+            self._ranking.weigh(shard.number, self._finished_in(shard))
 
 
 def image_job(
@@ -379,8 +310,3 @@ def image_job(
         item_bytes=channels * resolution**2 * 4 // 3,
         options=options,
     )
-
-
-def _difference(name: str, before: Any, now: Any) -> str:
-    both = f"{name} was {before}, now {now}"
-    return both if len(both) <= 80 else f"other {name}"  # checksums tell people nothing

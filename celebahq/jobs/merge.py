@@ -7,8 +7,9 @@ import numpy as np
 
 from celebahq.errors import ToolError
 from celebahq.files import write_text
-from celebahq.jobs.job import Job, JobReport
+from celebahq.jobs.job import Job
 from celebahq.jobs.progress import Progress, silent
+from celebahq.jobs.report import JobReport
 from celebahq.jobs.scratch import MERGING, REPLACING
 from celebahq.pyramid import PyramidWriter
 
