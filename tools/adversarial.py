@@ -79,11 +79,13 @@ class AdversarialLoss:
 
     def __init__(self, device: torch.device, rate: float) -> None:
         self.device, self.rate = device, rate * DISCRIMINATOR_RATE_FACTOR
-        self.discriminator = Discriminator().to(device=device, memory_format=torch.channels_last)
+        self.discriminator = Discriminator().to(device)
         self.optimizer = torch.optim.Adam(
             self.discriminator.parameters(), lr=self.rate, betas=(0.5, 0.99), fused=True
         )
-        self.distance = FeatureDistance(0).to(device=device, memory_format=torch.channels_last)
+        self.distance = FeatureDistance(0).to(device)
+        for network in (self.discriminator, self.distance):
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _logits(self, images: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -101,7 +103,7 @@ class AdversarialLoss:
         logits = self._logits(torch.cat([reals, fakes]))
         real, fake = logits.chunk(2)
         loss = functional.softplus(fake.mean() - real).mean() + functional.softplus(fake - real.mean()).mean()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.discriminator.requires_grad_(False)

@@ -47,14 +47,15 @@ def shortest_sec(work: Callable[[], object], repeats: int) -> float:
 def save_photo(folder: Path, crop_px: int) -> FaceIndex:
     """The photo with a crop of this width, and its face."""
     photo = skimage.data.astronaut()
-    scale = crop_px / plan_crop(*photo.shape[:2], LANDMARKS).side
+    height, width = photo.shape[:2]
+    scale = crop_px / plan_crop(height, width, LANDMARKS).side
     photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     name = f"{crop_px}.jpg"
     cv2.imwrite(str(folder / name), photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
     return FaceIndex(folder, (name,), LANDMARKS[None] * scale, orient=True)
 
 
-def task(faces: FaceIndex, model_options: dict[str, str]) -> FaceTask:
+def task(faces: FaceIndex, model_options: dict[str, Any]) -> FaceTask:
     """The work of a build on these faces, its networks loaded."""
     options = BuildOptions(PhotoSource(faces.folder), faces.folder / "none.h5", **model_options)
     made = FaceTask(faces, options, describe(options, InProcess()))

@@ -38,7 +38,7 @@ def square(centre: tuple[float, float], side: float, angle_deg: float) -> NDArra
 def pillow_warp(picture: NDArray[np.uint8], quad: NDArray[np.float64], resolution: int) -> NDArray[np.uint8]:
     """Pillow's bilinear QUAD transform to 4096x4096 and its box filter."""
     fine = Image.fromarray(picture).transform(
-        (4096, 4096), Image.Transform.QUAD, quad.flatten(), Image.Resampling.BILINEAR
+        (4096, 4096), Image.Transform.QUAD, quad.flatten().tolist(), Image.Resampling.BILINEAR
     )
     return np.asarray(fine.resize((resolution, resolution), Image.Resampling.BOX))
 

@@ -128,7 +128,7 @@ def scipy_padding(
     sigma = 1024 * 0.02 / zoom
     padded += (ndimage.gaussian_filter(padded, [sigma, sigma, 0]) - padded) * np.clip(mask * 3 + 1, 0, 1)
     padded += (np.median(padded, axis=(0, 1)) - padded) * np.clip(mask, 0, 1)
-    return np.uint8(np.clip(np.round(padded), 0, 255))
+    return np.clip(np.round(padded), 0, 255).astype(np.uint8)
 
 
 def time_steps(pairs: dict[str, tuple[Step, Step]], rounds: int) -> dict[str, tuple[float, float]]:

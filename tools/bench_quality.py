@@ -39,7 +39,8 @@ CHOSEN_EVERY = 9
 
 def rounded(values: NDArray[Any]) -> Photo:
     """To uint8."""
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    whole: Photo = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return whole
 
 
 def blur(photo: Photo, sigma: float, chance: np.random.Generator) -> Photo:
@@ -52,11 +53,11 @@ def motion_blur(photo: Photo, length: float, chance: np.random.Generator) -> Pho
     size = 2 * int(length) + 1
     direction = np.exp(1j * chance.uniform(0, np.pi)) * length / 2
     line = np.zeros((size, size), np.uint8)
-    ends = [
+    start, end = (
         (round(16 * (size // 2 + s * direction.real)), round(16 * (size // 2 + s * direction.imag)))
         for s in (-1, 1)
-    ]
-    cv2.line(line, *ends, 255, 1, cv2.LINE_AA, shift=4)
+    )
+    cv2.line(line, start, end, 255, 1, cv2.LINE_AA, shift=4)
     return np.asarray(cv2.filter2D(photo, -1, line / line.sum()))
 
 

@@ -38,7 +38,7 @@ FACE_QUALITIES = (20, 35, 50, 65, 80)
 
 BT601 = np.array([65.481, 128.553, 24.966]) / 255
 
-PUBLISHED = {
+PUBLISHED: dict[str, dict[str, tuple[float | None, ...]]] = {
     "LIVE1 grey": {
         "JPEG": (27.77, 30.07, 32.35),
         "ARCNN": (28.96, 31.29, 33.63),

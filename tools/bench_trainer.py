@@ -9,7 +9,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import torch
@@ -31,7 +31,9 @@ from trainer.training.steps import Steps
 CPU = torch.device("cpu")
 
 
-def trainer_steps(config: TrainingConfig, precision: str, reals: TrainingData, parts: PartTimes) -> Steps:
+def trainer_steps(
+    config: TrainingConfig, precision: Literal["fp32", "bf16"], reals: TrainingData, parts: PartTimes
+) -> Steps:
     """The trainer's steps in one precision, the whole minibatch in one pass."""
     chunks = choose_chunks(config, 1, minibatch_gpu=10**9)
     runtime = dataclasses.replace(config.runtime, precision=precision, minibatch_gpu=chunks)

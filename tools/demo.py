@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -175,7 +176,7 @@ def jittered(face: Picture, rng: np.random.Generator) -> Picture:
     view = cv2.warpAffine(face, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     view = cv2.resize(view, (TOY_PX, TOY_PX), interpolation=cv2.INTER_AREA)
     tint = rng.uniform(0.8, 1.2) * rng.uniform(0.95, 1.05, 3)
-    view = np.clip(view * tint, 0, 255).round().astype(np.uint8)
+    view = np.asarray(np.clip(view * tint, 0, 255).round(), np.uint8)
     return view[:, ::-1] if rng.random() < 0.5 else view
 
 
@@ -185,7 +186,7 @@ def measure(toy: Path, out: Path) -> Chapter:
         images = reader.read(np.arange(len(reader)), TOY_PX).transpose(0, 2, 3, 1)
     reals, others = np.split(images, 2)
     rng = np.random.default_rng(1)
-    changes = {
+    changes: dict[str, Callable[[Picture], Picture]] = {
         "untouched": lambda image: image,
         "blurred": lambda image: cv2.GaussianBlur(image, (0, 0), 0.8),
         "compressed": compressed,

@@ -37,6 +37,8 @@ class SameConv(nn.Module):
     ) -> None:
         super().__init__()
         gain = weights[f"{norm}.weight"] / (weights[f"{norm}.running_var"] + BATCH_NORM_EPS).sqrt()
+        self.weight: Tensor
+        self.bias: Tensor
         self.register_buffer("weight", weights[f"{conv}.weight"] * gain[:, None, None, None])
         self.register_buffer("bias", weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * gain)
         self.stride = stride
@@ -67,7 +69,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[N, C, H, W]` to `[N, K, H / stride, W / stride]`, plus the input where shapes agree."""
-        y = x if self.expand is None else functional.relu6(self.expand(x))
+        y: Tensor = x if self.expand is None else functional.relu6(self.expand(x))
         y = self.project(functional.relu6(self.spatial(y)))
         return x + y if y.shape == x.shape else y
 

@@ -218,8 +218,8 @@ def check_logs(out: Path, before: dict[str, set[int]], faults: list[str]) -> dic
         if len(set(items)) != len(items) or stage & set(items):
             faults.append(f"{log.name}: an item was done twice")
         stage.update(items)
-    for name, items in before.items():
-        if not items <= stages.get(name, set()) and not out.exists():
+    for name, done in before.items():
+        if not done <= stages.get(name, set()) and not out.exists():
             faults.append(f"{Path(name).name}: lost items")
     return stages
 

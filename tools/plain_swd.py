@@ -17,7 +17,7 @@ Centers = list[Array]
 
 def pyr_down(images: Array) -> Array:
     """Blur, then every second pixel; `[N, C, H, W]` float32."""
-    return ndimage.convolve(images, KERNEL, mode="mirror")[:, :, ::2, ::2]
+    return np.asarray(ndimage.convolve(images, KERNEL, mode="mirror"))[:, :, ::2, ::2]
 
 
 def pyr_up(images: Array) -> Array:
@@ -25,7 +25,7 @@ def pyr_up(images: Array) -> Array:
     n, c, height, width = images.shape
     stuffed = np.zeros((n, c, 2 * height, 2 * width), np.float32)
     stuffed[:, :, ::2, ::2] = images
-    return ndimage.convolve(stuffed, KERNEL * 4, mode="mirror")
+    return np.asarray(ndimage.convolve(stuffed, KERNEL * 4, mode="mirror"))
 
 
 def laplacian_pyramid(images: Array) -> list[Array]:

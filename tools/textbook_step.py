@@ -69,7 +69,8 @@ class TextbookGenerator(nn.Module):
             if i % 2 == 1:
                 x = F.interpolate(x, scale_factor=2)
             x = pixel_norm(F.leaky_relu(convolution(x), 0.2))
-        return self.to_rgb(x)
+        images: Tensor = self.to_rgb(x)
+        return images
 
 
 class TextbookDiscriminator(nn.Module):
@@ -104,7 +105,8 @@ class TextbookDiscriminator(nn.Module):
         deviation = torch.sqrt(groups.var(dim=0, correction=0) + 1e-8).mean(dim=(1, 2, 3), keepdim=True)
         x = torch.cat([x, deviation.repeat(4, 1, h, w)], dim=1)
         x = F.leaky_relu(self.conv(x), 0.2)
-        return self.dense1(F.leaky_relu(self.dense0(x.flatten(1)), 0.2))
+        scores: Tensor = self.dense1(F.leaky_relu(self.dense0(x.flatten(1)), 0.2))
+        return scores
 
 
 class TextbookStep:

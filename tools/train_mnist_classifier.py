@@ -83,7 +83,7 @@ def train(digits: Tensor, labels: Tensor, epochs: int, seed: int, device: torch.
             shift = tuple(rng.integers(-LARGEST_SHIFT_PX, LARGEST_SHIFT_PX + 1, size=2).tolist())
             loss = F.cross_entropy(classifier(digits[rows].roll(shift, dims=(2, 3))), labels[rows])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             scheduler.step()
             progress.advance(BATCH)
@@ -93,11 +93,11 @@ def train(digits: Tensor, labels: Tensor, epochs: int, seed: int, device: torch.
 @torch.no_grad()
 def measure(classifier: DigitClassifier, digits: Tensor, labels: Tensor) -> float:
     """The share of digits that are read rightly."""
-    right = [
-        (classifier(some).argmax(dim=1) == wanted).sum()
-        for some, wanted in zip(digits.split(1000), labels.split(1000), strict=True)
-    ]
-    return float(sum(right)) / len(digits)
+    right = sum(
+        int((classifier(digits[rows]).argmax(dim=1) == labels[rows]).sum())
+        for rows in torch.arange(len(digits)).chunk(max(len(digits) // 1000, 1))
+    )
+    return right / len(digits)
 
 
 if __name__ == "__main__":

@@ -178,10 +178,11 @@ class Training:
         self.step, self.elapsed_sec = 0, 0.0
 
     def _network(self, init: Path | None) -> Network:
-        network = RedNet() if self.kind == "jpeg" else SrResNet()
+        network: Network = RedNet() if self.kind == "jpeg" else SrResNet()
         if init:
             network = begin_with(load_network(init), network, init)
-        return network.to(device=self.device, memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network.to(self.device)
 
     def advance(self, inputs: Tensor, targets: Tensor, progress: float) -> dict[str, float]:
         """One optimizer step on uint8 patches; gives the losses."""
@@ -206,7 +207,7 @@ class Training:
             terms["mesh"] = MESH_WEIGHT * mesh(outputs, targets)
             losses |= terms
             loss = PIXEL_WEIGHT * loss + sum(terms.values())
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -248,6 +249,7 @@ class Training:
 
     def save(self, out: Path, images: int) -> None:
         """Write the averaged weights to `out` and the whole state beside it."""
+        facts: dict[str, str | int | float]
         facts = {"name": self.kind, "step": self.step, "seed": self.seed, "images": images}
         facts["elapsed_sec"] = round(self.elapsed_sec)
         with atomic_path(state_path(out)) as partial:
@@ -317,7 +319,7 @@ def main(
         raise click.UsageError("give either --steps or --minutes")
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
-    given = {"batch": batch, "patch": patch, "rate": rate}
+    given: dict[str, Any] = {"batch": batch, "patch": patch, "rate": rate}
     recipe = replace(RECIPES[kind], **{name: value for name, value in given.items() if value is not None})
     images = load_images(folder)
     training = Training(kind, recipe, seed, resolve_device(device), init)
