@@ -160,7 +160,7 @@ class FaceTask(Task):
         return Finished(encode_image(image.transpose(2, 0, 1), options.job.codec), meta, face.label, score)
 
 
-class Restored(NamedTuple):
+class RestoredCrop(NamedTuple):
     """The part of a photo that a crop needs, after the networks; which of them ran, in words."""
 
     picture: Photo
@@ -171,7 +171,7 @@ class Restored(NamedTuple):
 
 def restore_crop(
     photo: Photo, plan: CropPlan, jpeg: "Restorer | None", sr: "Restorer | None", options: BuildOptions
-) -> Restored:
+) -> RestoredCrop:
     """Remove JPEG artifacts, then enlarge by 4; only the part of the photo that the crop needs.
 
     A crop that has the target's size already is not enlarged unless `sr_when` is `always`.
@@ -192,7 +192,7 @@ def restore_crop(
         picture = sr(piece, inner)
     else:
         picture = sr(plan.reduce(piece))
-    return Restored(picture, sr.scale if sr else 1, jpeg.name if jpeg else "none", reason)
+    return RestoredCrop(picture, sr.scale if sr else 1, jpeg.name if jpeg else "none", reason)
 
 
 def widen(plan: CropPlan, by: int, photo: Photo) -> tuple[int, int, int, int]:
@@ -206,7 +206,7 @@ def widen(plan: CropPlan, by: int, photo: Photo) -> tuple[int, int, int, int]:
     )
 
 
-def align_crop(restored: Restored, plan: CropPlan, resolution: int) -> Photo:
+def align_crop(restored: RestoredCrop, plan: CropPlan, resolution: int) -> Photo:
     """Crop, pad, turn and filter; what is still too small is enlarged by Lanczos. `(r, r, 3)` uint8."""
     further = enlargement(plan.side * restored.factor, resolution)
     return finish_crop(enlarge(restored.picture, further), plan, restored.factor * further, resolution)

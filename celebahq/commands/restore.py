@@ -1,5 +1,6 @@
 """`celebahq restore`: photos -> restored photos."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -48,6 +49,7 @@ def restore(
       celebahq restore photo.jpg --out restored --compare
     """
     from celebahq.restore.infer import load_restorer
+    from celebahq.restore.likeness import describe_likeness
     from celebahq.restore.photos import restore_photos
 
     require_fitting(jpeg_strength, jpeg_model, sr_alpha, sr_model)
@@ -74,6 +76,8 @@ def restore(
         status(f"{untouched}: no JPEG, and no blocks in it; --jpeg-model none would keep all of its detail")
     for photo, reason in outcome.skipped.items():
         status(f"skipped {photo}: {reason}")
+    for photo, found in outcome.likeness.items():
+        status(f"{photo} and its result: {describe_likeness(found)}")
     kept = f", {len(outcome.kept)} were there already" if outcome.kept else ""
     status(f"{len(outcome.written)} written{kept}, {len(outcome.skipped)} skipped")
     if as_json:
@@ -83,6 +87,7 @@ def restore(
                 "kept": [str(path) for path in outcome.kept],
                 "skipped": outcome.skipped,
                 "without_blocks": [str(path) for path in outcome.without_blocks],
+                "likeness": {photo: asdict(found) for photo, found in outcome.likeness.items()},
                 "networks": {stage.name: stage.sha256 for stage in stages},
             }
         )

@@ -12,6 +12,7 @@ from celebahq.errors import ToolError
 from celebahq.pictures.decoding import load_photo
 from celebahq.pictures.encoding import save_png
 from celebahq.restore.infer import Photo, Restorer
+from celebahq.restore.likeness import Likeness, measure_likeness
 
 MAX_RESULT_PIXELS = 1 << 28
 """Largest picture that is made: 268 million pixels, 0.8 GB."""
@@ -21,7 +22,7 @@ FAINT_BLOCKS, FAINT_ENLARGED_BLOCKS = 0.3, 1.0
 
 
 @dataclass
-class Restored:
+class RestoreOutcome:
     """What became of the photos."""
 
     written: list[Path] = field(default_factory=list)
@@ -31,6 +32,8 @@ class Restored:
     """Reason by photo."""
     without_blocks: list[Path] = field(default_factory=list)
     """Photos that are no JPEG files and show no blocks, though JPEG artifacts were to be removed."""
+    likeness: dict[str, Likeness] = field(default_factory=dict)
+    """By photo, of the result and the photo at its size; of those that were compared in this run."""
 
 
 def restore_photos(
@@ -41,7 +44,7 @@ def restore_photos(
     compare: bool = False,
     overwrite: bool = False,
     on_photo: Callable[[bool], None] = lambda skipped: None,
-) -> Restored:
+) -> RestoreOutcome:
     """Run photos through the stages and write `out/NAME.png` for each.
 
     A photo that cannot be read, or whose result would be too large, is skipped; a file that is there already
@@ -59,7 +62,7 @@ def restore_photos(
         ToolError: Two photos would get the same result, or a result would replace a photo.
     """
     results = _plan(photos, out, compare=compare)
-    outcome = Restored()
+    outcome = RestoreOutcome()
     for photo, targets in results.items():
         missing = [path for path in targets if overwrite or not path.exists()]
         skipped = False
@@ -72,7 +75,12 @@ def restore_photos(
                     outcome.without_blocks.append(photo)
                 after = apply_stages(before, stages)
                 for path in missing:
-                    save_png(path, after if path == targets[0] else side_by_side(before, after))
+                    if path == targets[0]:
+                        save_png(path, after)
+                    else:
+                        resized = at_size_of(after, before)
+                        save_png(path, np.concatenate([resized, after], axis=1))
+                        outcome.likeness[str(photo)] = measure_likeness(resized, after)
             except ToolError as err:
                 outcome.skipped[str(photo)] = err.beside(photo)
                 skipped = True
@@ -130,9 +138,9 @@ def was_compressed(path: Path, photo: Photo) -> bool:
     return is_jpeg or block_artifacts(photo) > FAINT_BLOCKS or enlarged_blocks(photo) > FAINT_ENLARGED_BLOCKS
 
 
-def side_by_side(before: Photo, after: Photo) -> Photo:
-    """The photo at the result's size and the result, `(H, 2 W, 3)`."""
+def at_size_of(after: Photo, before: Photo) -> Photo:
+    """The photo, enlarged by Lanczos where its result is larger."""
+    if before.shape == after.shape:
+        return before
     height, width = after.shape[:2]
-    if before.shape != after.shape:
-        before = np.asarray(cv2.resize(before, (width, height), interpolation=cv2.INTER_LANCZOS4), np.uint8)
-    return np.concatenate([before, after], axis=1)
+    return np.asarray(cv2.resize(before, (width, height), interpolation=cv2.INTER_LANCZOS4), np.uint8)

@@ -12,6 +12,7 @@ from celebahq.cli import main
 from celebahq.restore.checkpoints import save_network
 from celebahq.restore.degrade import Photo, jpeg
 from celebahq.restore.networks import Network
+from celebahq.restore.photos import at_size_of
 
 
 @pytest.fixture
@@ -49,6 +50,10 @@ def test_restore_writes_skips_and_counts(tmp_path: Path, photo: Photo, models: l
     assert report["written"] == [str(out / "good.png")]
     assert list(report["skipped"]) == [str(bad)]
     assert len(report["networks"]) == 2
+    before, after = np.hsplit(cv2.imread(str(out / "good.compare.png")), 2)
+    error = np.mean((before.astype(float) - after) ** 2)
+    assert report["likeness"][str(good)]["psnr_db"] == pytest.approx(10 * np.log10(255**2 / error))
+    assert f"{good} and its result: PSNR" in result.stderr
     assert cv2.imread(str(out / "good.png")).shape == (160, 124, 3)
     assert cv2.imread(str(out / "good.compare.png")).shape == (160, 248, 3)
     assert sorted(p.name for p in out.iterdir()) == ["good.compare.png", "good.png"]
@@ -95,14 +100,12 @@ def test_a_result_beyond_the_limit_is_skipped(
     assert "80x80" in result.stderr
 
 
-def test_the_two_halves_of_a_comparison_are_before_and_after(tmp_path: Path, photo: Photo):
-    from celebahq.restore.photos import side_by_side
-
+def test_the_left_half_of_a_comparison_is_the_photo_at_the_results_size(photo: Photo):
     after = np.zeros((40, 60, 3), np.uint8)
-    both = side_by_side(photo[:10, :15], after)
-    assert both.shape == (40, 120, 3)
-    assert both[:, 60:].max() == 0
-    assert both[:, :60].max() > 0
+    enlarged = at_size_of(after, photo[:10, :15])
+    lanczos = Image.fromarray(photo[:10, :15]).resize((60, 40), Image.Resampling.LANCZOS)
+    assert np.abs(enlarged.astype(int) - np.asarray(lanczos)).mean() < 2  # its window is one pixel wider
+    assert at_size_of(after, after) is after
 
 
 @pytest.mark.parametrize("options", [[], ["--overwrite"]])
