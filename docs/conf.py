@@ -21,6 +21,8 @@ autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
+FIELDS: dict[str, list[str]] = {}
+
 
 def written_signature(
     app: Sphinx, what: str, name: str, subject: Any, options: Any, signature: str, returns: str
@@ -42,10 +44,15 @@ def written_signature(
     ) if node.returns and what != "class" else ""
 
 
-def keep_whole(app: Sphinx, what: str, name: str, subject: Any, options: Any, lines: list[str]) -> None:
-    """Napoleon would take what stands before a colon in a field's description for its type."""
+def keep_fields(app: Sphinx, what: str, name: str, subject: Any, options: Any, lines: list[str]) -> None:
+    """Put aside what a field's docstring says: Napoleon takes what stands before a colon for its type."""
     if what == "attribute":
-        lines.insert(0, "")
+        FIELDS[name] = lines[:]
+
+
+def restore_fields(app: Sphinx, what: str, name: str, subject: Any, options: Any, lines: list[str]) -> None:
+    """Put it back after Napoleon."""
+    lines[:] = FIELDS.get(name, lines)
 
 
 def link_cards(app: Sphinx, page: str, source: list[str]) -> None:
@@ -56,5 +63,6 @@ def link_cards(app: Sphinx, page: str, source: list[str]) -> None:
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-signature", written_signature)
-    app.connect("autodoc-process-docstring", keep_whole, priority=400)  # before Napoleon
+    app.connect("autodoc-process-docstring", keep_fields, priority=400)  # Napoleon has 500
+    app.connect("autodoc-process-docstring", restore_fields, priority=600)
     app.connect("source-read", link_cards)

@@ -13,7 +13,6 @@ import sys
 from dataclasses import dataclass
 
 import click
-from trainer.training.footprint import step_costs
 
 from celebahq.console import device_option, emit_json, json_option, resolve_device
 from celebahq.errors import ToolError
@@ -22,6 +21,7 @@ from trainer.configuration.presets import preset
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.configuration.settings import override
 from trainer.training.bench import bench
+from trainer.training.costs import step_costs
 
 
 @dataclass(frozen=True)
