@@ -69,9 +69,10 @@ def compare(
         MissingExtraError: A metric needs a package that is not installed.
 
     >>> import numpy as np
+    >>> import swd
     >>> draw = np.random.default_rng(0).integers
     >>> real, fake = draw(0, 256, (2, 10, 16, 16, 3), np.uint8)
-    >>> report = compare(real, fake, device="cpu")
+    >>> report = swd.compare(real, fake, device="cpu")
     >>> report.rows[0].distance.average.se > 0
     True
     """
