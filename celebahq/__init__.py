@@ -1,12 +1,16 @@
 """Rebuild CelebA-HQ, and data sets like it, from in-the-wild photos.
 
 The public names are listed in `__init__.pyi`; each is imported when it is first used, so that
-`celebahq --help` and `import celebahq` stay fast.
+`celebahq --help` and `import celebahq` stay fast. What the library has to say goes to the logger `celebahq`,
+which is silent unless a program connects it.
 """
 
+import logging
 from importlib.metadata import version
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = version("celebahq-toolkit")
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
