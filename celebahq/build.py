@@ -164,7 +164,8 @@ class RestoredCrop(NamedTuple):
     """The part of a photo that a crop needs, after the networks; which of them ran, in words."""
 
     picture: Photo
-    factor: int  # enlargement since `CropPlan.reduce`
+    factor: int
+    """Enlargement since `CropPlan.reduce`."""
     jpeg_removal: str
     super_resolution: str
 

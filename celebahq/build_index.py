@@ -31,7 +31,8 @@ class Indexed:
     """The faces to build from, and what was left out on the way to them."""
 
     faces: FaceIndex
-    counts: dict[str, int]  # photos, ... in the order of the stages
+    counts: dict[str, int]
+    """Photos, ... in the order of the stages."""
     left_out: list[Skip] = field(default_factory=list)
     faces_left_out: list[LeftOut] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)

@@ -25,7 +25,7 @@ from celebahq.options import ImportRequest
 from celebahq.pyramid import PyramidReader, dataset_options, encode_image
 from celebahq.report import BuildReport, Skip
 from celebahq.report_page import TILE_PX, Tile, write_report
-from celebahq.sources.image_set import ImageSet, open_images
+from celebahq.sources.data_set import DataSet, open_data_set
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def import_dataset(request: ImportRequest, progress: Progress = silent) -> Build
 
 def open_source(request: ImportRequest) -> "ImportTask":
     """Look at what is on disk; fails where the import would fail at once."""
-    return ImportTask(open_images(request.source, request.path, request.options), request)
+    return ImportTask(open_data_set(request.source, request.path, request.options), request)
 
 
 def configuration(request: ImportRequest) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class ImportTask(Task):
 
     name = "import"
 
-    def __init__(self, images: ImageSet, request: ImportRequest) -> None:
+    def __init__(self, images: DataSet, request: ImportRequest) -> None:
         self.images, self.codec = images, request.job.codec
         self._count = min(len(images), request.max_images or len(images))
         options = {name: getattr(request.options, name) for name in sorted(images.source.options)}

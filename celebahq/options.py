@@ -129,7 +129,7 @@ class ImportRequest:
     """What `celebahq import` is asked for."""
 
     source: str
-    """A name from `celebahq.sources.importable`."""
+    """A name from `celebahq.sources.catalogue`."""
     path: Path
     out: Path
     options: ImportOptions = field(default_factory=ImportOptions)

@@ -28,7 +28,8 @@ class Skip:
     name: str
     stage: str
     reason: str
-    failure: bool = False  # an error, not a choice
+    failure: bool = False
+    """An error, not a choice."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,18 @@ class BuildReport:
 
     out: Path
     parameters: dict[str, Any]
-    counts: dict[str, int]  # what -> how many, in the order of the stages
+    counts: dict[str, int]
+    """What -> how many, in the order of the stages."""
     notices: Sequence[str]
-    ranking: Sequence[Ranked]  # the best first
+    ranking: Sequence[Ranked]
+    """The best first."""
     skipped: Sequence[Skip]
-    elapsed_sec: float  # of the last run, where a build was continued
-    images_per_sec: float  # of the last run
-    repeats: Sequence[tuple[str, str]] = ()  # images whose face an earlier image shows: both names
+    elapsed_sec: float
+    """Of the last run, where a build was continued."""
+    images_per_sec: float
+    """Of the last run."""
+    repeats: Sequence[tuple[str, str]] = ()
+    """Images whose face an earlier image shows: both names."""
 
     @property
     def failures(self) -> list[Skip]:

@@ -8,7 +8,7 @@ import click
 from celebahq.commands.options import chosen, conclude, job_options, refuse_given
 from celebahq.console import ANY_PATH, NEW_FILE, emit_json
 from celebahq.options import ImportOptions, ImportRequest, JobOptions
-from celebahq.sources.importable import SOURCES
+from celebahq.sources.catalogue import SOURCES
 from celebahq.terminal import on_terminal
 
 

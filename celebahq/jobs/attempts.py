@@ -19,11 +19,15 @@ MAX_OVERTIMES = 2  # of attempts at one item that took longer than allowed
 class Attempt:
     """An attempt at an item that may be the last thing that a worker does."""
 
-    run: str  # token of the run; a kill of the whole command is no fault of the item
+    run: str
+    """Token of the run; a kill of the whole command is no fault of the item."""
     item: int
-    began: float  # seconds since the epoch
-    deaths: int = 0  # of workers of this run at this item, before
-    overtimes: int = 0  # how many of them had taken longer than allowed
+    began: float
+    """Seconds since the epoch."""
+    deaths: int = 0
+    """Of workers of this run at this item, before."""
+    overtimes: int = 0
+    """How many of them had taken longer than allowed."""
 
 
 class Attempts:

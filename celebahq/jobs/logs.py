@@ -43,7 +43,8 @@ class LogPlace(NamedTuple):
     """Where a shard's log is, and whose it is."""
 
     folder: Path
-    job: str  # digest of the job's parameters
+    job: str
+    """Digest of the job's parameters."""
     shard: Shard
 
     @property
@@ -234,11 +235,13 @@ class _Header(NamedTuple):
     """The part of an opening, record or seal that is read without its blobs."""
 
     magic: bytes
-    head: bytes  # as it stands in the file, with its prefix
+    head: bytes
+    """As it stands in the file, with its prefix."""
     fields: dict[str, Any]
     body_bytes: int
     body_crc: int
-    end: int  # offset in the file
+    end: int
+    """Offset in the file."""
 
     @property
     def item(self) -> int:

@@ -48,8 +48,10 @@ class Entry(NamedTuple):
 
     item: int
     score: float | None
-    reason: str | None  # None: finished
-    blob_bytes: int  # 0 too when the image was dropped from the ranking
+    reason: str | None
+    """None: finished."""
+    blob_bytes: int
+    """0 too when the image was dropped from the ranking."""
 
 
 class Setback(NamedTuple):

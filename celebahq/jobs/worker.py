@@ -35,7 +35,8 @@ class Failure:
     """Why a worker cannot go on at all."""
 
     message: str
-    expected: bool  # a reason for people, not a traceback
+    expected: bool
+    """A reason for people, not a traceback."""
 
     def error(self) -> Exception:
         """The exception for the process that waits."""

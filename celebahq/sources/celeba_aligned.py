@@ -8,8 +8,8 @@ import numpy as np
 
 from celebahq.errors import ToolError
 from celebahq.pictures.decoding import decode_photo, open_picture
-from celebahq.sources.image_set import Example, ImageSet, ImportOptions, require_count
-from celebahq.sources.importable import SOURCES
+from celebahq.sources.catalogue import SOURCES
+from celebahq.sources.data_set import DataSet, Example, ImportOptions, require_count
 from celebahq.sources.listing import names_and_sizes_sha256
 
 FOLDERS = ("img_align_celeba_png", "img_align_celeba", "Img/img_align_celeba", ".")
@@ -19,7 +19,7 @@ CENTRE_X, CENTRE_Y = 89, 121
 RESOLUTION = 128
 
 
-class AlignedCelebA(ImageSet):
+class AlignedCelebA(DataSet):
     """128x128 around the face's centre.
 
     Source: the paper's own data set tool, `create_celeba`.

@@ -7,7 +7,8 @@ import numpy as np
 
 from celebahq.errors import FormatError
 from celebahq.pickles import ARRAY_GLOBALS, read_pickle, to_array, to_text
-from celebahq.sources.image_set import (
+from celebahq.sources.catalogue import SOURCES
+from celebahq.sources.data_set import (
     Example,
     ImportOptions,
     LoadedFiles,
@@ -16,7 +17,6 @@ from celebahq.sources.image_set import (
     require_files,
     say_if_changed,
 )
-from celebahq.sources.importable import SOURCES
 
 
 class _Cifar(LoadedFiles):

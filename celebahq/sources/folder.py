@@ -8,8 +8,8 @@ import numpy as np
 
 from celebahq.errors import ToolError
 from celebahq.pictures.decoding import open_picture
-from celebahq.sources.image_set import Example, ImageSet, ImportOptions
-from celebahq.sources.importable import SOURCES
+from celebahq.sources.catalogue import SOURCES
+from celebahq.sources.data_set import DataSet, Example, ImportOptions
 from celebahq.sources.labels import LABELS_FILE, class_rows, parse_labels
 from celebahq.sources.listing import find_photos, listing_sha256, names_and_sizes_sha256
 from celebahq.sources.squares import decode_as, kind_of_first
@@ -17,7 +17,7 @@ from celebahq.sources.squares import decode_as, kind_of_first
 log = logging.getLogger(__name__)
 
 
-class FolderOfImages(ImageSet):
+class FolderOfImages(DataSet):
     """Pictures of any format below a folder, ordered by their path as bytes."""
 
     source = SOURCES["folder"]

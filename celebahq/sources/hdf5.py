@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from celebahq.errors import FormatError
-from celebahq.sources.image_set import Example, ImageSet, ImportOptions, require_colours
-from celebahq.sources.importable import SOURCES
+from celebahq.sources.catalogue import SOURCES
+from celebahq.sources.data_set import DataSet, Example, ImportOptions, require_colours
 
 
-class Hdf5Pyramid(ImageSet):
+class Hdf5Pyramid(DataSet):
     """The largest level with labels and facts; the other levels are computed anew."""
 
     source = SOURCES["hdf5"]

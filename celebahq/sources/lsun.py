@@ -9,8 +9,8 @@ import numpy as np
 from celebahq.errors import ToolError, one_line
 from celebahq.isolation import run_apart
 from celebahq.pictures.decoding import decode_photo
-from celebahq.sources.image_set import Example, ImageSet, ImportOptions
-from celebahq.sources.importable import SOURCES
+from celebahq.sources.catalogue import SOURCES
+from celebahq.sources.data_set import DataSet, Example, ImportOptions
 from celebahq.sources.listing import listing_sha256
 from celebahq.sources.lmdb_file import list_keys, read_record, require_lmdb, require_whole
 
@@ -18,7 +18,7 @@ LISTING_SEC = 3600
 """For the keys of millions of pictures on a slow disk."""
 
 
-class Lsun(ImageSet):
+class Lsun(DataSet):
     """The largest centred square of each picture, scaled by Lanczos.
 
     Source: the paper's own data set tool, `create_lsun`.

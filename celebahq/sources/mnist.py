@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from celebahq.errors import FormatError
-from celebahq.sources.image_set import (
+from celebahq.sources.catalogue import SOURCES
+from celebahq.sources.data_set import (
     Example,
     ImportOptions,
     LoadedFiles,
@@ -19,7 +20,6 @@ from celebahq.sources.image_set import (
     require_files,
     say_if_changed,
 )
-from celebahq.sources.importable import SOURCES
 
 PUBLISHED = {"train": 60_000, "test": 10_000}
 FILES = {

@@ -12,7 +12,8 @@ from scipy.io.matlab import MatReadError
 
 from celebahq.errors import FormatError
 from celebahq.isolation import run_apart
-from celebahq.sources.image_set import (
+from celebahq.sources.catalogue import SOURCES
+from celebahq.sources.data_set import (
     Example,
     ImportOptions,
     LoadedFiles,
@@ -21,7 +22,6 @@ from celebahq.sources.image_set import (
     require_files,
     say_if_changed,
 )
-from celebahq.sources.importable import SOURCES
 
 PUBLISHED = {"train": 73_257, "test": 26_032}
 PUBLISHED_MD5 = {

@@ -9,15 +9,15 @@ import numpy as np
 from celebahq.errors import FormatError, ToolError
 from celebahq.files import sha256_file
 from celebahq.npy import map_npy
-from celebahq.sources.image_set import Example, ImageSet, ImportOptions, require_colours
-from celebahq.sources.importable import SOURCES
+from celebahq.sources.catalogue import SOURCES
+from celebahq.sources.data_set import DataSet, Example, ImportOptions, require_colours
 from celebahq.tfrecords import read_image, scan_records
 
 MAX_LEVEL = 14
 """16384x16384."""
 
 
-class TFRecords(ImageSet):
+class TFRecords(DataSet):
     """The file of the highest resolution; the other levels are computed anew."""
 
     source = SOURCES["tfrecord"]

@@ -6,15 +6,15 @@ from typing import Any
 
 from celebahq.errors import ToolError
 from celebahq.pictures.decoding import SUFFIXES
-from celebahq.sources.image_set import Example, ImageSet, ImportOptions
-from celebahq.sources.importable import SOURCES
+from celebahq.sources.catalogue import SOURCES
+from celebahq.sources.data_set import DataSet, Example, ImportOptions
 from celebahq.sources.labels import LABELS_FILE, parse_labels
 from celebahq.sources.listing import listing_sha256
 from celebahq.sources.squares import decode_as, kind_of_first
 from celebahq.zips import open_zip, read_member
 
 
-class ZipOfImages(ImageSet):
+class ZipOfImages(DataSet):
     """Pictures in a zip, ordered by name, and `dataset.json`."""
 
     source = SOURCES["zip"]

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from celebahq.pyramid import mip_levels
-from celebahq.sources.image_set import ImportOptions
+from celebahq.sources.data_set import ImportOptions
 from celebahq.tfrecords import encode_record
 
 RNG = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from celebahq.options import ImportOptions, ImportRequest, JobOptions
 from celebahq.pyramid import PyramidReader, PyramidWriter
 from celebahq.pyramid_tools.comparison import compare_pyramids
 from celebahq.pyramid_tools.exporting import export_folder, export_tfrecord, export_zip
-from celebahq.sources.importable import SOURCES
+from celebahq.sources.catalogue import SOURCES
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from PIL import Image
 
 from celebahq.errors import ToolError
 from celebahq.sources.celeba_aligned import AlignedCelebA
-from celebahq.sources.image_set import ImportOptions
+from celebahq.sources.data_set import ImportOptions
 
 PARTIAL = ImportOptions(partial=True)
 

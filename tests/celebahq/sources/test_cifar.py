@@ -9,7 +9,7 @@ import pytest
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.sources.cifar import Cifar10
-from celebahq.sources.image_set import ImportOptions
+from celebahq.sources.data_set import ImportOptions
 
 PARTIAL = ImportOptions(split="test", partial=True)
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from celebahq.errors import FormatError, MissingExtraError, ToolError
-from celebahq.sources.image_set import ImportOptions
+from celebahq.sources.data_set import ImportOptions
 from celebahq.sources.lsun import Lsun
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from celebahq.errors import FormatError, ToolError
-from celebahq.sources.image_set import ImportOptions
+from celebahq.sources.data_set import ImportOptions
 from celebahq.sources.mnist import Mnist, MnistRgb, read_idx
 
 

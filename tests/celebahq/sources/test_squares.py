@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from celebahq.errors import FormatError, ToolError
+from celebahq.sources.data_set import ImportOptions
 from celebahq.sources.folder import FolderOfImages
-from celebahq.sources.image_set import ImportOptions
 from celebahq.sources.labels import parse_labels
 from celebahq.sources.zip_archive import ZipOfImages
 

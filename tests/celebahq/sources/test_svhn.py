@@ -3,7 +3,7 @@ import pytest
 from scipy.io import savemat
 
 from celebahq.errors import FormatError
-from celebahq.sources.image_set import ImportOptions
+from celebahq.sources.data_set import ImportOptions
 from celebahq.sources.svhn import Svhn
 
 PARTIAL = ImportOptions(partial=True)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from celebahq.errors import FormatError, ToolError
-from celebahq.sources.image_set import ImportOptions
+from celebahq.sources.data_set import ImportOptions
 from celebahq.sources.tfrecord import TFRecords
 from celebahq.tfrecords import encode_record
 

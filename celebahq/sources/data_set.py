@@ -1,6 +1,6 @@
 """The shape that every source of `celebahq import` has: a data set on disk, image by image.
 
-A source is a module with a class derived from `ImageSet`, and an entry in `celebahq.sources.importable`.
+A source is a module with a class derived from `DataSet`, and an entry in `celebahq.sources.catalogue`.
 """
 
 import logging
@@ -16,7 +16,7 @@ import numpy as np
 from celebahq.errors import ToolError
 from celebahq.files import md5_file, sha256_file
 from celebahq.options import ImportOptions as ImportOptions
-from celebahq.sources.importable import SOURCES, Source
+from celebahq.sources.catalogue import SOURCES, Source
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Example:
     """Further facts, the same names for all images of a set."""
 
 
-class ImageSet(ABC):
+class DataSet(ABC):
     """A data set on disk. Making one checks that everything is there; it is picklable.
 
     Worker processes call `load` once, then `read` for image after image.
@@ -77,7 +77,7 @@ class ImageSet(ABC):
         """The image's name in its source."""
 
 
-class LoadedFiles(ImageSet):
+class LoadedFiles(DataSet):
     """A set of few files, which `load` reads whole."""
 
     loaded: ClassVar[tuple[str, ...]]
@@ -94,7 +94,7 @@ class LoadedFiles(ImageSet):
         return {"sha256": {path.name: sha256_file(path) for path in self._files}}
 
 
-def open_images(name: str, path: Path, options: ImportOptions) -> ImageSet:
+def open_data_set(name: str, path: Path, options: ImportOptions) -> DataSet:
     """Look at the data set at `path` as the source of that name does.
 
     Raises:
@@ -104,8 +104,8 @@ def open_images(name: str, path: Path, options: ImportOptions) -> ImageSet:
     source = SOURCES[name]
     _require_kind(path, source)
     module, kind = source.location.split(".")
-    image_set: type[ImageSet] = getattr(import_module(f"celebahq.sources.{module}"), kind)
-    images = image_set(path, options)
+    data_set: type[DataSet] = getattr(import_module(f"celebahq.sources.{module}"), kind)
+    images = data_set(path, options)
     if not len(images):
         raise ToolError(path, "no images")
     return images

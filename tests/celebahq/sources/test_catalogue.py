@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from celebahq.errors import ToolError
-from celebahq.sources.image_set import ImageSet, ImportOptions, open_images
-from celebahq.sources.importable import SOURCES
+from celebahq.sources.catalogue import SOURCES
+from celebahq.sources.data_set import DataSet, ImportOptions, open_data_set
 
 
 @pytest.fixture(params=SOURCES)
@@ -20,14 +20,14 @@ def source(request, writers, tmp_path):
     return request.param, path, writers[request.param](path)
 
 
-def read_all(images: ImageSet, count: int):
+def read_all(images: DataSet, count: int):
     images.load()
     return [images.read(i) for i in range(count)]
 
 
 def test_images_and_labels_are_those_on_disk(source):
     name, path, layout = source
-    images = open_images(name, path, layout.options)
+    images = open_data_set(name, path, layout.options)
     assert images.source is SOURCES[name]
     count = len(layout.images)
     assert len(images) == (1_000_000 if name == "mnist-rgb" else count)
@@ -46,9 +46,9 @@ def test_images_and_labels_are_those_on_disk(source):
 
 def test_a_worker_reads_the_same(source):
     name, path, layout = source
-    images = open_images(name, path, layout.options)
+    images = open_data_set(name, path, layout.options)
     images.load()
-    copy = pickle.loads(pickle.dumps(open_images(name, path, layout.options)))
+    copy = pickle.loads(pickle.dumps(open_data_set(name, path, layout.options)))
     copy.load()
     np.testing.assert_array_equal(copy.read(1).image, images.read(1).image)
     assert copy.image_name(1) == images.image_name(1)
@@ -56,7 +56,7 @@ def test_a_worker_reads_the_same(source):
 
 def test_names_differ_and_are_text(source):
     name, path, layout = source
-    images = open_images(name, path, layout.options)
+    images = open_data_set(name, path, layout.options)
     images.load()
     names = [images.image_name(i) for i in range(len(layout.images))]
     assert len(set(names)) == len(names)
@@ -65,15 +65,15 @@ def test_names_differ_and_are_text(source):
 
 def test_facts_tell_the_data_not_the_place(source, writers, tmp_path):
     name, path, layout = source
-    facts = json.dumps(open_images(name, path, layout.options).facts())
+    facts = json.dumps(open_data_set(name, path, layout.options).facts())
     assert str(tmp_path) not in facts
     shutil.copytree(tmp_path, tmp_path / "copy")
-    assert json.dumps(open_images(name, tmp_path / "copy" / path.name, layout.options).facts()) == facts
+    assert json.dumps(open_data_set(name, tmp_path / "copy" / path.name, layout.options).facts()) == facts
     other = tmp_path / "other" / path.name
     other.parent.mkdir()
     writers[name](other)  # new noise
     if name not in ("hdf5", "tfrecord", "celeba", "folder", "lsun"):  # these know names and sizes
-        assert json.dumps(open_images(name, other, layout.options).facts()) != facts
+        assert json.dumps(open_data_set(name, other, layout.options).facts()) != facts
 
 
 def test_nothing_there_is_one_line_with_the_remedy(source, tmp_path):
@@ -81,7 +81,7 @@ def test_nothing_there_is_one_line_with_the_remedy(source, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(ToolError, match=r"empty[^\n]*: [^\n]+$"):
-        open_images(name, empty, layout.options)
+        open_data_set(name, empty, layout.options)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_folder_for_a_file_is_told_with_the_sources_that_take_it(tmp_path, nam
     path = tmp_path / "path"
     path.mkdir() if "a folder, but" in found else path.touch()
     with pytest.raises(ToolError) as caught:
-        open_images(name, path, ImportOptions())
+        open_data_set(name, path, ImportOptions())
     assert str(caught.value).startswith(f"{path}: {found}")
     assert f". Sources that take {found.split(',')[0]}: {others}" in str(caught.value)
 
@@ -105,7 +105,7 @@ def test_a_folder_for_a_file_is_told_with_the_sources_that_take_it(tmp_path, nam
 @pytest.mark.parametrize("name", SOURCES)
 def test_what_is_not_there_is_named(tmp_path, name):
     with pytest.raises(ToolError, match="path: no such file or folder"):
-        open_images(name, tmp_path / "path", ImportOptions())
+        open_data_set(name, tmp_path / "path", ImportOptions())
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_what_is_not_there_is_named(tmp_path, name):
 def test_a_published_set_must_be_complete(source):
     name, path, layout = source
     with pytest.raises(ToolError, match=r"\d images, but the published set has [\d,]+; .*--partial"):
-        open_images(name, path, ImportOptions(split=layout.options.split))
+        open_data_set(name, path, ImportOptions(split=layout.options.split))
 
 
 def test_each_description_is_complete():
