@@ -115,8 +115,9 @@ def device_of_rank(name: str) -> str:
         return name
     if name.startswith("cuda:"):
         raise ToolError(
-            f"--device {name}: torchrun's processes would all take that GPU; use --device cuda, "
-            "which gives each the GPU of its local rank, and CUDA_VISIBLE_DEVICES to choose among them"
+            f"--device {name}",
+            "torchrun's processes would all take that GPU; use --device cuda, "
+            "which gives each the GPU of its local rank, and CUDA_VISIBLE_DEVICES to choose among them",
         )
     if name not in ("auto", "cuda"):
         return name
@@ -145,11 +146,11 @@ def choose_device(name: str) -> "torch.device":
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
-        raise ToolError(f"--device {name}: not a device; use auto, cpu, cuda or cuda:N")
+        raise ToolError(f"--device {name}", "not a device; use auto, cpu, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
-        raise ToolError(f"--device {name}: PyTorch finds {found} CUDA devices; use --device cpu or auto")
+        raise ToolError(f"--device {name}", f"PyTorch finds {found} CUDA devices; use --device cpu or auto")
     return device
 
 

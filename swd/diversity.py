@@ -53,7 +53,7 @@ def measure_diversity(
     """
     chosen = protocol.choose(len(images), set_id)
     if len(chosen) < 2:
-        raise ToolError(f"{images.name}: one image, but MS-SSIM compares pairs")
+        raise ToolError(images.name, "one image, but MS-SSIM compares pairs")
     pairs = image_pairs(len(chosen), MAX_PAIRS, seed=protocol.seed, set_id=set_id)
 
     def score(batch: Sequence[int]) -> Tensor:

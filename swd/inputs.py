@@ -28,8 +28,8 @@ def open_set(images: Any, name: str | None = None) -> ImageSet:
         found = from_memory(name or type(images).__name__, images)
     if found is None:
         raise ToolError(
-            f"{type(images).__name__}: not a set of images; use a path, an ImageSet, an array or tensor, "
-            "a torch Dataset or DataLoader"
+            type(images).__name__,
+            "not a set of images; use a path, an ImageSet, an array or tensor, a torch Dataset or DataLoader",
         )
     if len(found) == 0:
         raise ToolError(found.name, "no image in it")

@@ -47,14 +47,14 @@ def load_network(path: Path) -> Network:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except SafetensorError as err:
-        raise FormatError(f"{path}: not a readable safetensors file ({err})") from err
+        raise FormatError(path, f"not a readable safetensors file ({err})") from err
     if metadata.get("format") != FORMAT or metadata.get("architecture") not in ARCHITECTURES:
-        raise FormatError(f"{path}: not weights of a restoration network made by tools/train_restorer.py")
+        raise FormatError(path, "not weights of a restoration network made by tools/train_restorer.py")
     try:
         config = json.loads(metadata["config"])
         with torch.random.fork_rng(devices=[]):  # the discarded initial weights must not move anybody's draws
             network = ARCHITECTURES[metadata["architecture"]](**config)
         network.load_state_dict(weights)
     except (RuntimeError, LookupError, TypeError, ValueError) as err:
-        raise FormatError(f"{path}: its weights do not fit the network its metadata names") from err
+        raise FormatError(path, "its weights do not fit the network its metadata names") from err
     return network.eval().requires_grad_(False)

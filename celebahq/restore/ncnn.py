@@ -32,10 +32,10 @@ def read_convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
     """
     param = path.with_suffix(".param")
     if not param.is_file():
-        raise ToolError(f"{param}: not found; it must lie beside {path.name}, which it describes")
+        raise ToolError(param, f"not found; it must lie beside {path.name}, which it describes")
     lines = param.read_text(encoding="ascii", errors="replace").splitlines()
     if not lines or lines[0].strip() != MAGIC:
-        raise FormatError(f"{param}: not an ncnn .param text")
+        raise FormatError(param, "not an ncnn .param text")
     content = path.read_bytes()
     offset = 0
     convolutions = []
@@ -47,12 +47,12 @@ def read_convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
         try:
             out, kernel, count = (int(options[key]) for key in ("0", "1", "6"))
         except (KeyError, ValueError) as err:
-            raise FormatError(f"{param}: a convolution without sizes: {line[:80]}") from err
+            raise FormatError(param, f"a convolution without sizes: {line[:80]}") from err
         weight_bytes = -(-2 * count // 4) * 4
         end = offset + 4 + weight_bytes + 4 * out
         tag = int.from_bytes(content[offset : offset + 4], "little")
         if end > len(content) or tag != FP16_TAG:
-            raise FormatError(f"{path}: ends early, or does not hold fp16 weights as {param.name} says")
+            raise FormatError(path, f"ends early, or does not hold fp16 weights as {param.name} says")
         weight = np.frombuffer(content, "<f2", count, offset + 4)
         bias = np.frombuffer(content, "<f4", out, offset + 4 + weight_bytes)
         shape = (out, count // (out * kernel**2), kernel, kernel)
@@ -61,5 +61,5 @@ def read_convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
         )
         offset = end
     if offset != len(content):
-        raise FormatError(f"{path}: {len(content) - offset} bytes more than {param.name} announces")
+        raise FormatError(path, f"{len(content) - offset} bytes more than {param.name} announces")
     return convolutions

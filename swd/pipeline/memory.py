@@ -60,8 +60,9 @@ class DatasetImages(ImageSet):
         for index, image in zip(indices, images, strict=True):
             if image.shape[1] != image.shape[2] or image.shape[1] < resolution:
                 raise FormatError(
-                    f"{self.name}: item {index} is {image.shape[2]}x{image.shape[1]} px; expected squares of "
-                    f"{resolution} px or more"
+                    self.name,
+                    f"item {index} is {image.shape[2]}x{image.shape[1]} px; expected squares of "
+                    f"{resolution} px or more",
                 )
         return np.stack([fit(image, resolution) for image in images])
 
@@ -95,7 +96,7 @@ def _gather(name: str, items: Iterable[Any], dimensions: int) -> NDArray[np.uint
     """All items in one array; of 3 dimensions images, of 4 batches."""
     parts = [planes_first(name, _first_part(item), dimensions) for item in items]
     if not parts:
-        raise FormatError(f"{name}: no image in it")
+        raise FormatError(name, "no image in it")
     return np.concatenate(parts) if dimensions == 4 else np.stack(parts)
 
 
@@ -124,5 +125,5 @@ def planes_first(name: str, images: Any, dimensions: int) -> NDArray[np.uint8]:
     elif array.ndim == dimensions and array.shape[-1] in (1, 3):
         array = np.moveaxis(array, -1, -3)
     if array.dtype != np.uint8 or array.ndim != dimensions or array.shape[-3] not in (1, 3):
-        raise FormatError(f"{name}: {found}; expected uint8 0..255 of shape [N, C, H, W] or [N, H, W, C]")
+        raise FormatError(name, f"{found}; expected uint8 0..255 of shape [N, C, H, W] or [N, H, W, C]")
     return array

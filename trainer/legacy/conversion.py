@@ -50,7 +50,7 @@ def load_legacy_pickle(path: Path) -> LegacyNetworks:
         return LegacyNetworks(_generator(G), _discriminator(D), _generator(Gs), Gs.lod)
     except (FormatError, ConfigError) as err:
         message = " ".join(str(err).split())  # names in a damaged file may hold anything
-        raise FormatError(f"{path}: {message}") from err
+        raise FormatError(path, message) from err
 
 
 def import_snapshot(path: Path) -> Snapshot:

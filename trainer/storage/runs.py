@@ -78,15 +78,15 @@ def open_run(folder: Path, data: Path | None = None) -> Run:
         ToolError: Not a run folder, or the data are not those that the run was started with.
     """
     if not (folder / CONFIG).is_file():
-        raise ToolError(f"{folder}: not a run folder, it has no {CONFIG}")
+        raise ToolError(folder, f"not a run folder, it has no {CONFIG}")
     recorded = read_json(folder / DATA)
     path = data or Path(recorded.pop("path"))
     recorded.pop("path", None)
     if not path.is_file():
-        raise ToolError(f"{path}: the run's data are not there; say where they are with --data FILE.h5")
+        raise ToolError(path, "the run's data are not there; say where they are with --data FILE.h5")
     found = describe_data(path)
     if found != recorded:
-        raise ToolError(f"{path}: not the data of {folder}: found {found}, the run has {recorded}")
+        raise ToolError(path, f"not the data of {folder}: found {found}, the run has {recorded}")
     return Run(folder, load_config(folder / CONFIG), path)
 
 

@@ -94,7 +94,7 @@ def bench(
     costs = step_costs(config)
     for resolution in resolutions or ():
         if resolution not in costs:
-            raise ToolError(f"--resolution {resolution}: {config.name} has {', '.join(map(str, costs))}")
+            raise ToolError(f"--resolution {resolution}", f"{config.name} has {', '.join(map(str, costs))}")
     config = fit_passes(config, World(), device, costs, minibatch_gpu=minibatch_gpu)
     reals: RealImages = SyntheticData(config) if data is None else open_data(config, data)
     rows = []

@@ -57,7 +57,7 @@ class TrainingData:
         self.seed, self.mirror, self.cache_bytes = seed, mirror, cache_bytes
         self.labels = self.reader.labels if use_labels else None  # [N, L] float32
         if len(self.reader) == 0:
-            raise ToolError(f"{path}: holds no images")
+            raise ToolError(path, "holds no images")
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="reals")
         self._pending: deque[tuple[int, Future[tuple[Tensor, Tensor | None]]]] = deque()
         self._share = Share(0, 0, ())

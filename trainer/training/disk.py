@@ -50,7 +50,7 @@ def require_room(config: TrainingConfig, state: TrainingState, folder: Path) -> 
     )
     if needed > free:
         raise ToolError(
-            f"{what}; make room, or keep less: snapshot.network_ticks, image_ticks, keep_last, keep_every"
+            f"{what}; make room, or keep less", "snapshot.network_ticks, image_ticks, keep_last, keep_every"
         )
     log.info(what)
 

@@ -104,7 +104,9 @@ def evaluate(
     full = load_snapshot(files[0]).config.generator.resolution
     size = resolution or full
     if resolution and not (16 <= resolution <= full and resolution & (resolution - 1) == 0):
-        raise ToolError(f"--resolution {resolution}: must be a power of two from 16 to the network's {full}")
+        raise ToolError(
+            f"--resolution {resolution}", f"must be a power of two from 16 to the network's {full}"
+        )
     with PyramidReader(data) as reals:
         count = min(len(reals), images or 16_384)
     loaded = [load_snapshot(file, device) for file in files]

@@ -42,7 +42,7 @@ class VideoLayout:
         if self.size is None:
             return resolution
         if self.size % resolution:
-            raise ToolError(f"--size {self.size}: must be a multiple of the network's {resolution} pixels")
+            raise ToolError(f"--size {self.size}", f"must be a multiple of the network's {resolution} pixels")
         return self.size
 
 
@@ -133,7 +133,7 @@ def write_video(
     iterator = iter(frames)
     first = next(iterator, None)
     if first is None:
-        raise ToolError(f"{path}: not written, there are no frames")
+        raise ToolError(path, "not written, there are no frames")
     height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2  # H.264 wants even sides
     with atomic_path(path) as partial:
         encoder = write_frames(
