@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike, NDArray
 
 from celebahq.errors import ToolError
 from celebahq.legacy.jpeg import MAX_PIXELS, decode_jpeg
@@ -24,15 +24,15 @@ f32 = np.float32
 class Framed(NamedTuple):
     """A picture and the face in it."""
 
-    image: npt.NDArray[np.uint8]
+    image: NDArray[np.uint8]
     """`[H, W, 3]` RGB."""
-    quad: npt.NDArray[np.float32]
+    quad: NDArray[np.float32]
     """`[4, 2]` corners of the crop in this picture: upper left, lower left, lower right, upper right."""
     zoom: float
     """Enlargement from this picture to the 1024-pixel result."""
 
 
-def legacy_align(jpeg_path: str | Path, landmarks: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+def legacy_align(jpeg_path: str | Path, landmarks: ArrayLike) -> NDArray[np.uint8]:
     """The aligned face whose CHW bytes have the published `proc_md5`.
 
     Args:
@@ -57,7 +57,7 @@ def legacy_align(jpeg_path: str | Path, landmarks: npt.ArrayLike) -> npt.NDArray
     return resize(transform_quad(face.image, face.quad + f32(0.5), SUPERSAMPLED_SIDE), SIDE, SIDE)
 
 
-def landmark_quad(landmarks: npt.ArrayLike) -> tuple[npt.NDArray[np.float32], float]:
+def landmark_quad(landmarks: ArrayLike) -> tuple[NDArray[np.float32], float]:
     """The oriented square around a face and the enlargement that makes it 1024 pixels wide.
 
     The formula is `crop_quad`'s; the arithmetic is that of a time when float32 scalars times Python numbers
@@ -135,16 +135,16 @@ def pad(face: Framed, border_px: int) -> Framed:
     return face._replace(image=image, quad=face.quad + np.array(pads[:2], f32))
 
 
-def _bounds(quad: npt.NDArray[np.float32]) -> tuple[int, int, int, int]:
+def _bounds(quad: NDArray[np.float32]) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of the whole pixels that hold the quad."""
     (left, top), (right, bottom) = quad.min(axis=0), quad.max(axis=0)
     return math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
 
 
-def _rotate90(v: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _rotate90(v: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.array([-v[1], v[0]], f32)
 
 
-def _hypot(v: npt.NDArray[np.float32]) -> np.float32:
+def _hypot(v: NDArray[np.float32]) -> np.float32:
     # The C library's hypotf: the squares fit a double, so one rounding there and one to float32.
     return f32(math.sqrt(float(v[0]) ** 2 + float(v[1]) ** 2))

@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, MissingExtraError, ToolError
 
@@ -50,7 +50,7 @@ def read_token(delta_dir: Path, idx: int) -> bytes:
         raise FormatError(path, f"damaged at {delta_name(idx)} ({err}); get the zip again") from err
 
 
-def decrypt_delta(token: bytes, jpeg: bytes, file_name: str) -> npt.NDArray[np.uint8]:
+def decrypt_delta(token: bytes, jpeg: bytes, file_name: str) -> NDArray[np.uint8]:
     """Decrypt a delta with the photo that it belongs to.
 
     The key is PBKDF2-HMAC-SHA256 of the JPEG file's bytes, salted with the file's name; the token is Fernet

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 BLOCK = 128
 """Output rows per matrix product; more rows waste more multiplications by zero."""
@@ -12,13 +12,13 @@ SLACK_PER_TAP = 2 * float(np.finfo(np.float64).eps)
 """Twice what the order of additions can change a sum by, relative to it and per term."""
 
 
-def gaussian(plane: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float32]:
+def gaussian(plane: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """Blur `[H, W]` non-negative values: down the columns, rounded to float32, then along the rows."""
     kernel = gaussian_kernel(sigma)
     return correlate(correlate(plane, kernel).T, kernel).T
 
 
-def gaussian_kernel(sigma: float) -> npt.NDArray[np.float64]:
+def gaussian_kernel(sigma: float) -> NDArray[np.float64]:
     """A Gaussian cut off at 4 sigma; the sum that normalises it is accumulated from the centre outwards."""
     half = [math.exp(-0.5 * i * i / (sigma * sigma)) for i in range(1, int(4 * sigma + 0.5) + 1)]
     total = 1.0
@@ -27,7 +27,7 @@ def gaussian_kernel(sigma: float) -> npt.NDArray[np.float64]:
     return np.array([*half[::-1], 1.0, *half]) / total
 
 
-def correlate(plane: npt.NDArray[np.float32], kernel: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+def correlate(plane: NDArray[np.float32], kernel: NDArray[np.float64]) -> NDArray[np.float32]:
     """Correlate the columns of `[H, W]` with a symmetric kernel in double, mirrored with the edge repeated.
 
     SciPy adds the products of a window in a certain order and rounds the sum to float32. A matrix product
@@ -54,12 +54,12 @@ def correlate(plane: npt.NDArray[np.float32], kernel: npt.NDArray[np.float64]) -
     return result
 
 
-def _mirrored(size: int, margin: int) -> npt.NDArray[np.intp]:
+def _mirrored(size: int, margin: int) -> NDArray[np.intp]:
     phase = np.arange(-margin, size + margin) % (2 * size)
     return np.minimum(phase, 2 * size - 1 - phase)
 
 
-def _band_matrix(kernel: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+def _band_matrix(kernel: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """`[count, count + len(kernel) - 1]`: the kernel, one step further right in each row."""
     band = np.zeros((count, count + len(kernel) - 1))
     for row in range(count):
@@ -68,15 +68,15 @@ def _band_matrix(kernel: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.
 
 
 def _ordered_sums(
-    window: npt.NDArray[np.float64],
-    rows: npt.NDArray[np.intp],
-    columns: npt.NDArray[np.intp],
-    kernel: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
+    window: NDArray[np.float64],
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    kernel: NDArray[np.float64],
+) -> NDArray[np.float64]:
     """SciPy's sums at a few places: the centre, then pairs from the outermost inwards."""
     radius = len(kernel) // 2
     values = window[rows[:, None] + np.arange(len(kernel)), columns[:, None]]  # [places, len(kernel)]
-    sums: npt.NDArray[np.float64] = values[:, radius] * kernel[radius]
+    sums: NDArray[np.float64] = values[:, radius] * kernel[radius]
     for i in range(radius):
         sums += (values[:, i] + values[:, -1 - i]) * kernel[i]
     return sums

@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from celebahq.errors import FormatError, MissingExtraError, ToolError
@@ -18,7 +18,7 @@ SAMPLING_444 = 0
 _ijg_lock = threading.Lock()
 
 
-def decode_jpeg(path: Path) -> npt.NDArray[np.uint8]:
+def decode_jpeg(path: Path) -> NDArray[np.uint8]:
     """The pixels of a JPEG file as IJG libjpeg 8d decodes them; EXIF orientation is ignored.
 
     libjpeg-turbo, which is Pillow's decoder, gives the same bytes unless the chroma is subsampled: from
@@ -57,7 +57,7 @@ def decode_jpeg(path: Path) -> npt.NDArray[np.uint8]:
     return _decode_with_ijg(path)
 
 
-def _decode_with_ijg(path: Path) -> npt.NDArray[np.uint8]:
+def _decode_with_ijg(path: Path) -> NDArray[np.uint8]:
     try:
         import jpeglib
     except ImportError as err:
@@ -69,7 +69,7 @@ def _decode_with_ijg(path: Path) -> npt.NDArray[np.uint8]:
         if jpeglib.version.get() != "8d":
             jpeglib.version.set("8d")
         try:
-            pixels: npt.NDArray[np.uint8] = jpeglib.read_spatial(str(path)).spatial
+            pixels: NDArray[np.uint8] = jpeglib.read_spatial(str(path)).spatial
         except OSError as err:
             raise FormatError(path, f"IJG libjpeg 8d cannot decode it ({err})") from err
     return pixels

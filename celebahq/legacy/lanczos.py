@@ -8,7 +8,7 @@ import math
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 LOBES = 3
 STRIP = 8192
@@ -17,7 +17,7 @@ STRIP = 8192
 f32 = np.float32
 
 
-def resize(image: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
+def resize(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """Resize `[H, W, 3]` uint8 to `[height, width, 3]`: horizontally, round to uint8, then vertically."""
     if (height, width) == image.shape[:2]:
         return image.copy()
@@ -25,7 +25,7 @@ def resize(image: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray
     return resize_rows(np.ascontiguousarray(narrow), height)
 
 
-def resize_rows(image: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint8]:
+def resize_rows(image: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     """One pass along the first axis: `[H, W, 3]` uint8 to `[count, W, 3]`.
 
     A pixel is 0.5 plus its weighted taps, added one after the other in float32 and truncated. Products and
@@ -48,7 +48,7 @@ def resize_rows(image: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint
     return out.reshape(count, *image.shape[1:])
 
 
-def lanczos_weights(size: int, new_size: int) -> tuple[list[int], list[npt.NDArray[np.float32]]]:
+def lanczos_weights(size: int, new_size: int) -> tuple[list[int], list[NDArray[np.float32]]]:
     """The first tap and the normalised float32 weights of every output position."""
     scale = f32(size) / f32(new_size)
     stretch = max(scale, f32(1))
@@ -68,12 +68,12 @@ def lanczos_weights(size: int, new_size: int) -> tuple[list[int], list[npt.NDArr
     return starts, weights
 
 
-def _lanczos(t: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _lanczos(t: NDArray[np.float32]) -> NDArray[np.float32]:
     inside = (t >= -LOBES) & (t < LOBES)
     return np.where(inside, _sinc(t) * _sinc(t / f32(LOBES)), f32(0))
 
 
-def _sinc(t: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _sinc(t: NDArray[np.float32]) -> NDArray[np.float32]:
     angles = (t.astype(np.float64) * math.pi).astype(f32)
     # math.sin, since NumPy's vectorised sine may differ from the C library's in the last bit.
     return np.array([math.sin(u) / u if u else 1.0 for u in angles.tolist()], f32)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from celebahq.legacy.gaussian import gaussian
 
@@ -19,7 +19,7 @@ class Pads(NamedTuple):
     bottom: int
 
 
-def pad_photo(image: npt.NDArray[np.uint8], pads: Pads, sigma: float) -> npt.NDArray[np.uint8]:
+def pad_photo(image: NDArray[np.uint8], pads: Pads, sigma: float) -> NDArray[np.uint8]:
     """Pad by reflection and blend outwards into a blur and then the median, all in float32.
 
     Args:
@@ -41,7 +41,7 @@ def pad_photo(image: npt.NDArray[np.uint8], pads: Pads, sigma: float) -> npt.NDA
     return padded
 
 
-def reflect(image: npt.NDArray[np.uint8], pads: Pads) -> npt.NDArray[np.uint8]:
+def reflect(image: NDArray[np.uint8], pads: Pads) -> NDArray[np.uint8]:
     """Mirror at the edge pixels, which are not repeated, as often as the pads need."""
     left, top, right, bottom = pads
     rows = _mirrored(image.shape[0], top, bottom)
@@ -49,7 +49,7 @@ def reflect(image: npt.NDArray[np.uint8], pads: Pads) -> npt.NDArray[np.uint8]:
     return image[rows][:, columns]
 
 
-def _mirrored(size: int, before: int, after: int) -> npt.NDArray[np.intp]:
+def _mirrored(size: int, before: int, after: int) -> NDArray[np.intp]:
     if size == 1:
         return np.zeros(before + size + after, np.intp)
     period = 2 * (size - 1)
@@ -57,20 +57,20 @@ def _mirrored(size: int, before: int, after: int) -> npt.NDArray[np.intp]:
     return np.minimum(phase, period - phase)
 
 
-def blend_mask(width: int, height: int, pads: Pads) -> npt.NDArray[np.float32]:
+def blend_mask(width: int, height: int, pads: Pads) -> NDArray[np.float32]:
     """1 at the padded picture's edge, 0 at the photo's own, negative inside; `[height, width]` float32."""
     left, top, right, bottom = (f32(pad) for pad in pads)
     x, y = np.arange(width, dtype=f32), np.arange(height, dtype=f32)
     across = np.minimum(x / left, x[::-1] / right)
     down = np.minimum(y / top, y[::-1] / bottom)
-    mask: npt.NDArray[np.float32] = f32(1) - np.minimum(across[None, :], down[:, None])
+    mask: NDArray[np.float32] = f32(1) - np.minimum(across[None, :], down[:, None])
     return mask
 
 
 def blend(
-    plane: npt.NDArray[np.float32],
-    target: npt.NDArray[np.float32] | np.float32,
-    weight: npt.NDArray[np.float32],
+    plane: NDArray[np.float32],
+    target: NDArray[np.float32] | np.float32,
+    weight: NDArray[np.float32],
 ) -> None:
     """Move `plane` towards `target`, in place: `plane += (target - plane) * weight`."""
     difference = np.subtract(target, plane)
@@ -78,7 +78,7 @@ def blend(
     plane += difference
 
 
-def median(plane: npt.NDArray[np.float32]) -> np.float32:
+def median(plane: NDArray[np.float32]) -> np.float32:
     """The median, of an even count the float32 mean of the middle two."""
     middle = [(plane.size - 1) // 2, plane.size // 2]
     low, high = np.partition(plane, middle, axis=None)[middle]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.legacy.delta import delta_name, zip_name
@@ -94,6 +94,6 @@ def and_more(names: Sequence[str]) -> str:
     return names[0] + (", ..." if len(names) > 1 else "")
 
 
-def md5_array(array: npt.NDArray[Any]) -> str:
+def md5_array(array: NDArray[Any]) -> str:
     """MD5 of an array's bytes in C order."""
     return hashlib.md5(np.ascontiguousarray(array).data, usedforsecurity=False).hexdigest()

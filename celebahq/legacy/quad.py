@@ -1,13 +1,11 @@
 """Pillow 3.1.1's QUAD transform with bilinear filtering."""
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 from PIL import Image
 
 
-def transform_quad(
-    image: npt.NDArray[np.uint8], quad: npt.NDArray[np.float32], side: int
-) -> npt.NDArray[np.uint8]:
+def transform_quad(image: NDArray[np.uint8], quad: NDArray[np.float32], side: int) -> NDArray[np.uint8]:
     """Map the quadrilateral to a square, `[H, W, 3]` uint8 to `[side, side, 3]`; black outside the image.
 
     Pillow 3.1.1 sampled its bilinear map at integer output positions, today's Pillow half a pixel further

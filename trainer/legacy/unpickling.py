@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from celebahq.errors import FormatError
 from celebahq.pickles import ARRAY_GLOBALS, Call, read_pickle, to_array, to_text
 
-Array = npt.NDArray[Any]
+Array = NDArray[Any]
 Option = str | int | float | bool | None
 
 KNOWN = ARRAY_GLOBALS | {("tfutil", "Network")}

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from celebahq.errors import ToolError
@@ -61,7 +61,7 @@ class TrainingData:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="reals")
         self._pending: deque[tuple[int, Future[tuple[Tensor, Tensor | None]]]] = deque()
         self._share = Share(0, 0, ())
-        self._level: npt.NDArray[np.uint8] | None = None
+        self._level: NDArray[np.uint8] | None = None
         self._order: tuple[int, Indices] | None = None
 
     def __len__(self) -> int:
@@ -132,12 +132,12 @@ class TrainingData:
         labels = None if self.labels is None else torch.from_numpy(self.labels[indices])
         return torch.from_numpy(images), labels
 
-    def _read(self, indices: Indices, resolution: int) -> npt.NDArray[np.uint8]:
+    def _read(self, indices: Indices, resolution: int) -> NDArray[np.uint8]:
         if self._level is not None:
             return self._level[indices]
         return np.asarray(self.reader.read(indices, resolution), dtype=np.uint8)
 
-    def _cache_level(self, resolution: int) -> npt.NDArray[np.uint8] | None:
+    def _cache_level(self, resolution: int) -> NDArray[np.uint8] | None:
         shape = (len(self), self.reader.channels, resolution, resolution)
         self._level = None  # let the old level go before the new one is read
         if np.prod(shape, dtype=np.int64) > self.cache_bytes:

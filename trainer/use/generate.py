@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from celebahq.files import atomic_folder, atomic_zip, refuse_existing
 from celebahq.jobs.progress import Progress, silent
@@ -13,7 +13,7 @@ from celebahq.pictures.encoding import encode_png
 from celebahq.pyramid import PyramidWriter
 from trainer.use.snapshot import Snapshot, block_size
 
-Pixels = npt.NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 Sink = Callable[[list[str], Pixels], None]
 
 

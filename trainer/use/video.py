@@ -6,8 +6,8 @@ from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from trainer.storage.checkpoint import snapshots
 from trainer.use.grids import enlarge, to_uint8
 from trainer.use.snapshot import load_snapshot
 
-Frame = npt.NDArray[np.uint8]
+Frame = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class VideoLayout:
 
 def interpolation_latents(
     seed: int, frames: int, images: int, latent_size: int, sigma_frames: float
-) -> npt.NDArray[np.float32]:
+) -> NDArray[np.float32]:
     """Latents that wander smoothly and end where they began.
 
     White noise, smoothed over time by a Gaussian that wraps around, and divided by its root mean square.
@@ -61,7 +61,7 @@ def interpolation_latents(
     noise = keyed_normal(seed, Stream.VIDEO, np.arange(frames), images * latent_size)
     smooth = gaussian_filter1d(noise.astype(np.float64), sigma_frames, axis=0, mode="wrap")
     smooth /= np.sqrt(np.mean(smooth**2))
-    latents: npt.NDArray[np.float32] = smooth.reshape(frames, images, latent_size).astype(np.float32)
+    latents: NDArray[np.float32] = smooth.reshape(frames, images, latent_size).astype(np.float32)
     return latents
 
 
