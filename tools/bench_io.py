@@ -21,7 +21,7 @@ import cv2
 import h5py
 import numpy as np
 
-from celebahq.pictures.decoding import load_photo
+from celebahq.pictures.decoding import SUFFIXES, load_photo
 from celebahq.pyramid import CODECS, PyramidReader, PyramidWriter, encode_image
 
 RESOLUTION = 1024
@@ -125,7 +125,7 @@ def compare_codecs(pictures: np.ndarray) -> None:
 
 def from_folder(folder: Path, count: int) -> np.ndarray:
     """Centre squares of the photos in a folder, `[N, 3, 1024, 1024]` uint8."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    files = sorted(path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES))
     return np.stack([to_square(load_photo(path)) for path in files[:count]])
 
 

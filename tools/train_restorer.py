@@ -45,12 +45,12 @@ from torch import Tensor
 from celebahq.console import device_option, resolve_device, seed_option, status
 from celebahq.errors import ToolError
 from celebahq.files import append_jsonl, atomic_path
+from celebahq.pictures.decoding import SUFFIXES, load_photo
 from celebahq.restore.checkpoints import load_network, save_network
 from celebahq.restore.degrade import Photo, bicubic_reduce, jpeg_pair, turn
 from celebahq.restore.infer import native_dtype
 from celebahq.restore.networks import Network, RedNet, SrResNet, grow
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 HALVED_FROM_PX = 640  # photos with a shorter side from here on are halved: clean targets from JPEGs
 SMALLEST_PX = 256
 WARMUP_STEPS = 200
@@ -85,8 +85,8 @@ RECIPES = {
 def load_images(folder: Path) -> list[Photo]:
     """Decode every picture under a folder, in name order, large ones halved: `(H, W, 3)` uint8 RGB."""
     images = []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
-        picture = Image.open(path).convert("RGB")
+    for path in sorted(p for p in folder.rglob("*") if p.name.lower().endswith(SUFFIXES)):
+        picture = Image.fromarray(load_photo(path, orient=False))
         if min(picture.size) >= HALVED_FROM_PX:
             picture = picture.reduce(2)
         if min(picture.size) >= SMALLEST_PX:
