@@ -103,7 +103,7 @@ class AdversarialLoss:
         logits = self._logits(torch.cat([reals, fakes]))
         real, fake = logits.chunk(2)
         loss = functional.softplus(fake.mean() - real).mean() + functional.softplus(fake - real.mean()).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.discriminator.requires_grad_(False)

@@ -66,8 +66,8 @@ def masked(face: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     result = face.copy()
     cv2.fillPoly(result, [np.rint(np.array(outline) * len(face)).astype(np.int32)], colour, cv2.LINE_AA)
     for height in (0.62, 0.69, 0.76):
-        ends = [(round(x * len(face)), round(height * len(face))) for x in (0.31, 0.69)]
-        cv2.line(result, *ends, tuple(value - 25 for value in colour), 2, cv2.LINE_AA)
+        left, right = ((round(x * len(face)), round(height * len(face))) for x in (0.31, 0.69))
+        cv2.line(result, left, right, tuple(value - 25 for value in colour), 2, cv2.LINE_AA)
     return result
 
 

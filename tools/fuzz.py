@@ -100,8 +100,8 @@ class Template:
         for name, content in {**self._files, self._target: data}.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
-        for name in self.form.folders:
-            (folder / name).mkdir()
+        for empty in self.form.folders:
+            (folder / empty).mkdir()
         return folder / self._target
 
     def damaged(self, number: int, seed: int) -> tuple[bytes, bool]:

@@ -28,7 +28,7 @@ from celebahq.pyramid import PyramidReader, PyramidWriter, level_name, mip_level
 from celebahq.pyramid_tools.inspection import describe_pyramid, render_facts
 from celebahq.pyramid_tools.verification import verify_pyramid
 from celebahq.sources.celeba import LANDMARK_COLUMNS, index_celeba
-from celebahq.sources.image_set import open_images
+from celebahq.sources.data_set import open_data_set
 from celebahq.tfrecords import CHECKSUM, LENGTH, _masked_crc, encode_record
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.settings import from_dict, load_config, save_config
@@ -203,7 +203,7 @@ def pack_record(example: bytes) -> bytes:
 
 def read_set(source: str, path: Path) -> str:
     """As `import` reads it."""
-    found = open_images(source, path, PARTIAL)
+    found = open_data_set(source, path, PARTIAL)
     found.load()
     said: list[Any] = [found.resolution, found.channels, len(found)]
     for index in range(min(len(found), 20)):

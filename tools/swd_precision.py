@@ -101,10 +101,17 @@ class Figures:
     """On the finest level."""
 
 
+def both_halves(one: Described) -> tuple[torch.Tensor, torch.Tensor]:
+    """The places of a set's two halves."""
+    found = halves(cluster(one.keys))
+    assert found is not None, "a set of copies of one image"
+    return found
+
+
 def figures(sets: Sequence[Described], seed: int, patches: int, *, correct: bool = False) -> Figures:
     """Compare sets with the first of them, along the directions of a seed."""
     samples = [whole_sample(str(number), one.keys) for number, one in enumerate(sets)]
-    parts = [halves(cluster(one.keys)) if correct else () for one in sets]
+    parts: list[Sequence[torch.Tensor]] = [both_halves(one) if correct else () for one in sets]
     count = len(sets)
     pairs = [(0, number) for number in range(1, count)]
     own = [(count + 2 * number, count + 2 * number + 1) for number in range(count)] if correct else []
@@ -128,8 +135,8 @@ def figures(sets: Sequence[Described], seed: int, patches: int, *, correct: bool
             raw[number].append(found[number])
             if correct:
                 fixed[number].append(corrected(found[number], [of_halves[0], of_halves[number + 1]]))
-    averages = [[average(levels) for levels in kind if levels] for kind in (raw, fixed)]
-    return Figures(*averages, [levels[0] for levels in raw])
+    raw_averages, fixed_averages = ([average(one) for one in kind if one] for kind in (raw, fixed))
+    return Figures(raw_averages, fixed_averages, [levels[0] for levels in raw])
 
 
 def share_of(one: Described, parts: Sequence[torch.Tensor]) -> float:

@@ -83,7 +83,7 @@ def train(digits: Tensor, labels: Tensor, epochs: int, seed: int, device: torch.
             shift = tuple(rng.integers(-LARGEST_SHIFT_PX, LARGEST_SHIFT_PX + 1, size=2).tolist())
             loss = F.cross_entropy(classifier(digits[rows].roll(shift, dims=(2, 3))), labels[rows])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             scheduler.step()
             progress.advance(BATCH)

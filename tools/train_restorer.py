@@ -207,7 +207,7 @@ class Training:
             terms["mesh"] = MESH_WEIGHT * mesh(outputs, targets)
             losses |= terms
             loss = PIXEL_WEIGHT * loss + sum(terms.values())
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
