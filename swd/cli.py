@@ -170,7 +170,10 @@ def cache(real: Path, out: Path, overwrite: bool, device: str, workers: int | No
     """
     from swd.comparison import make_cache, open_resources
 
-    with _on_terminal(device) as on_progress, open_resources(device, workers, on_progress) as resources:
+    with (
+        _on_terminal(device) as on_progress,
+        open_resources(device, workers, on_progress, together=True) as resources,
+    ):
         held = make_cache(real, out, overwrite=overwrite, resources=resources, **protocol)
         resources.say(f"{out}: {held.images:,} images of {held.resolution} px")
 
@@ -200,7 +203,10 @@ def _run(
         raise click.UsageError("--plot draws distances: add swd to --metrics")
     if plot:
         require_writable(plot)
-    with _on_terminal(device) as on_progress, open_resources(device, workers, on_progress) as resources:
+    with (
+        _on_terminal(device) as on_progress,
+        open_resources(device, workers, on_progress, together=True) as resources,
+    ):
         report = compare_sets(real, list(fakes), metrics=metrics, resources=resources, **choices)
         if not resources.world.is_main:
             return

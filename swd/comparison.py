@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed
 
 from celebahq.errors import ToolError
 from celebahq.files import atomic_path, make_folder, refuse_existing
-from celebahq.processes import World, choose_device, join_world, processes_here
+from celebahq.processes import choose_device, join_world, processes_here
 from celebahq.threads import processors
 from swd.diversity import Similarity, measure_diversity
 from swd.fidelity import measure_fidelity, require_torch_fidelity
@@ -23,7 +22,7 @@ from swd.pipeline.cache import SUFFIX, cache_bytes, is_cache, save_cache
 from swd.pipeline.distance import summarize
 from swd.pipeline.fakes import measure_fakes
 from swd.pipeline.reference import Reference, prepare_reference
-from swd.pipeline.resources import OnProgress, Resources
+from swd.pipeline.resources import ALONE, OnProgress, Resources
 from swd.pipeline.room import require_room
 from swd.pipeline.sources import ImageSet
 from swd.protocol_choice import choose_protocol
@@ -44,7 +43,7 @@ def compare(
     threads: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
-    """Compare sets of generated images with the real ones.
+    """Compare sets of generated images with the real ones, in this process alone.
 
     A set is a path (an HDF5 pyramid, folder, zip, npz or npy of images), an `ImageSet`, a NumPy array or
     torch tensor uint8 `[N, C, H, W]` or `[N, H, W, C]`, or a torch `Dataset` or `DataLoader` of such images.
@@ -132,20 +131,27 @@ def compare_sets(
 
 @contextmanager
 def open_resources(
-    device: str | torch.device = "auto", threads: int | None = None, on_progress: OnProgress | None = None
+    device: str | torch.device = "auto",
+    threads: int | None = None,
+    on_progress: OnProgress | None = None,
+    *,
+    together: bool = False,
 ) -> Iterator[Resources]:
-    """What there is to compute with, alone or under `torchrun`; arguments as for `compare`."""
+    """What there is to compute with; arguments as for `compare`.
+
+    Args:
+        device: As for `compare`.
+        threads: As for `compare`.
+        on_progress: As for `compare`.
+        together: Whether the processes that `torchrun` started share the work, each of which is then here.
+    """
     workers = threads or max(1, processors() // processes_here())
     chosen = choose_device(device) if isinstance(device, str) else device
     before = torch.get_num_threads()
     torch.set_num_threads(workers)
     try:
-        if distributed.is_available() and distributed.is_initialized():
-            world = World(distributed.get_rank(), distributed.get_world_size())
+        with join_world(chosen) if together else nullcontext(ALONE) as world:
             yield Resources(chosen, workers, world, on_progress)
-        else:
-            with join_world(chosen) as world:
-                yield Resources(chosen, workers, world, on_progress)
     finally:
         torch.set_num_threads(before)
 

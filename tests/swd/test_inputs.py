@@ -1,4 +1,5 @@
 import logging
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -110,6 +111,19 @@ def test_the_library_says_nothing_by_itself(reals, fakes, capfd, caplog):
     assert ("fake", 20, 20, "images") in stages
     compare(reals.images, np.repeat(fakes.images[:4], 5, axis=0), device="cpu")
     assert capfd.readouterr() == ("", "")  # not even a warning
+
+
+def test_one_of_several_processes_compares_alone(reals, fakes, expected, monkeypatch):
+    # As rank 0 of a training does: to wait for the others would be to wait for ever.
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "0"), ("LOCAL_RANK", "0")):
+        monkeypatch.setenv(name, value)
+    never = Mock(side_effect=AssertionError("the other processes are asked"))
+    monkeypatch.setattr("torch.distributed.init_process_group", never)
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda *_: 2)
+    monkeypatch.setattr("torch.distributed.all_reduce", never)
+    found = compare(reals.images, fakes.images, device="cpu")
+    assert found.rows[0].distance == expected[0].distance
 
 
 def test_threads_are_as_before_afterwards(reals, fakes):
