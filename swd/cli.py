@@ -22,7 +22,7 @@ from celebahq.console import (
 from celebahq.terminal import on_terminal
 
 if TYPE_CHECKING:
-    from swd.pipeline.resources import OnProgress
+    from swd.pipeline.resources import Resources
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -168,12 +168,9 @@ def cache(real: Path, out: Path, overwrite: bool, device: str, workers: int | No
       swd cache celebahq.h5 -o real.swd.safetensors
       swd compare real.swd.safetensors fakes/
     """
-    from swd.comparison import make_cache, open_resources
+    from swd.comparison import make_cache
 
-    with (
-        _on_terminal(device) as on_progress,
-        open_resources(device, workers, on_progress, together=True) as resources,
-    ):
+    with _resources(device, workers) as resources:
         held = make_cache(real, out, overwrite=overwrite, resources=resources, **protocol)
         resources.say(f"{out}: {held.images:,} images of {held.resolution} px")
 
@@ -194,7 +191,7 @@ def _run(
     """Compare, and give the result in the forms asked for."""
     from celebahq.files import require_writable
     from swd import report as forms
-    from swd.comparison import compare_sets, open_resources
+    from swd.comparison import compare_sets
     from swd.plot import plot_levels, plot_track
 
     if to_json and as_csv:
@@ -203,10 +200,7 @@ def _run(
         raise click.UsageError("--plot draws distances: add swd to --metrics")
     if plot:
         require_writable(plot)
-    with (
-        _on_terminal(device) as on_progress,
-        open_resources(device, workers, on_progress, together=True) as resources,
-    ):
+    with _resources(device, workers) as resources:
         report = compare_sets(real, list(fakes), metrics=metrics, resources=resources, **choices)
         if not resources.world.is_main:
             return
@@ -221,9 +215,16 @@ def _run(
 
 
 @contextmanager
-def _on_terminal(device: str) -> Iterator["OnProgress"]:
-    """Says on stderr what the library logs and how far it is."""
+def _resources(device: str, workers: int | None) -> Iterator["Resources"]:
+    """What there is to compute with, shared under `torchrun`; the library's log and progress go to stderr."""
+    from swd.comparison import open_resources
+
     with on_terminal("swd") as stages:
         if device == "auto":
             resolve_device(device)
-        yield lambda stage, done, total, unit: stages(stage, done, total, unit=unit)
+
+        def show(stage: str, done: int, total: int, unit: str) -> None:
+            stages(stage, done, total, unit=unit)
+
+        with open_resources(device, workers, show, together=True) as resources:
+            yield resources
