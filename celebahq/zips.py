@@ -20,7 +20,7 @@ UNZIP_ERRORS = (
     RuntimeError,  # encrypted
     NotImplementedError,
     ValueError,
-    LookupError,
+    IndexError,
     OverflowError,
     struct.error,
     MemoryError,

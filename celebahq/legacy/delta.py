@@ -4,13 +4,13 @@ import base64
 import bz2
 import hashlib
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, MissingExtraError, ToolError
+from celebahq.zips import zip_errors
 
 DELTAS_PER_ZIP = 1000
 SHAPE = (3, 1024, 1024)
@@ -36,18 +36,18 @@ def read_token(delta_dir: Path, idx: int) -> bytes:
         ToolError: The zip is missing, or holds no delta of this image.
         FormatError: The zip is damaged.
     """
-    path = delta_dir / zip_name(idx)
+    path, name = delta_dir / zip_name(idx), delta_name(idx)
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo(delta_name(idx)).file_size > MAX_TOKEN_BYTES:
-                raise FormatError(path, f"{delta_name(idx)} is larger than any delta")
-            return archive.read(delta_name(idx))
+        with zip_errors(str(path)), zipfile.ZipFile(path) as archive:
+            if archive.getinfo(name).file_size <= MAX_TOKEN_BYTES:
+                return archive.read(name)
     except FileNotFoundError:
         raise ToolError(path, "no such file") from None
     except KeyError:
-        raise ToolError(path, f"holds no {delta_name(idx)}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as err:
-        raise FormatError(path, f"damaged at {delta_name(idx)} ({err}); get the zip again") from err
+        raise ToolError(path, f"holds no {name}") from None
+    except FormatError as err:
+        raise FormatError(path, f"damaged at {name} ({err.reason}); get the zip again") from err
+    raise FormatError(path, f"{name} is larger than any delta")
 
 
 def decrypt_delta(token: bytes, jpeg: bytes, file_name: str) -> NDArray[np.uint8]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.legacy.delta import delta_name, zip_name
+from celebahq.zips import UNZIP_ERRORS
 
 IMAGE_LIST = "image_list.txt"
 COLUMNS = ("idx", "orig_idx", "orig_file", "proc_md5", "final_md5")
@@ -81,7 +82,7 @@ def find_missing_deltas(delta_dir: Path, images: Sequence[PublishedImage]) -> li
                 missing = sorted(needed - {info.filename for info in archive.infolist() if info.file_size})
         except FileNotFoundError:
             problems.append(f"{path}: not found; {HOW_TO_GET}")
-        except (zipfile.BadZipFile, OSError) as err:
+        except (*UNZIP_ERRORS, OSError) as err:
             problems.append(f"{path}: incomplete or damaged ({err}); get it again")
         else:
             if missing:

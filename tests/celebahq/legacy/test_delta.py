@@ -88,3 +88,22 @@ def test_a_member_larger_than_any_delta_is_not_read(tmp_path, monkeypatch):
         archive.writestr("delta00003.dat", b"0123456789x")
     with pytest.raises(FormatError, match="larger than any delta"):
         read_token(tmp_path, 3)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_zip_damaged_anywhere_is_one_line(tmp_path, compression):
+    path = tmp_path / "deltas00000.zip"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("delta00000.dat", bytes(range(256)) * 4)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(200):
+        data = bytearray(whole)
+        data[rng.integers(len(data))] = rng.integers(256)
+        path.write_bytes(data)
+        try:
+            assert read_token(tmp_path, 0) == bytes(range(256)) * 4
+        except ToolError:
+            refused += 1
+    assert refused > 100
