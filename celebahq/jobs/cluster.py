@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,9 +25,12 @@ log = logging.getLogger(__name__)
 NOISY = ("distributed", "tornado", "asyncio")
 POLL_SEC = 2.0
 PATIENCE_SEC = 60.0  # without any worker
+EXAMINATION_SEC = 300.0  # to load networks over a slow network file system
 
 _one_at_a_time = threading.Lock()  # of a worker's threads: the libraries are not all made for more
-_started: Work | None = None  # the work whose task this process has started
+_started: tuple[Work, Work] | None = (
+    None  # what this process was given, and its own copy, whose task it started
+)
 
 
 class DaskCluster(Engine):
@@ -129,6 +133,7 @@ class _Run:
         self.given_back: deque[Assignment] = deque()
         self.out: dict[Any, tuple[Assignment, set[str]]] = {}  # future -> what it does, and who may
         self.fit: list[str] = []  # addresses of workers
+        self.examined: dict[str, tuple[Any, float]] = {}  # workers that are asked just now, since when
         self.refusals: dict[str, str] = {}
         self.killed: Counter[int] = Counter()  # how often the scheduler gave a shard up
         self.task: Any = None  # the work, where the workers have it
@@ -157,30 +162,41 @@ class _Run:
             raise ToolError(f"--cluster {self.cluster.address}", f"no worker may work; {worker} {reason}")
 
     def _examine(self) -> None:
-        """Look at workers that are new."""
-        from distributed import wait
-
+        """Look at workers that are new; they load what the task needs while others work."""
         present = self.client.nthreads()
         self.fit = [worker for worker in self.fit if worker in present]
-        new = [worker for worker in present if worker not in self.fit and worker not in self.refusals]
-        if new:
+        for worker in [worker for worker in self.examined if worker not in present]:
+            del self.examined[worker]
+        for worker in present.keys() - {*self.fit, *self.refusals, *self.examined}:
             if self.task is None or self.task.status != "finished":
                 self.task = self.client.scatter(self.work, broadcast=True, hash=False)
-            futures = {
-                worker: self.client.submit(
-                    _examine, self.task, workers=[worker], allow_other_workers=False, pure=False, retries=0
-                )
-                for worker in new
-            }
-            with suppress(TimeoutError, CancelledError):
-                wait(list(futures.values()), timeout=PATIENCE_SEC)
-            for worker, future in futures.items():
-                reason = self._refusal(future)
-                if reason is None:
-                    self.fit.append(worker)
-                elif worker in self.client.nthreads():
-                    self.refusals[worker] = reason
-                    log.info("worker %s gets no work: it %s", worker, reason)
+            future = self.client.submit(
+                _examine, self.task, workers=[worker], allow_other_workers=False, pure=False, retries=0
+            )
+            self.examined[worker] = future, time.monotonic()
+        for worker, (future, since) in list(self.examined.items()):
+            if future.status == "pending" and time.monotonic() - since < EXAMINATION_SEC:
+                continue
+            del self.examined[worker]
+            reason = self._refusal(future)
+            if reason is None:
+                self.fit.append(worker)
+            elif future.status != "cancelled":
+                self.refusals[worker] = reason
+                log.info("worker %s gets no work: it %s", worker, reason)
+
+    def _refusal(self, future: Any) -> str | None:
+        """Why a worker may not work."""
+        if future.status == "pending":
+            return f"does not answer within {EXAMINATION_SEC:.0f} s"
+        if future.status == "cancelled":
+            return "is gone"
+        if future.status == "error":
+            return f"cannot run this version of the toolkit ({future.exception()!r})"
+        fitness = future.result()
+        if fitness.code != code_digest():
+            return "runs other code of the toolkit: install the same version on all machines"
+        return None if fitness.refusal is None else str(fitness.refusal)
 
     def _take_back(self) -> None:
         """Take shards back from workers that are gone, where no other had been allowed to do them."""
@@ -189,18 +205,6 @@ class _Run:
                 future.cancel()
                 del self.out[future]
                 self.given_back.append(assignment)
-
-    def _refusal(self, future: Any) -> str | None:
-        """Why a worker may not work."""
-        if future.status == "pending":
-            future.cancel()
-            return f"does not answer within {PATIENCE_SEC:.0f} s"
-        if future.status != "finished":
-            return f"cannot run this version of the toolkit ({future.exception()!r})"
-        fitness = future.result()
-        if fitness.code != code_digest():
-            return "runs other code of the toolkit: install the same version on all machines"
-        return None if fitness.refusal is None else str(fitness.refusal)
 
     def _hand_out(self) -> None:
         """Keep two shards at each worker, no more: later ones are handed out with a current floor."""
@@ -223,9 +227,10 @@ class _Run:
 
         if self.client.status != "running":
             raise _SchedulerLostError
-        if self.out:
+        awaited = [*self.out, *(future for future, _ in self.examined.values())]
+        if awaited:
             with suppress(TimeoutError, CancelledError):
-                wait(list(self.out), timeout=POLL_SEC, return_when="FIRST_COMPLETED")
+                wait(awaited, timeout=POLL_SEC, return_when="FIRST_COMPLETED")
         return [future for future in self.out if future.status != "pending"]
 
     def _outcome(self, future: Any) -> Iterator[News]:
@@ -304,14 +309,18 @@ def _finish_remotely(work: Work, assignment: Assignment) -> tuple[str, list[Entr
     from distributed import get_worker
 
     with _one_at_a_time:
-        _start(work)
-        return get_worker().address, list(finish_shard(work, assignment))
+        return get_worker().address, list(finish_shard(_start(work), assignment))
 
 
-def _start(work: Work) -> None:
-    """Load what the task needs, once; the work is one object in a process, however often it is asked for."""
+def _start(work: Work) -> Work:
+    """Load what the task needs, once; the work is one object in a process, however often it is asked for.
+
+    What is started is a copy: dask hands the object on to other workers, and nothing that is open may travel.
+    """
     global _started  # what a process has loaded is its state
-    if _started is not work:
+    if _started is None or _started[0] is not work:
         use_one_thread()
-        work.task.start()
-        _started = work
+        mine = deepcopy(work)
+        mine.task.start()
+        _started = work, mine
+    return _started[1]

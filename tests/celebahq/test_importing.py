@@ -98,6 +98,20 @@ def test_bad_images_are_counted_and_listed(in_process, writers, tmp_path):
     assert skip["name"] == "cat/2.png"
 
 
+def test_the_library_is_silent_and_tells_whoever_asks(in_process, writers, tmp_path, capsys, caplog):
+    from celebahq import ImportRequest, import_dataset
+
+    writers["folder"](tmp_path / "pictures")
+    steps = []
+    with caplog.at_level("INFO", logger="celebahq"):
+        request = ImportRequest("folder", tmp_path / "pictures", tmp_path / "a.h5")
+        report = import_dataset(request, lambda *step: steps.append(step))
+    assert len(PyramidReader(report.out)) == 6
+    assert steps == [(stage, done, 6, 0) for stage in ("import", "write") for done in range(7)]
+    assert "6 images 16x16 RGB" in caplog.text
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_finished_import_is_completed_when_the_trouble_is_over(in_process, writers, tmp_path, monkeypatch):
     writers["folder"](tmp_path / "pictures")
     monkeypatch.setattr("celebahq.jobs.job.RETRY_WAITS_SEC", (0.0, 0.0))

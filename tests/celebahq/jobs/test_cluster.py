@@ -17,7 +17,7 @@ import pytest
 import celebahq
 from celebahq.build import MIXED, _common_arithmetic
 from celebahq.errors import MissingExtraError, ToolError
-from celebahq.jobs.cluster import DaskCluster, _examine, code_digest
+from celebahq.jobs.cluster import DaskCluster, _examine, _start, code_digest
 from celebahq.jobs.engine import InProcess
 from celebahq.jobs.options import JobOptions
 from celebahq.jobs.scratch import owning_folder, work_folder
@@ -176,17 +176,18 @@ def test_without_workers_the_command_says_how_to_start_some(tmp_path, cluster):
 
 @pytest.mark.slow
 def test_workers_that_come_late_and_workers_that_go_do_not_show(tmp_path, cluster, here):
-    out = tmp_path / "toy.h5"
+    out, calls = tmp_path / "toy.h5", tmp_path / "calls"
     first = cluster.worker()
 
     def trouble():
         wait_until(lambda: len(list(work_folder(out).glob("shard-*.log"))) > 5, cluster.text)
-        os.killpg(first.pid, signal.SIGKILL)  # with the only copy of the task
-        cluster.worker()
+        cluster.worker()  # which gets the task from the first
+        wait_until(lambda: len(set(calls.read_text().split())) > 20, cluster.text)
+        os.killpg(first.pid, signal.SIGKILL)
 
     thread = threading.Thread(target=trouble)
     thread.start()
-    result = run(out, "--cluster", cluster.address, "--keep", 20, "--delay", 0.1)
+    result = run(out, "--cluster", cluster.address, "--keep", 20, "--delay", 1, "--calls", calls)
     thread.join()
     assert result.returncode == 0, result.stderr
     assert out.read_bytes() == here
@@ -236,8 +237,8 @@ def test_a_worker_is_examined_before_it_gets_work(tmp_path):
     with owning_folder(tmp_path / "x.h5.work") as scratch:
         work = Work(Picky(), scratch, "job")
         assert _examine(work) == (code_digest(), None)
-        assert _examine(work).refusal is None
-        assert work.task.started == 1  # what it loads, it loads once
+        assert _start(work) is _start(work)  # what it loads, it loads once
+        assert (_start(work).task.started, work.task.started) == (1, 0)
         refused = _examine(Work(Picky("sr4x.safetensors: the weights have changed"), scratch, "job"))
         assert refused.refusal == "cannot begin: sr4x.safetensors: the weights have changed"
     shutil.rmtree(tmp_path / "x.h5.work")

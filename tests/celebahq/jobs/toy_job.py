@@ -6,6 +6,7 @@ Its images follow from the item's number alone. Every finished item is appended 
 import dataclasses
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -69,6 +70,7 @@ class Toy(Task):
         return {"seed": self.seed}
 
     def start(self):
+        self.opened = threading.Lock()  # as files and detectors, nothing that could travel
         if self.cannot_start == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.cannot_start == "says why":
