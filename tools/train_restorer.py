@@ -1,13 +1,16 @@
 """Train a restoration network from a folder of images.
 
 The three files that the package ships come from these commands, in this order (TRAIN is a folder with
-photographs, searched with its subfolders; the cards say how far each run came, and sr4x's how its loss was
-weighted meanwhile):
+photographs, searched with its subfolders; the cards say how far each run came, on which degradations, how
+large jpeg was then, and how sr4x's loss was weighted meanwhile). To train a shipped network on, give its
+file as --init: jpeg was stopped early and gains most by it.
 
 \b
     python tools/train_restorer.py jpeg      --images TRAIN --minutes 86 --out first.safetensors
-    python tools/train_restorer.py jpeg      --images TRAIN --minutes 80 --out jpeg.safetensors \\
+    python tools/train_restorer.py jpeg      --images TRAIN --minutes 80 --out second.safetensors \\
         --init first.safetensors --rate 1.2e-4 --patch 96 --batch 6
+    python tools/train_restorer.py jpeg      --images TRAIN --minutes 103 --out third.safetensors \\
+        --init second.safetensors --rate 2e-4 --patch 96 --batch 6
     python tools/train_restorer.py sr4x-psnr --images TRAIN --minutes 46 --out sr4x-psnr.safetensors
     python tools/train_restorer.py sr4x      --images TRAIN --minutes 82 --out a.safetensors \\
         --init sr4x-psnr.safetensors
