@@ -291,16 +291,17 @@ def modes(
 
 @click.command()
 @click.argument("snapshot", type=ANY_PATH)
-@click.option("--out", "-o", type=NEW_PATH, required=True, metavar="FILE.safetensors|FILE.pt")
+@click.option("--out", "-o", type=NEW_PATH, required=True, metavar="FILE.safetensors|FILE.pt2|FILE.onnx")
 def export(snapshot: Path, out: Path) -> None:
     """Export the averaged generator for other programs.
 
-    By the ending: the weights alone (.safetensors), or TorchScript (.pt), which maps latents
-    [N, latent_size] to images at the snapshot's resolution, -1 to 1.
+    By the ending: the weights alone (.safetensors), a program of torch.export (.pt2), or an ONNX model
+    (.onnx, needs the extra `onnx`). The last two map latents [N, latent_size], and labels [N, label_size]
+    if the network has them, to images [N, C, r, r] at the snapshot's resolution, -1 to 1.
 
     \b
     Example:
-      trainer export runs/00000-faces-64 --out generator.pt
+      trainer export runs/00000-faces-64 --out generator.onnx
     """
     from trainer.use.export import export_generator
     from trainer.use.snapshot import load_snapshot
