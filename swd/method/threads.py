@@ -55,6 +55,9 @@ def in_threads(function: Callable[[T], R], items: Iterable[T], workers: int) -> 
     gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
     def as_here(item: T) -> R:
+        # A fresh thread would begin with as many as OpenMP has, and on some processors more threads add up in
+        # another order: which items come first in their thread would show in the results.
+        torch.set_num_threads(1)
         with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
             return function(item)
 
