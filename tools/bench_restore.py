@@ -26,6 +26,8 @@ from adversarial import mesh
 from efficientnet import FeatureDistance, weights_path
 from numpy.typing import NDArray
 from PIL import Image
+from skimage.color import rgb2ycbcr
+from skimage.metrics import peak_signal_noise_ratio
 
 from celebahq.console import device_option, emit_json, json_option, resolve_device, status
 from celebahq.errors import ToolError
@@ -35,8 +37,6 @@ from celebahq.restore.infer import Restorer, load_restorer
 Floats = NDArray[np.float64]
 
 FACE_QUALITIES = (20, 35, 50, 65, 80)
-
-BT601 = np.array([65.481, 128.553, 24.966]) / 255
 
 PUBLISHED: dict[str, dict[str, tuple[float | None, ...]]] = {
     "LIVE1 grey": {
@@ -62,13 +62,15 @@ PUBLISHED: dict[str, dict[str, tuple[float | None, ...]]] = {
 
 def luma(image: Photo) -> Floats:
     """Y of ITU-R BT.601 in 16..235 from `(H, W, 3)` RGB."""
-    return np.asarray(16 + image @ BT601)
+    return np.asarray(rgb2ycbcr(image)[..., 0])
 
 
 def psnr(image: Photo | Floats, reference: Photo | Floats) -> float:
     """Peak signal-to-noise ratio in dB, peak 255; infinite for equal pictures."""
-    error = np.mean((np.asarray(image, np.float64) - reference) ** 2)
-    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+    if np.array_equal(image, reference):
+        return float("inf")
+    one, other = (np.asarray(picture, np.float64) for picture in (image, reference))
+    return float(peak_signal_noise_ratio(other, one, data_range=255))
 
 
 def pictures(folder: Path, ending: str = "") -> list[Photo]:
