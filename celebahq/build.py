@@ -10,6 +10,7 @@ Source: Karras et al. 2018, section 6.3 and appendix C.
 import hashlib
 import logging
 import os
+from dataclasses import replace
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +36,7 @@ from celebahq.jobs.progress import Progress, silent
 from celebahq.jobs.scratch import require_new_output, scratch_for, work_folder
 from celebahq.jobs.task import Finished, Task
 from celebahq.jobs.worker import WORKER_NUMBER
-from celebahq.options import BuildOptions
+from celebahq.options import BuildOptions, PhotoSource
 from celebahq.pictures.decoding import RAISE_LIMIT, load_photo
 from celebahq.pyramid import dataset_options, encode_image
 from celebahq.report import BuildReport
@@ -113,6 +114,22 @@ class FaceTask(Task):
     def fingerprint(self) -> dict[str, Any]:
         """All that the images depend on."""
         return {**self.facts, "max_pixels": self.options.source.max_pixels, "faces": listing_hash(self.faces)}
+
+    listing = ("faces", *PhotoSource.choices, "exclude_sha256")
+
+    def key(self, index: int) -> str | None:
+        """The photo's content and what is known about the face in it; None where the content is not known."""
+        if "photo_sha256" not in self.faces.facts:
+            return None
+        face = self.faces[index]
+        label = None if face.label is None else face.label.tolist()
+        return repr((face.facts, face.landmarks.tolist(), label))
+
+    def reuse(self, index: int, earlier: Finished) -> Finished:
+        """The name and number may be others by now."""
+        face = self.faces[index]
+        meta = {**earlier.meta, "source_name": face.name, "orig_idx": face.index}
+        return replace(earlier, meta=meta)
 
     def start(self) -> None:
         """Load the networks.

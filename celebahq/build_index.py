@@ -168,6 +168,13 @@ class FaceSearch(Task):
             "photos": names_and_sizes_sha256(source.folder, self.names),
         }
 
+    listing = ("photos",)
+
+    def key(self, index: int) -> str:
+        """Name and size, as in the fingerprint."""
+        name = self.names[index]
+        return names_and_sizes_sha256(self.source.folder, [name])
+
     def start(self) -> None:
         """Load the detector."""
         source = self.source

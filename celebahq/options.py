@@ -7,7 +7,7 @@ show them in their help.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from celebahq.jobs.options import JobOptions as JobOptions
 
@@ -55,19 +55,24 @@ class PhotoSource:
     limit: int | None = None
     max_pixels: int = 1 << 27
 
+    choices: ClassVar[tuple[str, ...]] = (
+        "min_eye_distance",
+        "min_score",
+        "max_roll",
+        "max_outside",
+        "select",
+        "max_per_photo",
+        "keep_duplicates",
+    )
+    """Which of the faces found are taken."""
+
     def facts(self) -> dict[str, Any]:
         """For the provenance, which has the detector's own facts besides."""
         return {
             "source": "photos",
             "landmarks": "dlib, 68 points",
             "detector_scale": self.detector_scale,
-            "min_eye_distance": self.min_eye_distance,
-            "min_score": self.min_score,
-            "max_roll": self.max_roll,
-            "max_outside": self.max_outside,
-            "select": self.select,
-            "max_per_photo": self.max_per_photo,
-            "keep_duplicates": self.keep_duplicates,
+            **{name: getattr(self, name) for name in self.choices},
         }
 
 

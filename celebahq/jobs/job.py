@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from celebahq.errors import ToolError
+from celebahq.jobs.earlier import KEYS, make_way, use_earlier
 from celebahq.jobs.engine import Engine
 from celebahq.jobs.locks import wait_for_workers
 from celebahq.jobs.logs import (
@@ -23,7 +24,7 @@ from celebahq.jobs.logs import (
     reopen_shard,
 )
 from celebahq.jobs.options import JobOptions
-from celebahq.jobs.parameters import digest_of, require_same
+from celebahq.jobs.parameters import PARAMETERS, digest_of, require_same
 from celebahq.jobs.progress import Progress, silent
 from celebahq.jobs.ranking import Ranking
 from celebahq.jobs.report import JobReport
@@ -88,8 +89,10 @@ class Job:
         self._setbacks: dict[int, str] = {}  # of the present round: item -> reason
         self._complete: set[int] = set()
         self._elapsed_sec = 0.0
+        wait_for_workers(scratch.folder / "workers.lock")  # before their logs may be set aside
+        make_way(scratch.folder, fingerprint, task, self._shard_size)
         require_same(scratch.folder, fingerprint)
-        wait_for_workers(scratch.folder / "workers.lock")
+        use_earlier(task, [self.work.place(shard) for shard in self._shards], scratch.folder)
         self._scan()
         self._resumed = len(self.entries)
         self._skipped = sum(entry.reason is not None for entry in self.entries.values())
@@ -136,8 +139,9 @@ class Job:
 
     def forget(self) -> None:
         """Remove all records: the next command begins anew, with any parameters."""
-        for path in (self.scratch.folder / "job.json", *self.scratch.folder.glob("shard-*")):
-            path.unlink()
+        folder = self.scratch.folder
+        for path in (folder / PARAMETERS, folder / KEYS, *folder.glob("shard-*")):
+            path.unlink(missing_ok=True)
 
     def _rounds(self) -> Iterator[bool]:
         """A round over what is missing at each step, until nothing is; gives whether it is the last try.

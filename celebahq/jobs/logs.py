@@ -175,6 +175,18 @@ def read_records(place: LogPlace) -> Iterator[Record]:
     return _with_blobs(place, place.complete, _sealed_records(place))
 
 
+def read_intact(place: LogPlace) -> Iterator[Record]:
+    """Whole records of a log, complete or growing or missing, as far as they are intact.
+
+    Raises:
+        FormatError: A complete log was damaged after it was written.
+    """
+    if place.complete.exists():
+        yield from read_records(place)
+    elif place.growing.exists():
+        yield from _with_blobs(place, place.growing, _growing_records(place))
+
+
 def compact_shard(place: LogPlace, dropped: set[int]) -> None:
     """Rewrite a complete log without the blobs of `dropped` items."""
     smaller = place.complete.with_name(place.complete.name + ".smaller")

@@ -8,6 +8,8 @@ from typing import Any
 from celebahq.errors import ToolError
 from celebahq.files import read_json, write_json
 
+PARAMETERS = "job.json"
+
 
 def digest_of(parameters: dict[str, Any]) -> str:
     """SHA-256 that tells a job from others."""
@@ -20,19 +22,27 @@ def require_same(folder: Path, parameters: dict[str, Any]) -> None:
     Raises:
         ToolError: They differ; the message says in what.
     """
-    path = folder / "job.json"
-    now = json.loads(json.dumps(parameters))
+    path = folder / PARAMETERS
     if not path.exists():
-        write_json(path, now)
-    before = read_json(path)
-    changed = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
+        write_json(path, parameters)
+    changed = changes(folder, parameters)
     if changed:
-        differences = ", ".join(_difference(name, before.get(name), now.get(name)) for name in changed)
+        differences = ", ".join(_difference(name, *values) for name, values in changed.items())
         raise ToolError(
             folder,
             f"holds a job begun with other parameters ({differences}); give the same ones to continue it, "
             "choose another output, or delete the folder to begin anew",
         )
+
+
+def changes(folder: Path, parameters: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """By name, what differs from the parameters in a folder: then and now. Nothing where there are none."""
+    path = folder / PARAMETERS
+    if not path.exists():
+        return {}
+    before, now = read_json(path), json.loads(json.dumps(parameters))
+    names = sorted(now.keys() | before.keys())
+    return {name: (before.get(name), now.get(name)) for name in names if now.get(name) != before.get(name)}
 
 
 def _difference(name: str, before: Any, now: Any) -> str:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -53,6 +53,17 @@ class Task(ABC):
     @abstractmethod
     def fingerprint(self) -> dict[str, Any]:
         """JSON facts that determine the result; a job is not continued with other ones."""
+
+    listing: ClassVar[tuple[str, ...]] = ()
+    """Names in the fingerprint that only say which items there are: another list may go on with the job."""
+
+    def key(self, index: int) -> str | None:
+        """What tells an item's content from any other's, wherever it stands; None where nothing does."""
+        return None
+
+    def reuse(self, index: int, earlier: Finished) -> Finished:
+        """An earlier result of the same content as that of item `index`."""
+        return earlier
 
     @abstractmethod
     def process(self, index: int) -> Finished | Skipped:

@@ -96,6 +96,7 @@ def index_photos(folder: Path, found: Sequence[tuple[PhotoFaces, PhotoFace]], de
         landmarks,
         orient=True,
         facts={
+            "photo_sha256": np.array([photo.sha256 for photo, _ in found], object),
             "detector": np.full(len(found), detector, object),
             "detector_score": np.array([face.score for _, face in found], np.float64),
             "detector_turn": np.array([face.turn for _, face in found], np.int64),

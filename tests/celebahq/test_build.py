@@ -439,3 +439,37 @@ def test_too_little_disk_is_told_before_the_work(tmp_path, monkeypatch):
         require_space(tmp_path / "x.h5", 202_599, None, 1024, "none")
     with pytest.raises(ToolError, match=r"302 GB are needed, 1 GB"):  # 30,000 images, three times
         require_space(tmp_path / "x.h5", 202_599, 30_000, 1024, "gzip")
+
+
+def test_a_grown_folder_does_the_new_photos_and_ends_in_the_bytes_of_a_build_from_scratch(photos, tmp_path):
+    folder, out = tmp_path / "photos", tmp_path / "faces.h5"
+    folder.mkdir()
+    shutil.copy(photos / "a.jpg", folder / "m.jpg")
+    arguments = ["--photos", folder, "--resolution", 64, "--workers", 1, *NO_NETWORKS]
+    code = (
+        "import os, sys; from celebahq.pyramid import PyramidWriter\n"
+        "PyramidWriter.append_encoded = lambda *args, **kwargs: os.kill(os.getpid(), 9)\n"
+        "from celebahq.cli import main; main(sys.argv[1:])"
+    )
+    begun = subprocess.run(
+        [sys.executable, "-c", code, "build", "--out", str(out), *map(str, arguments)], capture_output=True
+    )
+    assert begun.returncode == -9
+    shutil.copy(photos / "b.png", folder / "b.png")  # it comes before the one that is done
+    grown = build("--out", out, *arguments)
+    assert grown.returncode == 0, grown.stderr
+    for stage in ("find faces", "build"):
+        assert f"{stage}: there are other items than before; what was done is used" in grown.stderr
+        assert f"{stage}: 1 of 2 were done before; going on" in grown.stderr
+    anew = build("--out", tmp_path / "anew.h5", *arguments)
+    assert anew.returncode == 0, anew.stderr
+    assert out.read_bytes() == (tmp_path / "anew.h5").read_bytes()
+    assert PyramidReader(out).meta("source_name").tolist() == ["b.png", "m.jpg"]
+
+
+def test_another_choice_of_faces_goes_on_with_what_was_found(photos, tmp_path):
+    with owning_folder(tmp_path) as scratch:
+        first = index(PhotoSource(photos), scratch, InProcess())
+    with owning_folder(tmp_path) as scratch:
+        fewer = index(PhotoSource(photos, min_eye_distance=50), scratch, Nobody())
+    assert set(fewer.faces.names) < set(first.faces.names)

@@ -60,6 +60,7 @@ def test_the_index_has_one_record_per_face_with_its_facts(tmp_path, finder):
     assert all(record.orient for record in index)
     np.testing.assert_array_equal(index[1].landmarks, photo.faces[0].landmarks)
     assert index[1].facts == {
+        "photo_sha256": photo.sha256,
         "detector": "yunet",
         "detector_score": photo.faces[0].score,
         "detector_turn": 0,
