@@ -20,7 +20,7 @@ from celebahq.jobs.task import Finished, Task
 from celebahq.options import CelebaSource, PhotoSource, Source
 from celebahq.report import Skip
 from celebahq.sources.celeba import index_celeba, missing_photos
-from celebahq.sources.listing import find_photos, names_and_sizes_sha256
+from celebahq.sources.listing import find_photos, listed, names_and_sizes_sha256, require_listable
 from celebahq.sources.photos import PhotoFaces, find_faces_in, index_photos
 from celebahq.sources.records import FaceIndex
 from celebahq.sources.selection import LeftOut, choose_faces, read_names
@@ -156,7 +156,7 @@ class FaceSearch(Task):
 
     def item_name(self, index: int) -> str:
         """The photo's path below the source folder."""
-        return self.names[index]
+        return listed(self.names[index])
 
     def fingerprint(self) -> dict[str, Any]:
         """Parameters, names and sizes of the photos."""
@@ -185,6 +185,7 @@ class FaceSearch(Task):
     def process(self, index: int) -> Finished:
         """The faces of one photo, as facts."""
         source, name = self.source, self.names[index]
+        require_listable(name)
         with without_path(source.folder / name):
             found = find_faces_in(source.folder, name, self._finder, max_pixels=source.max_pixels)
         return Finished([], asdict(found))

@@ -127,6 +127,10 @@ class ImportOptions:
     """Take the sub-folders' names for classes."""
     partial: bool = False
     """Accept another number of images than was published."""
+    resize: int | None = None
+    """Side to which square pictures are brought; None takes them as they are."""
+    center_crop: bool = False
+    """With `resize`: of pictures that are not square, take the middle."""
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,26 @@ class _ImportCommand(click.Command):
     help="Side in pixels to which pictures of any size are brought.",
 )
 @click.option("--folder-labels", is_flag=True, help="The first sub-folder of a picture is its class.")
+@click.option(
+    "--resize",
+    type=click.Choice(["32", "64", "128", "256", "512", "1024"]),
+    metavar="PX",
+    help="Bring pictures of other sizes to this side  [default: all must have the first one's].",
+)
+@click.option("--center-crop", is_flag=True, help="With --resize: take the middle of what is not square.")
 @click.option("--partial", is_flag=True, help="Accept another number of images than was published.")
 @job_options
 @click.pass_context
 def import_command(
-    ctx: click.Context, /, name: str, src: Path, dry_run: bool, as_json: bool, resolution: str, **given: Any
+    ctx: click.Context,
+    /,
+    name: str,
+    src: Path,
+    dry_run: bool,
+    as_json: bool,
+    resolution: str,
+    resize: str | None,
+    **given: Any,
 ) -> None:
     """Turn a data set that exists in another form into FILE.h5, with build-report.html beside it.
 
@@ -63,14 +78,18 @@ def import_command(
 
     if name not in SOURCES:
         raise click.UsageError(f"NAME {name}: there are {', '.join(SOURCES)}")
-    source_options = {"split", "resolution", "folder_labels", "partial"}
+    source_options = {"split", "resolution", "folder_labels", "partial", "resize", "center_crop"}
     refuse_given(ctx, tuple(sorted(source_options - SOURCES[name].options)), name)
+    if given["center_crop"] and resize is None:
+        raise click.UsageError("--center-crop needs --resize")
     request = chosen(
         ImportRequest,
         given,
         source=name,
         path=src,
-        options=chosen(ImportOptions, given, resolution=int(resolution)),
+        options=chosen(
+            ImportOptions, given, resolution=int(resolution), resize=None if resize is None else int(resize)
+        ),
         job=chosen(JobOptions, given),
     )
     with on_terminal() as progress:

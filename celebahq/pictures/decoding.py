@@ -5,7 +5,8 @@ import stat
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from celebahq.errors import FormatError, ToolError
+from celebahq.errors import FormatError, MissingExtraError, ToolError
 from celebahq.pictures.depth import GREY_MODES, bits_per_channel, deep_layers, own_layers
 
 MAX_PIXELS = 1 << 27
@@ -23,9 +24,12 @@ SCALE_DOWN = "scale it down first"
 RAISE_LIMIT = "if the file is to be trusted, raise the limit (--max-pixels)"
 
 # Pillow would also run external programs (Ghostscript for EPS) on files that ask for it.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 
-LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".webp", ".jp2", ".avif")
+HEIF_BRANDS = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis"))
+"""Bytes 4 to 12 of HEIC files."""
+
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".jp2", ".avif", ".heic", ".heif")
 """Endings of formats that lose something, as they are mostly used."""
 
 SUFFIXES = (*LOSSY_SUFFIXES, ".png", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm")
@@ -58,7 +62,7 @@ def load_photo(
     animation the first frame is taken. Colour profiles are not applied.
 
     Args:
-        path: JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF file.
+        path: JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF file; HEIC with the extra `heif`.
         orient: Turn the picture as its EXIF orientation says; values other than 2..8 mean upright.
         max_pixels: Refuse larger pictures before they are decoded.
         remedy: What can be done about it, for the message.
@@ -172,6 +176,9 @@ def _opened(file: BinaryIO, name: str, max_pixels: int, remedy: str) -> Iterator
         raise
     except UnidentifiedImageError as err:
         empty = file.seek(0, os.SEEK_END) == 0
+        file.seek(0)
+        if file.read(12)[4:] in HEIF_BRANDS and "HEIF" not in Image.OPEN:
+            raise MissingExtraError("pillow-heif", "heif", f"{name}: decoding HEIC") from err
         raise FormatError(name, f"{'an empty file' if empty else 'not a picture of a known format'}") from err
     except Exception as err:  # decoders of damaged files raise whatever their parsers meet
         reason = " ".join(str(err).split()) or type(err).__name__
@@ -206,9 +213,15 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
+@lru_cache(maxsize=1)
 def _known_formats() -> list[str]:
-    """`FORMATS` as far as this build of Pillow has them."""
+    """`FORMATS` as far as this build of Pillow has them; HEIF with the extra `heif`."""
     Image.init()
+    if "HEIF" not in Image.OPEN:
+        with suppress(ImportError):
+            import pillow_heif
+
+            pillow_heif.register_heif_opener()
     return [name for name in FORMATS if name in Image.OPEN]
 
 

@@ -11,8 +11,14 @@ from celebahq.pictures.decoding import open_picture
 from celebahq.sources.catalogue import SOURCES
 from celebahq.sources.data_set import DataSet, Example, ImportOptions
 from celebahq.sources.labels import LABELS_FILE, class_rows, parse_labels
-from celebahq.sources.listing import find_photos, listing_sha256, names_and_sizes_sha256
-from celebahq.sources.squares import decode_as, kind_of_first
+from celebahq.sources.listing import (
+    find_photos,
+    listed,
+    listing_sha256,
+    names_and_sizes_sha256,
+    require_listable,
+)
+from celebahq.sources.squares import decode_as, kind_of_first, kind_resized
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +31,13 @@ class FolderOfImages(DataSet):
     def __init__(self, path: Path, options: ImportOptions) -> None:
         self._folder = path
         self._names = find_photos(path)
-        self._kind = kind_of_first(self._names, lambda name: _read_bytes(path / name), str(path))
+        self._resize, self._center_crop = options.resize is not None, options.center_crop
+        if options.resize is None:
+            self._kind = kind_of_first(self._names, lambda name: _read_bytes(path / name), str(path))
+        else:
+            self._kind = kind_resized(
+                self._names, lambda name: _read_bytes(path / name), str(path), options.resize
+            )
         self.resolution, self.channels = self._kind
         self._labels = self._folder_labels() if options.folder_labels else self._file_labels()
 
@@ -41,13 +53,14 @@ class FolderOfImages(DataSet):
     def read(self, index: int) -> Example:
         """One picture."""
         name = self._names[index]
+        require_listable(name)
         with open_picture(self._folder / name) as file:
-            image = decode_as(self._kind, file, name)
+            image = decode_as(self._kind, file, name, resize=self._resize, center_crop=self._center_crop)
         return Example(image, None if self._labels is None else self._labels[index])
 
     def image_name(self, index: int) -> str:
         """Path below the folder."""
-        return self._names[index]
+        return listed(self._names[index])
 
     def _file_labels(self) -> np.ndarray | None:
         path = self._folder / LABELS_FILE

@@ -3,33 +3,67 @@
 import hashlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from celebahq.console import one_line
 from celebahq.errors import ToolError
-from celebahq.pictures.decoding import SUFFIXES
+from celebahq.pictures.decoding import SUFFIXES, open_picture
 
 log = logging.getLogger(__name__)
 
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP")
+"""First bytes of JPEG, PNG, GIF, TIFF and JPEG 2000; others have theirs further on."""
+
 
 def find_photos(folder: Path) -> list[str]:
-    """Paths below `folder` of all files named like photos, in sub-folders too, ordered as bytes.
+    """Paths below `folder` of all files that may be photos, in sub-folders too, ordered as bytes.
+
+    These are files named like photos, and files without an ending that begin as pictures do. What is not
+    looked at is said, by kind.
 
     Raises:
-        ToolError: There are none, a name is not text, or a folder cannot be read.
+        ToolError: There are none, or a folder cannot be read.
     """
-    files = [path.relative_to(folder).as_posix() for path in walk(folder)]
-    names = [name for name in files if name.lower().endswith(SUFFIXES)]
-    for name in names:
-        if not name.isprintable():
-            raise ToolError(folder, f"rename {name!r}; names must be printable text, for the file lists them")
+    names, others = [], Counter[str]()
+    for path in walk(folder):
+        if path.name.lower().endswith(SUFFIXES) or (not path.suffix and begins_as_picture(path)):
+            names.append(path.relative_to(folder).as_posix())
+        else:
+            others[one_line(path.suffix.lower()) or "without an ending"] += 1
+    if others:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(8))
+        more = f", {len(others) - 8} more kinds" if len(others) > 8 else ""
+        log.info("%s: files that are no photos are not looked at: %s%s", folder, kinds, more)
     if not names:
         raise ToolError(folder, f"no photos in it; looked for {', '.join(SUFFIXES)}")
-    if len(files) > len(names):
-        log.info(
-            "%s: %s files that are not named like photos are left out", folder, f"{len(files) - len(names):,}"
-        )
     return sorted(names, key=os.fsencode)
+
+
+def begins_as_picture(path: Path) -> bool:
+    """Whether a file's first bytes are those of a picture's format."""
+    try:
+        with open_picture(path) as file:
+            start = file.read(12)
+    except ToolError:  # no file, or closed to us: nobody said that it is a photo
+        return False
+    return start.startswith(SIGNATURES) or start[4:8] == b"ftyp" or start[:4] + start[8:] == b"RIFFWEBP"
+
+
+def listed(name: str) -> str:
+    """A name as reports and data sets can hold it: with escapes for what is not printable text."""
+    return one_line(os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def require_listable(name: str) -> None:
+    """Refuse a file whose name nobody could find again in a list.
+
+    Raises:
+        ToolError: The name is not printable text.
+    """
+    if listed(name) != name:
+        raise ToolError("its name is not printable text in UTF-8; rename it")
 
 
 def walk(folder: Path) -> Iterator[Path]:

@@ -13,6 +13,7 @@ from celebahq.sources.catalogue import SOURCES
 from celebahq.sources.data_set import DataSet, Example, ImportOptions
 from celebahq.sources.listing import listing_sha256
 from celebahq.sources.lmdb_file import list_keys, read_record, require_lmdb, require_whole
+from celebahq.sources.squares import resized_square
 
 LISTING_SEC = 3600
 """For the keys of millions of pictures on a slow disk."""
@@ -49,19 +50,12 @@ class Lsun(DataSet):
 
     def read(self, index: int) -> Example:
         """One picture's centre square."""
-        from PIL import Image
-
         key = self._key(index).decode("latin1")
         value = run_apart(read_record, str(self._path), key, name=self.image_name(index))
         if value is None:
             raise ToolError(self.image_name(index), "its record cannot be found")
         photo = decode_photo(io.BytesIO(value), self.image_name(index))
-        height, width, _ = photo.shape
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        square = Image.fromarray(photo[top : top + side, left : left + side])
-        scaled = square.resize((self.resolution,) * 2, Image.Resampling.LANCZOS)
-        return Example(np.ascontiguousarray(np.asarray(scaled).transpose(2, 0, 1)))
+        return Example(np.ascontiguousarray(resized_square(photo, self.resolution).transpose(2, 0, 1)))
 
     def image_name(self, index: int) -> str:
         """The key, with escapes for what is not text."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from celebahq.errors import ToolError
 from celebahq.pictures.decoding import decode_photo, decode_picture
@@ -45,14 +46,53 @@ def kind_of_first(names: Sequence[str], read: Callable[[str], bytes], where: str
     raise ToolError(where, f"no picture can be decoded: {reason}")
 
 
-def decode_as(kind: Kind, file: BinaryIO, name: str) -> np.ndarray:
+def kind_resized(names: Sequence[str], read: Callable[[str], bytes], where: str, side: int) -> Kind:
+    """The same for pictures of any size that are to be brought to one.
+
+    Raises:
+        ToolError: None can be decoded.
+    """
+    reason = "there are none"
+    for name in names:
+        try:
+            return Kind(side, decode_picture(io.BytesIO(read(name)), name).shape[2])
+        except (ToolError, OSError) as err:
+            reason = str(err)
+    raise ToolError(where, f"no picture can be decoded: {reason}")
+
+
+def resized_square(photo: np.ndarray, side: int) -> np.ndarray:
+    """The middle square of an `(H, W, C)` uint8 picture at another size: `(side, side, C)`, by Lanczos."""
+    height, width, _ = photo.shape
+    length = min(height, width)
+    top, left = (height - length) // 2, (width - length) // 2
+    square = photo[top : top + length, left : left + length]
+    scaled = Image.fromarray(square).resize((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(scaled)
+
+
+def decode_as(
+    kind: Kind, file: BinaryIO, name: str, *, resize: bool = False, center_crop: bool = False
+) -> np.ndarray:
     """A picture as `[C, r, r]` uint8.
+
+    Args:
+        kind: What it must be.
+        file: Open.
+        name: For messages.
+        resize: Bring it to the size.
+        center_crop: And to a square.
 
     Raises:
         ToolError: It cannot be decoded, has another size, or has colours where the set is grey.
     """
     photo = decode_photo(file, name)
     height, width, _ = photo.shape
+    if resize and height != width and not center_crop:
+        raise ToolError(name, f"{width}x{height} pixels are no square; --center-crop takes the middle")
+    if resize and (height, width) != (kind.resolution, kind.resolution):
+        photo = resized_square(photo, kind.resolution)
+        height, width, _ = photo.shape
     if (height, width) != (kind.resolution, kind.resolution):
         raise ToolError(
             name, f"{width}x{height} pixels, but the first is {kind.resolution}x{kind.resolution}"

@@ -473,3 +473,17 @@ def test_another_choice_of_faces_goes_on_with_what_was_found(photos, tmp_path):
     with owning_folder(tmp_path) as scratch:
         fewer = index(PhotoSource(photos, min_eye_distance=50), scratch, Nobody())
     assert set(fewer.faces.names) < set(first.faces.names)
+
+
+def test_a_name_that_cannot_be_listed_is_that_photos_failure(photos, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in (b"a.jpg", b"line\nbreak.jpg", b"caf\xe9.jpg"):
+        shutil.copy(photos / "a.jpg", os.path.join(os.fsencode(folder), name))
+    with owning_folder(tmp_path) as scratch:
+        indexed = index(PhotoSource(folder), scratch, InProcess())
+    assert indexed.faces.names == ("a.jpg",)
+    assert {(skip.name, skip.failure) for skip in indexed.left_out} == {
+        ("line\\nbreak.jpg", True),
+        ("caf\\xe9.jpg", True),
+    }

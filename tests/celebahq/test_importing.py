@@ -1,12 +1,14 @@
 """`celebahq import` as a person runs it, and that nothing is lost on the way there and back."""
 
 import json
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from celebahq.cli import main
 from celebahq.importing import ImportTask, import_dataset
@@ -244,3 +246,47 @@ def test_an_existing_output_is_kept(in_process, writers, tmp_path):
     assert layout.options == ImportOptions(split="test", partial=True)
     assert "exists already" in result.stderr
     assert (tmp_path / "a.h5").read_bytes() == b"mine"
+
+
+def test_names_that_cannot_be_listed_cost_their_own_picture_only(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    picture = Image.new("RGB", (32, 32), "red")
+    for name in (b"a.png", b"line\nbreak.png", b"caf\xe9.png"):
+        with open(os.path.join(os.fsencode(folder), name), "wb") as file:
+            picture.save(file, "PNG")
+    out = tmp_path / "x.h5"
+    result = CliRunner().invoke(main, ["import", "folder", str(folder), "-o", str(out), "--workers", "1"])
+    assert result.exit_code == 3, result.stderr
+    assert PyramidReader(out).meta("source_name").tolist() == ["a.png"]
+    skipped = {
+        skip["name"]: skip["reason"]
+        for skip in json.loads((tmp_path / "build-report.json").read_text())["skipped"]
+    }
+    assert skipped.keys() == {"line\\nbreak.png", "caf\\xe9.png"}
+    assert set(skipped.values()) == {"its name is not printable text in UTF-8; rename it"}
+
+
+def test_pictures_of_any_size_are_resized_when_that_is_asked_for(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(small).save(folder / "a.png")
+    Image.fromarray(small).resize((100, 100)).save(folder / "b.png")
+    wide = np.pad(small, ((0, 0), (10, 10), (0, 0)))
+    Image.fromarray(wide).save(folder / "c.png")
+    arguments = ["import", "folder", str(folder), "--resize", "32", "--workers", "1"]
+    result = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "x.h5")])
+    assert result.exit_code == 3
+    assert "skipped c.png: 52x32 pixels are no square; --center-crop takes the middle" in result.stderr
+    result = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "y.h5"), "--center-crop"])
+    assert result.exit_code == 0, result.stderr
+    images = PyramidReader(tmp_path / "y.h5").read([0, 1, 2])
+    for index in (0, 2):
+        np.testing.assert_array_equal(images[index], small.transpose(2, 0, 1))
+    expected = Image.fromarray(small).resize((100, 100)).resize((32, 32), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(images[1], np.asarray(expected).transpose(2, 0, 1))
+    result = CliRunner().invoke(main, ["import", "folder", str(folder), "-o", "z.h5", "--center-crop"])
+    assert result.exit_code == 2
+    assert "--center-crop needs --resize" in result.stderr

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from celebahq import FormatError, ToolError
+from celebahq import FormatError, MissingExtraError, ToolError
+from celebahq.pictures import decoding
 from celebahq.pictures.decoding import decode_photo, decode_picture, load_photo, picture_shape
 
 rng = np.random.default_rng(0)
@@ -319,3 +320,19 @@ def test_random_damage_gives_an_array_or_one_clear_line(tmp_path, seed):
     else:
         assert photo.shape[2] == 3
         assert photo.size > 0
+
+
+def test_heic_is_read_with_its_extra_and_says_so_without(tmp_path, monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    smooth = np.linspace(0, 255, 64 * 64 * 3).reshape(64, 64, 3).astype(np.uint8)
+    pillow_heif.from_pillow(Image.fromarray(smooth)).save(tmp_path / "a.heic", quality=90)
+    # The format is lossy: a few grey levels on a smooth picture.
+    assert np.abs(load_photo(tmp_path / "a.heic").astype(int) - smooth).mean() < 6
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.delitem(Image.OPEN, "HEIF")
+    decoding._known_formats.cache_clear()
+    try:
+        with pytest.raises(MissingExtraError, match=r"a\.heic: decoding HEIC needs .*toolkit\[heif\]"):
+            load_photo(tmp_path / "a.heic")
+    finally:
+        decoding._known_formats.cache_clear()

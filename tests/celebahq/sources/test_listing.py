@@ -3,9 +3,10 @@
 import os
 
 import pytest
+from PIL import Image
 
 from celebahq import ToolError
-from celebahq.sources.listing import find_photos, names_and_sizes_sha256
+from celebahq.sources.listing import find_photos, listed, names_and_sizes_sha256, require_listable
 
 
 def test_photos_are_found_in_sub_folders_in_byte_order(tmp_path):
@@ -15,13 +16,49 @@ def test_photos_are_found_in_sub_folders_in_byte_order(tmp_path):
     assert find_photos(tmp_path) == ["B.PNG", "Z/z.tif", "a/c.jpeg", "b.jpg", "ü.webp"]
 
 
-def test_a_folder_without_photos_and_unprintable_names_are_refused(tmp_path):
+def test_a_folder_without_photos_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ToolError, match=r"no photos in it; looked for \.jpg"):
         find_photos(tmp_path)
-    (tmp_path / "line\nbreak.jpg").touch()
-    with pytest.raises(ToolError, match=r"rename 'line\\nbreak.jpg'"):
+
+
+def test_files_without_an_ending_are_known_by_their_first_bytes(tmp_path):
+    picture = Image.new("RGB", (8, 8))
+    for name, kind in [
+        ("a", "JPEG"),
+        ("b", "PNG"),
+        ("c", "WEBP"),
+        ("d", "AVIF"),
+        ("e", "TIFF"),
+        ("f", "GIF"),
+    ]:
+        picture.save(tmp_path / name, kind)
+    (tmp_path / "LICENSE").write_text("no picture")
+    (tmp_path / "empty").touch()
+    (tmp_path / "g.jfif").touch()
+    (tmp_path / "h.txt").write_bytes((tmp_path / "a").read_bytes())  # the ending says that it is none
+    assert find_photos(tmp_path) == ["a", "b", "c", "d", "e", "f", "g.jfif"]
+
+
+def test_what_is_not_looked_at_is_counted_by_kind(tmp_path, caplog):
+    for name in ("a.jpg", "b.txt", "c.TXT", "d.mp4", "README"):
+        (tmp_path / name).touch()
+    with caplog.at_level("INFO", logger="celebahq"):
         find_photos(tmp_path)
+    said = "files that are no photos are not looked at: 2 .txt, 1 without an ending, 1 .mp4"
+    assert caplog.messages == [f"{tmp_path}: {said}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("line\nbreak.jpg", "line\\nbreak.jpg"), ("caf\udce9.jpg", "caf\\xe9.jpg")]
+)
+def test_a_name_that_cannot_be_listed_is_shown_with_escapes_and_refused(tmp_path, name, shown):
+    (tmp_path / name).touch()
+    assert find_photos(tmp_path) == [name]
+    assert listed(name) == shown
+    with pytest.raises(ToolError, match="not printable text in UTF-8; rename it"):
+        require_listable(name)
+    require_listable("ü 1.jpg")
 
 
 def test_names_and_sizes_tell_folders_apart_and_no_file_is_needed(tmp_path):
@@ -57,13 +94,3 @@ def test_links_to_folders_are_followed_and_circles_are_an_error(tmp_path):
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "photos")
     with pytest.raises(ToolError, match=r"link/back: a link to a folder above it"):
         find_photos(tmp_path / "photos")
-
-
-def test_what_is_left_out_is_said(tmp_path, caplog):
-    caplog.set_level("INFO")
-    for name in ("a.jpg", "b.txt", "c"):
-        (tmp_path / name).touch()
-    assert find_photos(tmp_path) == ["a.jpg"]
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path}: 2 files that are not named like photos are left out"
-    ]
