@@ -21,7 +21,7 @@ from celebahq.options import CelebaSource, PhotoSource, Source
 from celebahq.report import Skip
 from celebahq.sources.celeba import index_celeba, missing_photos
 from celebahq.sources.listing import find_photos, listed, names_and_sizes_sha256, require_listable
-from celebahq.sources.photos import PhotoFaces, find_faces_in, index_photos
+from celebahq.sources.photos import PhotoFace, PhotoFaces, find_faces_in, index_photos
 from celebahq.sources.records import FaceIndex
 from celebahq.sources.selection import LeftOut, choose_faces, read_names
 
@@ -118,7 +118,19 @@ def _index_photos(source: PhotoSource, job: Job) -> Indexed:
         "faces": len(chosen),
     }
     faces = index_photos(source.folder, chosen, source.detector)
-    return Indexed(faces, counts, skips, left_out, _kept_repeats(found, source))
+    notices = [*_aligned_before([face for _, face in chosen]), *_kept_repeats(found, source)]
+    return Indexed(faces, counts, skips, left_out, notices)
+
+
+def _aligned_before(faces: list[PhotoFace]) -> list[str]:
+    """Notice of photos that are crops already."""
+    whole = sum(face.whole for face in faces)
+    if not whole:
+        return []
+    return [
+        f"{whole:,} of {len(faces):,} photos look aligned already, as those of FFHQ and CelebA-HQ are; to be "
+        "aligned again blurs them a little, and celebahq import folder takes them as they are"
+    ]
 
 
 def _kept_repeats(found: list[PhotoFaces], source: PhotoSource) -> list[str]:

@@ -30,8 +30,15 @@ from celebahq.jobs.scratch import require_new_output, scratch_for
 from celebahq.jobs.task import Finished, StopJob, Task
 from celebahq.legacy.align import SIDE, legacy_align
 from celebahq.legacy.checks import check_input
-from celebahq.legacy.delta import decrypt_delta, read_token
-from celebahq.legacy.published import IMAGE_LIST, PublishedImage, md5_array, read_image_list
+from celebahq.legacy.delta import decrypt_delta, read_token, zip_name
+from celebahq.legacy.published import (
+    COUNT,
+    HOW_TO_GET,
+    IMAGE_LIST,
+    PublishedImage,
+    md5_array,
+    read_image_list,
+)
 from celebahq.options import ReconstructOptions
 from celebahq.pyramid import dataset_options, encode_image
 from celebahq.sources.celeba import index_celeba
@@ -67,11 +74,27 @@ def prepare(options: ReconstructOptions) -> "ReconstructTask":
         ToolError: Some input, a package or disk space is missing, or the input is not the published one.
     """
     require_extras()
+    require_image_list(options)
     images = choose_images(read_image_list(options.delta_dir / IMAGE_LIST), options)
     faces = index_celeba(options.celeba_dir)
     check_input(options.celeba_dir, options.delta_dir, images, faces, published=options.self_test)
     require_space(options.out, len(images), None, SIDE, options.job.codec)
     return ReconstructTask(options, images, faces)
+
+
+def require_image_list(options: ReconstructOptions) -> None:
+    """Where nothing was downloaded yet, say what is needed, also without the list.
+
+    Raises:
+        ToolError: `image_list.txt` is missing.
+    """
+    path = options.delta_dir / IMAGE_LIST
+    if path.exists():
+        return
+    wanted = range(COUNT) if options.indices is None else options.indices
+    zips = sorted({zip_name(idx) for idx in wanted})
+    named = zips[0] if len(zips) == 1 else f"{zips[0]} to {zips[-1]} ({len(zips)} zips)"
+    raise ToolError(path, f"not found; it and {named} are needed; {HOW_TO_GET}")
 
 
 def configuration(options: ReconstructOptions) -> dict[str, Any]:

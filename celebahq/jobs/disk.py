@@ -13,7 +13,7 @@ COMPRESSED_PART = 0.8  # of the bytes of the pixels; enlarged and soft pictures 
 
 
 def require_space(out: Path, images: int, keep: int | None, resolution: int, codec: str) -> None:
-    """State the space that a job's images need at most, and refuse to begin without it.
+    """State about how much space a job's images need, and refuse to begin without it.
 
     Args:
         out: The file to be; its scratch lies beside it.
@@ -31,7 +31,7 @@ def require_space(out: Path, images: int, keep: int | None, resolution: int, cod
     needed = max(scratch_bytes - present, 0) + file_bytes
     free = shutil.disk_usage(next(folder for folder in out.absolute().parents if folder.is_dir())).free
     log.info(
-        "%s: at most %s for %s images, and until it is complete %s of scratch in %s; %s are free",
+        "%s: about %s for %s images, and until it is complete %s of scratch in %s; %s are free",
         out,
         format_bytes(file_bytes),
         f"{kept:,}",

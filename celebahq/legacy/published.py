@@ -22,6 +22,8 @@ IMAGE_LIST = "image_list.txt"
 COLUMNS = ("idx", "orig_idx", "orig_file", "proc_md5", "final_md5")
 PATTERNS = (r"\d+", r"\d+", r"[\w-][\w.-]*", r"[0-9a-f]{32}", r"[0-9a-f]{32}")  # no path leaves the folder
 
+COUNT = 30_000
+"""Images of CelebA-HQ."""
 HOW_TO_GET = "the authors' page is https://github.com/tkarras/progressive_growing_of_gans"
 
 

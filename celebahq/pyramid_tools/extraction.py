@@ -1,13 +1,14 @@
 """Images out of a pyramid file: as PNG files, and as one sheet."""
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from math import ceil, sqrt
 from pathlib import Path
 
 from celebahq.errors import ToolError
-from celebahq.files import make_folder, refuse_existing
-from celebahq.pictures.encoding import save_png
+from celebahq.files import atomic_folder, refuse_existing
+from celebahq.pictures.encoding import encode_png, save_png
 from celebahq.pictures.grids import image_grid
 from celebahq.pyramid import PyramidReader
 from celebahq.threads import ordered_map
@@ -35,20 +36,22 @@ def extract_images(
     for path in paths:
         if path.exists():
             raise ToolError(path, "exists already; choose another folder")
-    make_folder(folder)
+    # Beside the folder until all are there: whatever ends this early, the same command begins anew.
+    new = not folder.exists()
+    staged = folder if new else folder.with_name(f"{folder.name}.extracted")
+    with atomic_folder(staged) as partial:
 
-    def write(position: int) -> None:
-        image = reader.read([indices[position]], resolution)[0]
-        save_png(paths[position], image.transpose(1, 2, 0))
+        def write(position: int) -> None:
+            image = reader.read([indices[position]], resolution)[0]
+            (partial / paths[position].name).write_bytes(encode_png(image.transpose(1, 2, 0)))
 
-    try:
         with closing(ordered_map(write, range(len(paths)))) as written:
             for _ in written:
                 on_image()
-    except BaseException:
-        for path in paths:  # none of them was there before
-            path.unlink(missing_ok=True)
-        raise
+    if not new:
+        for path in paths:
+            os.replace(staged / path.name, path)
+        staged.rmdir()
     return paths
 
 

@@ -15,6 +15,9 @@ from celebahq.pictures.decoding import MAX_PIXELS, RAISE_LIMIT, load_photo
 from celebahq.sources.duplicates import face_hash, perceptual_hash
 from celebahq.sources.records import FaceIndex
 
+WHOLE = 0.06
+"""Of the side: by how much a crop's corners may be off its photo's; landmarks move them by 0.01 to 0.03."""
+
 
 @dataclass(frozen=True)
 class PhotoFace:
@@ -36,6 +39,8 @@ class PhotoFace:
     """Of the aligned face, see `celebahq.sources.duplicates.face_hash`."""
     doubt: str | None
     """Why it is not to be trusted."""
+    whole: bool = False
+    """Its crop is the photo itself: it was aligned before."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,13 @@ def _facts(face: Face, photo: NDArray[np.uint8]) -> PhotoFace:
         outside=outside_share(face.quad, *photo.shape[:2]),
         crop_hash=face_hash(photo, face.quad),
         doubt=face.doubt,
+        whole=_is_whole(face.quad, *photo.shape[:2]),
     )
+
+
+def _is_whole(quad: NDArray[np.float64], height: int, width: int) -> bool:
+    corners = np.array([[0, 0], [0, height], [width, height], [width, 0]])
+    return height == width and bool(np.hypot(*(quad - corners).T).max() < WHOLE * width)
 
 
 def index_photos(folder: Path, found: Sequence[tuple[PhotoFaces, PhotoFace]], detector: str) -> FaceIndex:

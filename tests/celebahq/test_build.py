@@ -487,3 +487,18 @@ def test_a_name_that_cannot_be_listed_is_that_photos_failure(photos, tmp_path):
         ("line\\nbreak.jpg", True),
         ("caf\\xe9.jpg", True),
     }
+
+
+def test_photos_that_are_aligned_already_are_noticed(photos, built, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    reader = PyramidReader(built[0])
+    for i in range(2):
+        Image.fromarray(reader[i].transpose(1, 2, 0)).save(folder / f"aligned{i}.png")
+    shutil.copy(photos / "a.jpg", folder)
+    source = PhotoSource(folder, keep_duplicates=True)
+    with owning_folder(tmp_path) as scratch:
+        indexed = index(source, scratch, InProcess())
+    (notice,) = (notice for notice in indexed.notices if "aligned" in notice)
+    assert notice.startswith("2 of 3 photos look aligned already")
+    assert "celebahq import folder takes them as they are" in notice

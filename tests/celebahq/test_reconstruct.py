@@ -5,6 +5,7 @@
 
 import json
 import random
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -237,3 +238,19 @@ def test_a_dry_run_checks_and_begins_nothing(tree, tmp_path):
     assert configuration["out"] == str(tmp_path / "new" / "out.h5")
     assert "their photos, landmarks and deltas are there" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("indices", "zips"),
+    [
+        (["--indices", "0-1999"], r"deltas00000\.zip to deltas01000\.zip \(2 zips\)"),
+        (["--indices", "4321"], r"deltas04000\.zip"),
+        ([], r"deltas00000\.zip to deltas29000\.zip \(30 zips\)"),
+    ],
+)
+def test_a_dry_run_without_any_download_says_what_is_needed(tmp_path, indices, zips):
+    folders = ["--celeba-dir", str(tmp_path), "--delta-dir", str(tmp_path)]
+    arguments = ["reconstruct", *folders, "-o", str(tmp_path / "x.h5"), "--dry-run", *indices]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert re.search(rf"image_list\.txt: not found; it and {zips} are needed", result.stderr)

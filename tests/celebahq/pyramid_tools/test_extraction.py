@@ -49,19 +49,45 @@ def test_nothing_is_replaced(images, tmp_path):
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
-def test_interrupted_it_leaves_no_picture(images, tmp_path):
+@pytest.mark.parametrize("there", [False, True])
+def test_interrupted_it_leaves_no_picture_and_begins_anew(images, tmp_path, there):
     reader = open_pyramid(tmp_path / "a.h5", images)
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
     seen = []
 
     def interrupt_at_the_third():
-        seen.append(len(list((tmp_path / "out").iterdir())))
+        seen.append(None)
         if len(seen) == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        extract_images(reader, tmp_path / "out", indices=range(10), on_image=interrupt_at_the_third)
-    assert seen[0] > 0
-    assert list((tmp_path / "out").iterdir()) == []
+        extract_images(reader, out, indices=range(10), on_image=interrupt_at_the_third)
+    assert out.exists() == there
+    assert {path.name for path in tmp_path.iterdir()} <= {"a.h5", "out"}
+    assert not list(out.glob("*"))
+    extract_images(reader, out, indices=range(10))
+    assert len(list(out.iterdir())) == 10
+
+
+def test_a_run_that_was_killed_does_not_stand_in_the_way(images, tmp_path):
+    reader = open_pyramid(tmp_path / "a.h5", images)
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "00000007.png").write_bytes(b"half")  # as after a kill
+    extract_images(reader, tmp_path / "out", indices=[3])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["00000003.png"]
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_pictures_are_added_to_a_folder_that_is_there(images, tmp_path):
+    reader = open_pyramid(tmp_path / "a.h5", images)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").touch()
+    extract_images(reader, tmp_path / "out", indices=[2, 3])
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"00000002.png", "00000003.png", "mine.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.h5", "out"}
 
 
 def test_what_the_file_has_not_is_said(images, tmp_path):
