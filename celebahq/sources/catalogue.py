@@ -24,8 +24,8 @@ ALL = (
     Source(
         "folder",
         "folder.FolderOfImages",
-        "pictures of any format, in sub-folders too, all squares of the same power of two, or of any size "
-        "with --resize; classes from dataset.json if it is there, or with --folder-labels from the "
+        "pictures of any format, in sub-folders too, all squares of the same power of two, or resized to "
+        "be that; classes from dataset.json if it is there, or with --folder-labels from the "
         "sub-folders' names",
         "your own pictures, or celebahq export --to folder",
         frozenset({"folder_labels", "resize", "center_crop"}),
