@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from celebahq.console import one_line
-from celebahq.errors import ToolError
+from celebahq.errors import ToolError, one_line
 from celebahq.pictures.decoding import SUFFIXES, open_picture
 
 log = logging.getLogger(__name__)
