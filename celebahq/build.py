@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from celebahq.align.crop import CropPlan, enlarge, enlargement, finish_crop, plan_crop
 from celebahq.align.geometry import outside_share
-from celebahq.align.quality import build_score
+from celebahq.align.quality import SURE, build_score
 from celebahq.build_index import count_photos, index, source_facts, without_path
 from celebahq.build_report import report_build
 from celebahq.console import resolve_device
@@ -163,7 +163,8 @@ class FaceTask(Task):
         restored = restore_crop(photo, plan, self.jpeg, self.sr, options)
         image = align_crop(restored, plan, options.resolution)
         outside = outside_share(plan.quad, *photo.shape[:2])
-        score = build_score(image, plan.cut(photo), outside=outside)
+        confidence = face.facts.get("detector_score", SURE)  # annotated faces are sure to be some
+        score = build_score(image, plan.cut(photo), outside=outside, confidence=confidence)
         meta = {
             **self.known(index),
             "quad": plan.quad,

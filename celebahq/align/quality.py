@@ -59,7 +59,7 @@ HALO_WEIGHT = 0.75
 BLOCK_WEIGHT = 0.4  # Per grey level of `block_artifacts`.
 ENLARGED_SHARE = 0.5  # `enlarged_blocks` counts up to twice as many grey levels for the same compression.
 OUTSIDE_WEIGHT = 4.0
-SURE = 1.0
+SURE = 1.0  # Confidence of a detector.
 DOUBT_WEIGHT = 1.0
 
 
@@ -265,7 +265,7 @@ def build_score(
         photo: The part of the photo that it was made from, as it was decoded, see `block_artifacts`.
         outside: Share of the image that the photo did not hold, 0..1. A face that is half invented loses
             more by it than any restoration of its inner part can gain.
-        confidence: Of the detector that this is a face, as dlib counts it: 0 hardly, 1 and more surely.
+        confidence: Of the detector that this is a face: 0 hardly, 1 surely.
 
     >>> import celebahq, cv2, skimage
     >>> photo = skimage.data.astronaut()
@@ -273,5 +273,5 @@ def build_score(
     True
     """
     blocks = max(block_artifacts(photo), ENLARGED_SHARE * enlarged_blocks(photo))
-    doubt = max(SURE - confidence, 0.0)
+    doubt = SURE - confidence
     return spectral_quality(image) - BLOCK_WEIGHT * blocks - OUTSIDE_WEIGHT * outside - DOUBT_WEIGHT * doubt

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from celebahq.align.crop import align_face, plan_crop
+from celebahq.align.quality import build_score
 from celebahq.build import FaceTask, _resolved, describe, restore_crop
 from celebahq.build_index import index
 from celebahq.cli import main
@@ -73,6 +74,18 @@ def test_a_build_makes_a_pyramid_of_the_faces_it_found(built):
         assert sorted(pyramid.meta("quality_rank")) == [0, 1]
         assert pyramid.meta("landmarks").shape == (2, 5, 2)
         assert pyramid.meta("quad").shape == (2, 4, 2)
+
+
+def test_what_the_detector_doubts_and_what_was_outside_cost_score(built, photos):
+    with PyramidReader(built[0]) as pyramid:
+        for i, name in enumerate(pyramid.meta("source_name")):
+            photo = load_photo(photos / name)
+            region = plan_crop(*photo.shape[:2], pyramid.meta("landmarks")[i]).cut(photo)
+            image = np.ascontiguousarray(pyramid.read([i])[0].transpose(1, 2, 0))
+            outside, confidence = (pyramid.meta(key)[i] for key in ("outside", "detector_score"))
+            expected = build_score(image, region, outside=outside, confidence=confidence)
+            assert pyramid.meta("quality_score")[i] == pytest.approx(expected)
+            assert expected < build_score(image, region)
 
 
 def test_without_networks_the_images_are_those_of_align_face(built, photos):
