@@ -1,6 +1,7 @@
 """The commands on a tiny run: what they print, what they write, how they fail."""
 
 import json
+import time
 import zipfile
 
 import h5py
@@ -11,8 +12,10 @@ from click.testing import CliRunner
 from PIL import Image
 from tiny_runs import start, tiny_config, write_pyramid
 
+import swd
 import trainer
 from trainer.cli import main
+from trainer.training.objectives import Objectives
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +171,11 @@ def test_evaluate_reports_every_snapshot(run, tmp_path):
     options = ["--images", 40, "--metrics", "swd", "--device", "cpu"]
     report = json.loads(call("evaluate", run, *options, "--plot", tmp_path / "plot.png", "--json"))
     assert [entry["fake"] for entry in report["sets"]] == ["0.0 kimg", "0.2 kimg"]
-    assert all(entry["swd"]["average"]["value"] > 0 for entry in report["sets"])
+    snapshot = trainer.load_snapshot(run)  # of 8x8, judged at 16x16
+    images = snapshot.generate(0, range(40)).numpy().repeat(2, axis=2).repeat(2, axis=3)
+    data = json.loads((run / "data.json").read_text())["path"]
+    alone = swd.compare(data, images, images=40, device="cpu", threads=1).fakes[0].distance
+    assert report["sets"][1]["swd"]["average"]["value"] == pytest.approx(alone.average.value, rel=1e-6)
     assert (
         report["reference"]["fresh_patches"]["average"]["value"]
         < report["sets"][0]["swd"]["average"]["value"]
@@ -189,15 +196,26 @@ def test_evaluate_refuses_resolutions_that_the_network_never_has(run, resolution
     assert f"--resolution {resolution}: must be a power of two from 16 to the network's 16" in message
 
 
-def test_bench_adds_up(tmp_path):
+def test_bench_says_how_long_a_step_takes_and_what_of_it_is_the_penalty(monkeypatch):
+    original = Objectives.penalty
+
+    def slow(self, *arguments):
+        time.sleep(0.2)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Objectives, "penalty", slow)
     sets = [part for value in ("resolution=8", "train.total_kimg=8") for part in ("--set", value)]
     rows = json.loads(
         call("bench", "--preset", "smoke", "--synthetic", *sets, "--steps", 1, "--device", "cpu", "--json")
     )
     assert [row["resolution"] for row in rows] == [4, 8]
-    for row in rows:
-        assert sum(row["share"].values()) == pytest.approx(1)
-        assert row["images_per_sec"] * row["sec_per_kimg"] == pytest.approx(1000)
+    for row in rows:  # 16 images whose penalty alone takes 0.2 seconds, the rest of the step far less
+        assert 0.2 < row["sec_per_kimg"] * 16 / 1000 < 2
+        assert row["images_per_sec"] == pytest.approx(1000 / row["sec_per_kimg"])
+        shares = row["share"]
+        assert max(shares, key=shares.get) == "penalty"
+        assert shares["penalty"] == pytest.approx(0.2 * row["images_per_sec"] / 16, rel=0.5)
+        assert sum(shares.values()) == pytest.approx(1)
 
 
 def test_dry_run_prints_the_configuration_and_starts_nothing(tmp_path):

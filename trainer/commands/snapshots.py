@@ -20,10 +20,12 @@ from celebahq.console import (
     seed_option,
     status,
 )
+from trainer.use.options import GridLayout, ModeCount, VideoLayout
 
 if TYPE_CHECKING:
     from celebahq.terminal import Stages
 
+GRID, VIDEO, COUNT = GridLayout(), VideoLayout(), ModeCount()
 POSITIVE = click.FloatRange(0, min_open=True)
 
 
@@ -84,8 +86,8 @@ def generate(
 @click.command()
 @click.argument("snapshot", type=ANY_PATH)
 @click.option("--out", "-o", type=NEW_PNG, required=True, metavar="FILE.png")
-@click.option("--columns", type=click.IntRange(min=1), default=8, show_default=True)
-@click.option("--rows", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option("--columns", type=click.IntRange(min=1), default=GRID.columns, show_default=True)
+@click.option("--rows", type=click.IntRange(min=1), default=GRID.rows, show_default=True)
 @seed_option
 @device_option
 def grid(snapshot: Path, out: Path, columns: int, rows: int, seed: int, device: str) -> None:
@@ -109,20 +111,20 @@ def grid(snapshot: Path, out: Path, columns: int, rows: int, seed: int, device: 
 @click.argument("snapshot", type=ANY_PATH, required=False)
 @click.option("--progress", "run", type=FOLDER, metavar="RUN", help="Instead, the progress of a run.")
 @click.option("--out", "-o", type=NEW_MP4, required=True, metavar="FILE.mp4")
-@click.option("--columns", type=click.IntRange(min=1), default=4, show_default=True)
-@click.option("--rows", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--columns", type=click.IntRange(min=1), default=VIDEO.columns, show_default=True)
+@click.option("--rows", type=click.IntRange(min=1), default=VIDEO.rows, show_default=True)
 @click.option(
     "--size",
     type=click.IntRange(min=4),
     metavar="PX",
     help="Side of an image, a multiple of its own  [default: its own].",
 )
-@click.option("--duration", type=POSITIVE, default=60.0, metavar="SEC", show_default=True)
-@click.option("--fps", type=POSITIVE, default=30.0, show_default=True)
+@click.option("--duration", type=POSITIVE, default=VIDEO.duration_sec, metavar="SEC", show_default=True)
+@click.option("--fps", type=POSITIVE, default=VIDEO.fps, show_default=True)
 @click.option(
     "--smoothing",
     type=POSITIVE,
-    default=1.0,
+    default=VIDEO.smoothing_sec,
     metavar="SEC",
     show_default=True,
     help="Standard deviation of the walk's Gaussian; not for --progress.",
@@ -152,12 +154,12 @@ def video(
       trainer video --progress runs/00000-faces-64 --out progress.mp4 --duration 10
     """
     from celebahq.files import refuse_existing
-    from trainer.use.video import VideoLayout, write_interpolation, write_progress
+    from trainer.use.video import write_interpolation, write_progress
 
     if (snapshot is None) == (run is None):
         raise click.UsageError("Give either SNAPSHOT or --progress RUN.")
     refuse_existing(out)
-    layout = VideoLayout(columns, rows, size, duration, fps)
+    layout = VideoLayout(columns, rows, size, duration, fps, smoothing)
     torch_device = resolve_device(device)
     if run is not None:
         write_progress(run, out, layout, seed=seed, device=torch_device, progress=stages)
@@ -167,7 +169,6 @@ def video(
             out,
             layout,
             seed=seed,
-            smoothing_sec=smoothing,
             device=torch_device,
             progress=stages,
         )
@@ -244,8 +245,8 @@ def evaluate(
 @click.command()
 @click.argument("snapshot", type=ANY_PATH)
 @click.option("--classifier", type=FILE, required=True, metavar="FILE", help="Reads the digits.")
-@click.option("--samples", type=click.IntRange(min=1), default=25_600, show_default=True, metavar="N")
-@click.option("--repeats", type=click.IntRange(min=1), default=10, show_default=True, metavar="N")
+@click.option("--samples", type=click.IntRange(min=1), default=COUNT.samples, show_default=True, metavar="N")
+@click.option("--repeats", type=click.IntRange(min=1), default=COUNT.repeats, show_default=True, metavar="N")
 @seed_option
 @device_option
 @json_option
@@ -278,8 +279,7 @@ def modes(
         load_snapshot(snapshot, torch_device),
         load_classifier(classifier, torch_device),
         seed=seed,
-        samples=samples,
-        repeats=repeats,
+        count=ModeCount(samples, repeats),
         progress=stages,
     )
     if as_json:

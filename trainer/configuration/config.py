@@ -69,12 +69,16 @@ class GeneratorConfig:
     fmap_max: int = 512
     latent_size: int = 512
     normalize_latents: bool = True
-    use_wscale: bool = True  # equalized learning rate
+    use_wscale: bool = True
+    """Equalized learning rate."""
     use_pixelnorm: bool = True
-    use_leakyrelu: bool = True  # false: plain ReLU
+    use_leakyrelu: bool = True
+    """False: plain ReLU."""
     use_batchnorm: bool = False
-    use_tanh: bool = False  # on the output images
-    fused_scale: bool = False  # upscale and convolve in one step: the same result
+    use_tanh: bool = False
+    """On the output images."""
+    fused_scale: bool = False
+    """Upscale and convolve in one step: the same result."""
 
     def __post_init__(self) -> None:
         _require_network("generator", self)
@@ -91,12 +95,16 @@ class DiscriminatorConfig:
     fmap_base: int = 8192
     fmap_decay: float = 1.0
     fmap_max: int = 512
-    mbstd_group_size: int | Literal["all"] = 4  # minibatch standard deviation: 0 is off
-    mbdisc_kernels: int = 0  # minibatch discrimination (Salimans et al. 2016): 0 is off, 100 in table 1
-    use_wscale: bool = True  # equalized learning rate
+    mbstd_group_size: int | Literal["all"] = 4
+    """Minibatch standard deviation: 0 is off."""
+    mbdisc_kernels: int = 0
+    """Minibatch discrimination (Salimans et al. 2016): 0 is off, 100 in table 1."""
+    use_wscale: bool = True
+    """Equalized learning rate."""
     use_layernorm: bool = False
     use_batchnorm: bool = False
-    fused_scale: bool = False  # convolve and downscale in one step: activation after pooling, not the same
+    fused_scale: bool = False
+    """Convolve and downscale in one step: activation after pooling, not the same."""
 
     def __post_init__(self) -> None:
         _require_network("discriminator", self)
@@ -117,8 +125,10 @@ class ScheduleConfig:
 
     resolution: int = 1024
     initial_resolution: int = 4
-    train_kimg: float = 600.0  # stable training of each resolution
-    trans_kimg: float = 600.0  # fade from one resolution to the next; both 0: no growing
+    train_kimg: float = 600.0
+    """Stable training of each resolution."""
+    trans_kimg: float = 600.0
+    """Fade from one resolution to the next; both 0: no growing."""
     minibatch: int = 16
     minibatch_by_resolution: dict[int, int] = field(default_factory=dict)
     learning_rate: float = 0.001
@@ -162,10 +172,13 @@ class LossConfig:
     kind: Literal["wgan-gp", "lsgan"] = "wgan-gp"
     gp_weight: float = 10.0
     gp_target: float = 1.0
-    gp_norm_at: Literal["full", "current"] = "full"  # resolution at which the gradient norm is taken
+    gp_norm_at: Literal["full", "current"] = "full"
+    """Resolution at which the gradient norm is taken."""
     drift: float = 0.001
-    label_weight: float = 1.0  # AC-GAN, for networks with labels
-    gdrop_coefficient: float = 0.0  # multiplicative noise in D, for LSGAN: 0.2
+    label_weight: float = 1.0
+    """AC-GAN, for networks with labels."""
+    gdrop_coefficient: float = 0.0
+    """Multiplicative noise in D, for LSGAN: 0.2."""
 
     def __post_init__(self) -> None:
         _require_positive("loss.gp_target", [self.gp_target])
@@ -198,11 +211,16 @@ class TrainConfig:
     """The loop around the steps."""
 
     total_kimg: float = 12000.0
-    minibatch_repeats: int = 1  # minibatches between two looks at the schedule
-    d_repeats: int = 1  # D steps per G step
-    joint_step: bool = False  # one step of both networks on the same fakes
-    reset_optimizers: bool = True  # forget Adam's moments at both ends of every fade
-    ema_beta: float = 0.999  # decay of Gs per G step
+    minibatch_repeats: int = 1
+    """Minibatches between two looks at the schedule."""
+    d_repeats: int = 1
+    """D steps per G step."""
+    joint_step: bool = False
+    """One step of both networks on the same fakes."""
+    reset_optimizers: bool = True
+    """Forget Adam's moments at both ends of every fade."""
+    ema_beta: float = 0.999
+    """Decay of Gs per G step."""
     seed: int = 0
     on_nan: Literal["stop", "skip"] = "stop"
 
@@ -220,8 +238,10 @@ AUGMENTATIONS = ("color", "translation", "cutout")
 class DataConfig:
     """What happens to the training images."""
 
-    mirror: bool = True  # flip each image left to right with probability 1/2
-    augment: str = ""  # what D sees is changed by some of "color,translation,cutout"; for few images
+    mirror: bool = True
+    """Flip each image left to right with probability 1/2."""
+    augment: str = ""
+    """What D sees is changed by some of "color,translation,cutout"; for few images."""
 
     def __post_init__(self) -> None:
         for kind in self.augmentations:
@@ -243,9 +263,11 @@ class RuntimeConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     tf32: bool = False
     compile: bool = False
-    channels_last: bool = False  # NHWC in memory: for bf16 on GPUs; slower on CPUs
+    channels_last: bool = False
+    """NHWC in memory: for bf16 on GPUs; slower on CPUs."""
     deterministic: bool = False
-    minibatch_gpu: dict[int, int] = field(default_factory=dict)  # images per pass; chosen at the start
+    minibatch_gpu: dict[int, int] = field(default_factory=dict)
+    """Images per pass; chosen at the start."""
 
     def __post_init__(self) -> None:
         _require_table("runtime.minibatch_gpu", self.minibatch_gpu)
@@ -258,10 +280,14 @@ class SnapshotConfig:
 
     image_ticks: int = 1
     network_ticks: int = 10
-    state_ticks: int = 1  # training states, from which a run continues
-    keep_last: int = 2  # of these, the newest are kept
-    keep_every: int = 0  # and each one of so many; 0: none
-    metric_images: int = 0  # for SWD and MS-SSIM of every network snapshot; 0: off
+    state_ticks: int = 1
+    """Training states, from which a run continues."""
+    keep_last: int = 2
+    """Of these, the newest are kept."""
+    keep_every: int = 0
+    """And each one of so many; 0: none."""
+    metric_images: int = 0
+    """For SWD and MS-SSIM of every network snapshot; 0: off."""
 
     def __post_init__(self) -> None:
         _require_at_least(

@@ -12,9 +12,12 @@ class Phase:
     """The state of the schedule at one moment."""
 
     kimg: float
-    lod: float  # 0 at the full resolution, 1 one octave below; the fraction is the fade
-    resolution: int  # that of the images: during a fade already the higher one
-    minibatch: int  # images of all processes together
+    lod: float
+    """0 at the full resolution, 1 one octave below; the fraction is the fade."""
+    resolution: int
+    """That of the images: during a fade already the higher one."""
+    minibatch: int
+    """Images of all processes together."""
     learning_rate: float
     tick_kimg: float
 
@@ -30,8 +33,10 @@ class Stage:
     """One resolution's part of a whole run; `d_updates` minibatches are shown to D in it."""
 
     resolution: int
-    fade_kimg: float  # where the fade into this resolution begins
-    stable_kimg: float  # where it ends
+    fade_kimg: float
+    """Where the fade into this resolution begins."""
+    stable_kimg: float
+    """Where it ends."""
     end_kimg: float
     minibatch: int
     learning_rate: float

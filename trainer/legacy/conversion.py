@@ -33,8 +33,10 @@ class LegacyNetworks:
 
     generator: Generator
     discriminator: Discriminator
-    averaged: Generator  # Gs: the one to generate with
-    lod: float  # level of detail that the networks had reached
+    averaged: Generator
+    """Gs: the one to generate with."""
+    lod: float
+    """Level of detail that the networks had reached."""
 
 
 def load_legacy_pickle(path: Path) -> LegacyNetworks:

@@ -73,7 +73,7 @@ def bench(
     device: torch.device,
     *,
     resolutions: list[int] | None = None,
-    steps: int = 5,
+    steps: int,
     minibatch_gpu: int | None = None,
 ) -> list[BenchRow]:
     """Time training steps of each resolution, fully grown into it.

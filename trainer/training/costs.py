@@ -63,9 +63,12 @@ class CostCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 class StepCost:
     """What a D step and a G step cost at one resolution."""
 
-    fixed_bytes: int  # gradients of the weights, and the weights as the layers use them
-    bytes_per_image: int  # activations and their gradients, in the larger of the two steps
-    flops: int  # of convolutions and matrix products per image, both steps together
+    fixed_bytes: int
+    """Gradients of the weights, and the weights as the layers use them."""
+    bytes_per_image: int
+    """Activations and their gradients, in the larger of the two steps."""
+    flops: int
+    """Of convolutions and matrix products per image, both steps together."""
 
     def bytes_of(self, images: int) -> int:
         """Memory of a pass."""

@@ -25,11 +25,16 @@ def untimed(part: str) -> AbstractContextManager[Any]:
 class DiscriminatorInputs:
     """What a discriminator pass over n images takes."""
 
-    reals: Tensor  # [n, C, r, r], -1..1
-    labels: Tensor | None  # [n, label_size]
-    latents: Tensor  # [n, latent_size]
-    fake_labels: Tensor | None  # [n, label_size]
-    mix_factors: Tensor  # [n, 1, 1, 1], 0..1
+    reals: Tensor
+    """`[n, C, r, r]`, -1..1."""
+    labels: Tensor | None
+    """`[n, label_size]`."""
+    latents: Tensor
+    """`[n, latent_size]`."""
+    fake_labels: Tensor | None
+    """`[n, label_size]`."""
+    mix_factors: Tensor
+    """`[n, 1, 1, 1]`, 0..1."""
     real_noise: InputNoise = no_noise
     fake_noise: InputNoise = no_noise
     mixed_noise: InputNoise = no_noise
@@ -41,8 +46,10 @@ class DiscriminatorInputs:
 class GeneratorInputs:
     """What a generator pass over n images takes."""
 
-    latents: Tensor  # [n, latent_size]
-    labels: Tensor | None  # [n, label_size]
+    latents: Tensor
+    """`[n, latent_size]`."""
+    labels: Tensor | None
+    """`[n, label_size]`."""
     noise: InputNoise = no_noise
     augment: Augment = unchanged
 

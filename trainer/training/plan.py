@@ -18,8 +18,10 @@ class StepPlan:
     """All that the schedule and the division of a minibatch decide about the steps of one process."""
 
     phase: Phase
-    fade: float | Tensor  # weight of the lower resolution
-    chunks: tuple[Indices, ...]  # [n] each: the rows of the minibatch that this process takes in one pass
+    fade: float | Tensor
+    """Weight of the lower resolution."""
+    chunks: tuple[Indices, ...]
+    """`[n]` each: the rows of the minibatch that this process takes in one pass."""
 
     @property
     def resolution(self) -> int:

@@ -36,8 +36,10 @@ class TrainedPair:
     source: Path
     generator: GeneratorConfig
     discriminator: DiscriminatorConfig
-    resolution: int  # that they have grown to
-    weights: dict[str, dict[str, Tensor]]  # of G, D and Gs
+    resolution: int
+    """That they have grown to."""
+    weights: dict[str, dict[str, Tensor]]
+    """Of G, D and Gs."""
 
 
 def load_pair(path: Path) -> TrainedPair:

@@ -16,17 +16,7 @@ from trainer.training.optimizer import Adam
 
 @dataclass
 class TrainingState:
-    """Networks, optimizers and counters of a run.
-
-    Attributes:
-        nimg: Real images shown to D so far; the key of everything random.
-        phase_nimg: `nimg` when the schedule was last looked up.
-        tick: Number of the current tick.
-        tick_nimg: `nimg` when it began.
-        skipped_steps: Steps left out because of non-finite gradients.
-        gdrop_average: Running average that decides the next one.
-        gdrop_strength: Strength of D's multiplicative noise (LSGAN).
-    """
+    """Networks, optimizers and counters of a run."""
 
     G: Generator
     D: Discriminator
@@ -34,12 +24,19 @@ class TrainingState:
     G_adam: Adam
     D_adam: Adam
     nimg: int = 0
+    """Real images shown to D so far; the key of everything random."""
     phase_nimg: int = 0
+    """`nimg` when the schedule was last looked up."""
     tick: int = 0
+    """Number of the current tick."""
     tick_nimg: int = 0
+    """`nimg` when it began."""
     skipped_steps: int = 0
+    """Steps left out because of non-finite gradients."""
     gdrop_average: float = 0.0
+    """Running average of D's loss, which decides the strength of its noise."""
     gdrop_strength: float = 0.0
+    """Strength of D's multiplicative noise (LSGAN)."""
 
 
 PARTS = ("G", "D", "Gs", "G_adam", "D_adam")

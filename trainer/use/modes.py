@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from celebahq.errors import ToolError
 from celebahq.jobs.progress import Progress, silent
 from trainer.storage.checkpoint import read_tensors, write_tensors
+from trainer.use.options import ModeCount
 from trainer.use.snapshot import Snapshot
 
 MODES = 1000
@@ -89,9 +90,11 @@ class ModeScore:
 
     samples: int
     repeats: int
-    modes: float  # of 1,000, hit at least once
+    modes: float
+    """Of 1,000, hit at least once."""
     modes_std: float
-    kl: float  # from the uniform distribution, in nats
+    kl: float
+    """From the uniform distribution, in nats."""
     kl_std: float
 
 
@@ -100,11 +103,10 @@ def score_modes(
     classifier: nn.Module,
     *,
     seed: int,
-    samples: int = 25_600,
-    repeats: int = 10,
+    count: ModeCount | None = None,
     progress: Progress = silent,
 ) -> ModeScore:
-    """Generate `samples` images `repeats` times and count the modes of each.
+    """Generate `count.samples` images `count.repeats` times and count the modes of each.
 
     Raises:
         ToolError: The snapshot does not make 32x32 RGB images.
@@ -116,7 +118,8 @@ def score_modes(
             "modes are counted on 32x32 RGB digits"
         )
     rows = []
-    total = samples * repeats
+    count = count or ModeCount()
+    samples, total = count.samples, count.samples * count.repeats
     for start in range(0, total, samples):
         counts = torch.zeros(MODES, dtype=torch.int64, device=snapshot.device)
         for first in range(start, start + samples, BATCH):
@@ -126,4 +129,4 @@ def score_modes(
         rows.append([float((counts > 0).sum()), kl_from_uniform(counts)])
     values = torch.tensor(rows, dtype=torch.float64)  # [repeats, 2]
     means, stds = values.mean(dim=0).tolist(), values.std(dim=0, correction=0).tolist()
-    return ModeScore(samples, repeats, means[0], stds[0], means[1], stds[1])
+    return ModeScore(samples, count.repeats, means[0], stds[0], means[1], stds[1])

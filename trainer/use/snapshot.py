@@ -26,7 +26,8 @@ class Snapshot:
     config: TrainingConfig
     nimg: int
     lod: float
-    label_rows: Tensor | None  # [M, label_size], rows of the training data
+    label_rows: Tensor | None
+    """`[M, label_size]`, rows of the training data."""
 
     @property
     def resolution(self) -> int:

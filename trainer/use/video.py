@@ -1,7 +1,6 @@
 """Videos: a walk through latent space, and the progress of a run."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -18,32 +17,10 @@ from celebahq.pictures.grids import image_grid
 from trainer.randomness import Stream, keyed_normal
 from trainer.storage.checkpoint import snapshots
 from trainer.use.grids import enlarge, to_uint8
+from trainer.use.options import VideoLayout
 from trainer.use.snapshot import load_snapshot
 
 Frame = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class VideoLayout:
-    """What a video looks like."""
-
-    columns: int
-    rows: int
-    size: int | None  # side of each image in pixels; None: as the network makes them
-    duration_sec: float
-    fps: float
-
-    def side(self, resolution: int) -> int:
-        """Side of the pictures of a network that makes images of `resolution`.
-
-        Raises:
-            ToolError: Its pixels cannot be repeated to the size that was asked for.
-        """
-        if self.size is None:
-            return resolution
-        if self.size % resolution:
-            raise ToolError(f"--size {self.size}", f"must be a multiple of the network's {resolution} pixels")
-        return self.size
 
 
 def interpolation_latents(
@@ -71,7 +48,6 @@ def write_interpolation(
     layout: VideoLayout,
     *,
     seed: int,
-    smoothing_sec: float,
     device: torch.device,
     progress: Progress = silent,
 ) -> None:
@@ -80,7 +56,7 @@ def write_interpolation(
     count = layout.columns * layout.rows
     frames = max(round(layout.duration_sec * layout.fps), 1)
     latents = interpolation_latents(
-        seed, frames, count, snapshot.config.generator.latent_size, smoothing_sec * layout.fps
+        seed, frames, count, snapshot.config.generator.latent_size, layout.smoothing_sec * layout.fps
     )
     labels = snapshot.labels(seed, range(count))
     side = layout.side(snapshot.resolution)

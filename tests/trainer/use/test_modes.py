@@ -22,6 +22,7 @@ from trainer.use.modes import (
     save_classifier,
     score_modes,
 )
+from trainer.use.options import ModeCount
 from trainer.use.snapshot import Snapshot, save_snapshot
 
 
@@ -65,7 +66,7 @@ def test_divergence_from_uniform(counts, kl):
 
 def test_the_score_is_over_fresh_images_of_each_repeat(snapshot):
     classifier = DigitClassifier().eval()
-    score = score_modes(snapshot, classifier, seed=1, samples=40, repeats=3)
+    score = score_modes(snapshot, classifier, seed=1, count=ModeCount(40, 3))
     rows = [count_modes(snapshot.generate(1, range(start, start + 40)), classifier) for start in (0, 40, 80)]
     modes = torch.tensor([float((row > 0).sum()) for row in rows], dtype=torch.float64)
     assert (score.modes, score.modes_std) == pytest.approx(
@@ -82,7 +83,7 @@ def test_the_command_reports_the_same_as_the_function(snapshot, tmp_path):
     options = ["--samples", "40", "--repeats", "3", "--seed", "1", "--device", "cpu", "--json"]
     result = CliRunner().invoke(main, ["modes", *arguments, *options])
     assert result.exit_code == 0, result.output
-    expected = score_modes(snapshot, classifier, seed=1, samples=40, repeats=3)
+    expected = score_modes(snapshot, classifier, seed=1, count=ModeCount(40, 3))
     assert json.loads(result.stdout) == dataclasses.asdict(expected)
 
 
