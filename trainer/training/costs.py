@@ -97,7 +97,7 @@ def _step_cost(objectives: Objectives, config: TrainingConfig, resolution: int) 
 
 
 def _count_step(objectives: Objectives, config: TrainingConfig, resolution: int, images: int) -> CostCounter:
-    """A D step and a G step; the gradients of both networks stay, as they do in training."""
+    """A D step and a G step, and the D step that follows: G's gradients stay until they are needed again."""
     reals = torch.empty(images, config.generator.channels, resolution, resolution)
     latents = torch.empty(images, config.generator.latent_size)
     mix_factors = torch.empty(images, 1, 1, 1)
@@ -109,4 +109,8 @@ def _count_step(objectives: Objectives, config: TrainingConfig, resolution: int,
         D_inputs = DiscriminatorInputs(reals, labels, latents, labels, mix_factors)
         discriminator_pass(objectives, D_inputs, resolution, 0.0, 1.0)
         generator_pass(objectives, GeneratorInputs(latents, labels), resolution, 0.0, 1.0)
+        flops = counter.flops
+        objectives.D.zero_grad()
+        discriminator_pass(objectives, D_inputs, resolution, 0.0, 1.0)
+    counter.flops = flops
     return counter

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from celebahq.errors import ToolError
 from celebahq.processes import World, processes_here
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import Phase, TrainingSchedule
+from trainer.networks.models import build_discriminator, build_generator
 from trainer.training.batches import choose_chunks, possible_chunks
 from trainer.training.costs import StepCost
 
-USABLE_MEMORY = 0.8  # of what is free; convolutions need workspace of their own
+USABLE_MEMORY = 0.8  # of what is free
+CPU_OVERHEAD = 1.45  # convolutions' own copies and the allocator's gaps, as measured: docs/training.md
 
 
 def with_passes(config: TrainingConfig, chunks: Mapping[int, int]) -> TrainingConfig:
@@ -48,6 +51,8 @@ def fit_passes(
         ToolError: Not even the smallest pass fits.
     """
     usable = usable_memory_bytes(device, world)
+    if device.type == "cpu":
+        costs = {resolution: on_cpu(cost, moments_bytes(config)) for resolution, cost in costs.items()}
     chunks = choose_chunks(config, world.size, costs=costs, free_bytes=usable, minibatch_gpu=minibatch_gpu)
     if keep and minibatch_gpu is None:
         for stage in TrainingSchedule(config.schedule).stages(config.train.total_kimg):
@@ -55,6 +60,22 @@ def fit_passes(
             if recorded in possible_chunks(config, stage.minibatch, world.size):
                 chunks[stage.resolution] = recorded
     return with_passes(config, chunks)
+
+
+def on_cpu(cost: StepCost, moments: int) -> StepCost:
+    """What the process grows by: also by the optimizers' moments, which are zeros nobody has touched yet."""
+    fixed = moments + round(CPU_OVERHEAD * cost.fixed_bytes)
+    return dataclasses.replace(
+        cost, fixed_bytes=fixed, bytes_per_image=round(CPU_OVERHEAD * cost.bytes_per_image)
+    )
+
+
+def moments_bytes(config: TrainingConfig) -> int:
+    """Of both optimizers."""
+    with FakeTensorMode():
+        networks = build_generator(config), build_discriminator(config)
+        weights = sum(p.nbytes for network in networks for p in network.parameters())
+    return weights * (2 if config.optimizer.beta1 else 1)
 
 
 def smaller_passes(config: TrainingConfig, phase: Phase, world: World) -> TrainingConfig:

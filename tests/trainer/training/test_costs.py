@@ -13,7 +13,7 @@ from trainer.configuration.config import (
 )
 from trainer.networks.progressive import Generator
 from trainer.training.costs import CostCounter, StepCost, step_costs
-from trainer.training.memory import free_memory_bytes
+from trainer.training.memory import CPU_OVERHEAD, free_memory_bytes, moments_bytes, on_cpu
 
 
 def config(resolution: int) -> TrainingConfig:
@@ -51,6 +51,16 @@ def test_the_weights_gradients_are_there_once_however_many_images():
     assert cost.bytes_of(10) == cost.fixed_bytes + 10 * cost.bytes_per_image
     assert cost.images_in(cost.bytes_of(10)) == 10
     assert StepCost(100, 10, 1).images_in(50) == 0
+
+
+def test_on_a_cpu_the_untouched_moments_and_the_convolutions_own_copies_count_too():
+    weights = 4 * (20_719_628 + 20_726_785)  # float32
+    cost = step_costs(config(32))[32]
+    larger = on_cpu(cost, moments_bytes(config(32)))
+    assert moments_bytes(config(32)) == weights
+    assert larger.fixed_bytes == weights + round(CPU_OVERHEAD * cost.fixed_bytes)
+    assert larger.bytes_of(8) > weights + 1.4 * cost.bytes_of(8)
+    assert larger.flops == cost.flops
 
 
 def test_nothing_is_counted_twice_and_what_is_freed_is_taken_off():
