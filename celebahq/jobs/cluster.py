@@ -261,9 +261,10 @@ class _Run:
             self.killed[assignment.shard.number] += 1
             if self.killed[assignment.shard.number] > MAX_DEATHS:
                 raise ToolError(f"--cluster {self.cluster.address}", str(error))
-        else:  # cancelled: the last worker that had the task's data is gone
+        else:  # cancelled: the last worker that had the task's data is gone, and all get it anew
             self.task = None
             self.fit.clear()
+            self.examined.clear()
         self.given_back.append(assignment)
 
 

@@ -11,16 +11,18 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import celebahq
 from celebahq.build import MIXED, _common_arithmetic
 from celebahq.errors import MissingExtraError, ToolError
-from celebahq.jobs.cluster import DaskCluster, _examine, _start, code_digest
+from celebahq.jobs.cluster import DaskCluster, _examine, _Run, _start, code_digest
 from celebahq.jobs.engine import InProcess
 from celebahq.jobs.options import JobOptions
 from celebahq.jobs.scratch import owning_folder, work_folder
+from celebahq.jobs.shards import Assignment, Shard
 from celebahq.jobs.task import Task
 from celebahq.jobs.work import Work
 from celebahq.options import BuildOptions, PhotoSource
@@ -191,6 +193,17 @@ def test_workers_that_come_late_and_workers_that_go_do_not_show(tmp_path, cluste
     thread.join()
     assert result.returncode == 0, result.stderr
     assert out.read_bytes() == here
+
+
+def test_when_the_tasks_data_are_lost_no_worker_counts_as_examined():
+    """Else one whose examination was on its way would be given work without the task."""
+    running = SimpleNamespace(status="running")
+    at_work = _Run(DaskCluster("tcp://a:1"), running, None, iter([]))
+    at_work.task, at_work.fit, at_work.examined = "a future", ["tcp://b:1"], {"tcp://c:1": ("a future", 0.0)}
+    assignment = Assignment(Shard(0, 0, 1))
+    at_work._give_back(assignment, SimpleNamespace(status="cancelled"))
+    assert (at_work.task, at_work.fit, at_work.examined) == (None, [], {})
+    assert list(at_work.given_back) == [assignment]
 
 
 def test_a_cluster_that_does_not_answer_is_named(tmp_path):
