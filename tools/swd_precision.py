@@ -110,7 +110,7 @@ def both_halves(one: Described) -> tuple[torch.Tensor, torch.Tensor]:
 
 def figures(sets: Sequence[Described], seed: int, patches: int, *, correct: bool = False) -> Figures:
     """Compare sets with the first of them, along the directions of a seed."""
-    samples = [whole_sample(str(number), one.keys) for number, one in enumerate(sets)]
+    samples = [sample_of(str(number), one.keys) for number, one in enumerate(sets)]
     parts: list[Sequence[torch.Tensor]] = [both_halves(one) if correct else () for one in sets]
     count = len(sets)
     pairs = [(0, number) for number in range(1, count)]
@@ -137,6 +137,13 @@ def figures(sets: Sequence[Described], seed: int, patches: int, *, correct: bool
                 fixed[number].append(corrected(found[number], [of_halves[0], of_halves[number + 1]]))
     raw_averages, fixed_averages = ([average(one) for one in kind if one] for kind in (raw, fixed))
     return Figures(raw_averages, fixed_averages, [levels[0] for levels in raw])
+
+
+def sample_of(population: str, keys: torch.Tensor) -> Sample:
+    """A whole set; images are counted by their places where all differ, so that sets can be paired."""
+    if len(set(keys.tolist())) < len(keys):
+        return whole_sample(population, keys)
+    return Sample(population, torch.arange(len(keys)), torch.arange(len(keys)))
 
 
 def share_of(one: Described, parts: Sequence[torch.Tensor]) -> float:
@@ -283,8 +290,9 @@ def gaussians(arguments: argparse.Namespace) -> Iterator[str]:
     yield HEADER
     yield "| --- |" + " ---: |" * 8
     for spread in (0.0, 0.4, 1.0):
-        scales = torch.exp(spread * torch.linspace(-1, 1, 147))
-        scales *= (147 / scales.square().sum()).sqrt()
+        # As the channels' normalisation leaves them: the mean square of each is 1.
+        channels = torch.exp(spread * torch.linspace(-1, 1, 147)).view(3, 49)
+        scales = (channels / channels.square().mean(dim=1, keepdim=True).sqrt()).flatten()
         for count in arguments.images:
             draws = max(3, min(arguments.draws, arguments.draws * 400 // count))
             results = []
