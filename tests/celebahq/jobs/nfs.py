@@ -20,7 +20,7 @@ missing = {}  # name -> until when
 def behave_like_nfs():
     fcntl.flock = flock
     os.stat, io.open = seeing_stale_names(os.stat), seeing_stale_names(io.open)
-    os.replace = making_its_target_known(os.replace)
+    os.open, os.replace = making_known(os.open, 0), making_known(os.replace, 1)
 
 
 def flock(file, operation):
@@ -48,9 +48,12 @@ def seeing_stale_names(look_up):
     return stale
 
 
-def making_its_target_known(replace):
-    def replacing(source, target):
-        replace(source, target)
-        missing.pop(os.path.abspath(target), None)
+def making_known(change, position):
+    """What this client makes itself, it sees: the argument at `position` names it."""
 
-    return replacing
+    def making(*args, **kwargs):
+        result = change(*args, **kwargs)
+        missing.pop(os.path.abspath(args[position]), None)
+        return result
+
+    return making
