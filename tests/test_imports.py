@@ -12,7 +12,7 @@ SHARED = {
     f"celebahq.{name}"
     for name in (
         *("errors", "console", "files", "processes", "pyramid", "randomness", "terminal", "threads"),
-        *("jobs.locks", "jobs.progress", "terminal", "npy", "pickles", "zips"),
+        *("jobs.locks", "jobs.progress", "readers.npy", "readers.pickles", "readers.zips"),
         *("pictures.decoding", "pictures.encoding", "pictures.grids"),
     )
 }

@@ -29,7 +29,7 @@ import numpy as np
 from fuzz_formats import FORMATS, Format
 
 from celebahq.errors import ToolError
-from celebahq.isolation import _end_helper
+from celebahq.readers.isolation import _end_helper
 
 GOOD = ("refused", "same", "other values")
 FAULTS = ("silently other", "traceback", "crash", "hang", "memory")

@@ -21,15 +21,15 @@ import torch
 from PIL import Image
 
 from celebahq.errors import FormatError
-from celebahq.npy import map_npy
 from celebahq.options import ImportOptions
 from celebahq.pictures.decoding import decode_photo
 from celebahq.pyramid import PyramidReader, PyramidWriter, level_name, mip_levels
 from celebahq.pyramid_tools.inspection import describe_pyramid, render_facts
 from celebahq.pyramid_tools.verification import verify_pyramid
+from celebahq.readers.npy import map_npy
+from celebahq.readers.tfrecords import CHECKSUM, LENGTH, _masked_crc, encode_record
 from celebahq.sources.celeba import LANDMARK_COLUMNS, index_celeba
 from celebahq.sources.data_set import open_data_set
-from celebahq.tfrecords import CHECKSUM, LENGTH, _masked_crc, encode_record
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.settings import from_dict, load_config, save_config
 from trainer.legacy.conversion import load_legacy_pickle

@@ -1,7 +1,7 @@
 """What HDF5 itself is asked for: the structure of a file, its columns, and images behind filters.
 
-All functions take a descriptor of the open file, and its name for messages. `celebahq.isolation.run_apart`
-calls them in the helper process, for HDF5 and its filters crash on damaged files.
+All functions take a descriptor of the open file, and its name for messages. `isolation.run_apart` calls them
+in the helper process, for HDF5 and its filters crash on damaged files.
 """
 
 import io
@@ -19,7 +19,7 @@ import numpy as np
 from celebahq.errors import FormatError, ToolError
 from celebahq.formats.chunks import ChunkTable, chunk_table, filter_numbers
 from celebahq.formats.codecs import MAX_DEFLATE_RATIO, import_missing_plugins
-from celebahq.isolation import scratch
+from celebahq.readers.isolation import scratch
 
 MAX_COLUMN_BYTES = 1 << 30
 """Of labels, or of one fact, in memory."""

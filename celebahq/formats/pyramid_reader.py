@@ -20,8 +20,8 @@ from celebahq.formats.codecs import import_missing_plugins
 from celebahq.formats.levels import level_name
 from celebahq.formats.map_style import MapStyle, PyramidLevel
 from celebahq.formats.structure import check_format, check_levels, is_numeric
-from celebahq.isolation import run_apart
-from celebahq.npy import map_npy
+from celebahq.readers.isolation import run_apart
+from celebahq.readers.npy import map_npy
 
 MAX_THREADS = 8
 PARALLEL_BYTES = 1 << 18

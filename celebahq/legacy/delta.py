@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, MissingExtraError, ToolError
-from celebahq.zips import zip_errors
+from celebahq.readers.zips import zip_errors
 
 DELTAS_PER_ZIP = 1000
 SHAPE = (3, 1024, 1024)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.legacy.delta import delta_name, zip_name
-from celebahq.zips import UNZIP_ERRORS
+from celebahq.readers.zips import UNZIP_ERRORS
 
 IMAGE_LIST = "image_list.txt"
 COLUMNS = ("idx", "orig_idx", "orig_file", "proc_md5", "final_md5")

@@ -14,8 +14,8 @@ from celebahq.files import atomic_folder, atomic_zip, refuse_existing
 from celebahq.pictures.encoding import encode_png
 from celebahq.pyramid import PyramidReader
 from celebahq.pyramid_tools.extraction import check_indices, choose_level
+from celebahq.readers.tfrecords import encode_record
 from celebahq.sources.labels import LABELS_FILE
-from celebahq.tfrecords import encode_record
 from celebahq.threads import ordered_map
 
 MIN_TFRECORD_RESOLUTION = 4

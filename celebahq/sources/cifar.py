@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from celebahq.errors import FormatError
-from celebahq.pickles import ARRAY_GLOBALS, read_pickle, to_array, to_text
+from celebahq.readers.pickles import ARRAY_GLOBALS, read_pickle, to_array, to_text
 from celebahq.sources.catalogue import SOURCES
 from celebahq.sources.data_set import (
     Example,

@@ -1,7 +1,7 @@
 """What LMDB itself is asked for: keys and records of a database from outside.
 
-`celebahq.isolation.run_apart` calls these functions in the helper process, for LMDB maps the file into memory
-and follows the page numbers in it without looking.
+`isolation.run_apart` calls these functions in the helper process, for LMDB maps the file into memory and
+follows the page numbers in it without looking.
 """
 
 import os

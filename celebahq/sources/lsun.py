@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from celebahq.errors import ToolError, one_line
-from celebahq.isolation import run_apart
 from celebahq.pictures.decoding import decode_photo
+from celebahq.readers.isolation import run_apart
 from celebahq.sources.catalogue import SOURCES
 from celebahq.sources.data_set import DataSet, Example, ImportOptions
 from celebahq.sources.listing import listing_sha256

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.io.matlab import MatReadError
 
 from celebahq.errors import FormatError
-from celebahq.isolation import run_apart
+from celebahq.readers.isolation import run_apart
 from celebahq.sources.catalogue import SOURCES
 from celebahq.sources.data_set import (
     Example,

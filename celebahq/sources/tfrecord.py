@@ -8,10 +8,10 @@ import numpy as np
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.files import sha256_file
-from celebahq.npy import map_npy
+from celebahq.readers.npy import map_npy
+from celebahq.readers.tfrecords import read_image, scan_records
 from celebahq.sources.catalogue import SOURCES
 from celebahq.sources.data_set import DataSet, Example, ImportOptions, require_colours
-from celebahq.tfrecords import read_image, scan_records
 
 MAX_LEVEL = 14
 """16384x16384."""

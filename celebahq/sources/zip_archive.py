@@ -6,12 +6,12 @@ from typing import Any
 
 from celebahq.errors import ToolError
 from celebahq.pictures.decoding import SUFFIXES
+from celebahq.readers.zips import open_zip, read_member
 from celebahq.sources.catalogue import SOURCES
 from celebahq.sources.data_set import DataSet, Example, ImportOptions
 from celebahq.sources.labels import LABELS_FILE, parse_labels
 from celebahq.sources.listing import listing_sha256
 from celebahq.sources.squares import decode_as, kind_of_first
-from celebahq.zips import open_zip, read_member
 
 
 class ZipOfImages(DataSet):

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, ToolError
-from celebahq.npy import map_npy
 from celebahq.pictures.decoding import LOSSY_SUFFIXES, SUFFIXES
 from celebahq.pyramid import PyramidReader
-from celebahq.zips import open_zip, zip_errors
+from celebahq.readers.npy import map_npy
+from celebahq.readers.zips import open_zip, zip_errors
 from swd.pipeline.images import decode, fit, read_header
 from swd.pipeline.room import full_disk_named, require_room
 

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from celebahq.pyramid import mip_levels
+from celebahq.readers.tfrecords import encode_record
 from celebahq.sources.data_set import ImportOptions
-from celebahq.tfrecords import encode_record
 
 RNG = np.random.default_rng(0)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebahq.errors import FormatError
-from celebahq.pickles import ARRAY_GLOBALS, Call, read_pickle, to_array, to_text
+from celebahq.readers.pickles import ARRAY_GLOBALS, Call, read_pickle, to_array, to_text
 
 Array = NDArray[Any]
 Option = str | int | float | bool | None

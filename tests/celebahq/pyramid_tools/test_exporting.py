@@ -20,7 +20,7 @@ from celebahq.pyramid_tools.exporting import (
     export_webdataset,
     export_zip,
 )
-from celebahq.tfrecords import read_image, scan_records
+from celebahq.readers.tfrecords import read_image, scan_records
 
 
 @pytest.fixture

@@ -171,7 +171,7 @@ def test_a_damaged_member_is_named(picture, tmp_path):
 
 
 def test_a_bomb_is_not_unpacked(picture, tmp_path, monkeypatch):
-    monkeypatch.setattr("celebahq.zips.MAX_MEMBER_BYTES", 10_000)
+    monkeypatch.setattr("celebahq.readers.zips.MAX_MEMBER_BYTES", 10_000)
     path = fill_zip(tmp_path / "a.zip", {"a.png": encoded(picture), "b.png": bytes(100_000)})
     images = ZipOfImages(path, PLAIN)
     images.load()

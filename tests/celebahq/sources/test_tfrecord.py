@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from celebahq.errors import FormatError, ToolError
+from celebahq.readers.tfrecords import encode_record
 from celebahq.sources.data_set import ImportOptions
 from celebahq.sources.tfrecord import TFRecords
-from celebahq.tfrecords import encode_record
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from celebahq.errors import FormatError
-from celebahq.tfrecords import (
+from celebahq.readers.tfrecords import (
     LENGTH,
     _delimited,
     _masked_crc,

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from celebahq.crc32c import crc32c
 from celebahq.errors import FormatError
+from celebahq.readers.crc32c import crc32c
 
 LENGTH, CHECKSUM = struct.Struct("<Q"), struct.Struct("<I")
 VARINT, DELIMITED = 0, 2  # wire types of protocol buffers

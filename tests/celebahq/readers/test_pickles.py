@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from celebahq import pickles
 from celebahq.errors import FormatError
-from celebahq.pickles import ARRAY_GLOBALS, read_pickle, to_array, to_text
+from celebahq.readers import pickles
+from celebahq.readers.pickles import ARRAY_GLOBALS, read_pickle, to_array, to_text
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),

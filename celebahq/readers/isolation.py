@@ -121,7 +121,7 @@ class _Helper:
         self._tray: mmap.mmap | None = None
         descriptors = (theirs.fileno(), self._tray_file)
         program = (
-            f"import sys; sys.path[:] = {sys.path!r}; from celebahq.isolation import _serve; "
+            f"import sys; sys.path[:] = {sys.path!r}; from celebahq.readers.isolation import _serve; "
             f"_serve({theirs.fileno()}, {self._tray_file}, {MEMORY_LIMIT_BYTES})"
         )
         threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from celebahq.crc32c import SHORT_BYTES, crc32c
+from celebahq.readers.crc32c import SHORT_BYTES, crc32c
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_published_values(data, expected):
 def test_lanes_give_the_same_as_the_plain_loop(length, rng, monkeypatch):
     data = rng.bytes(length)
     in_lanes = crc32c(data)
-    monkeypatch.setattr("celebahq.crc32c.SHORT_BYTES", length + 1)
+    monkeypatch.setattr("celebahq.readers.crc32c.SHORT_BYTES", length + 1)
     assert crc32c(data) == in_lanes
 
 

@@ -12,15 +12,15 @@ import threading
 import numpy as np
 import pytest
 
-from celebahq import isolation
 from celebahq.errors import FormatError, ToolError
-from celebahq.isolation import run_apart
+from celebahq.readers import isolation
+from celebahq.readers.isolation import run_apart
 
 FUNCTIONS = """
 import ctypes, os, time
 import numpy as np
 from celebahq.errors import FormatError, ToolError
-from celebahq.isolation import scratch
+from celebahq.readers.isolation import scratch
 
 def echo(name, *args):
     return [name, *args]
