@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ def test_the_libraries_listen_to_every_setting(name: str):
     variables = check_processors.settings()[name]
     result = subprocess.run(
         [sys.executable, "-c", check_processors.FOUND],
-        env=os.environ | variables,
+        env=check_processors.environment_of(variables),
         capture_output=True,
         text=True,
         check=True,

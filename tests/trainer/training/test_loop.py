@@ -89,6 +89,7 @@ def test_only_the_newest_states_are_kept(finished, data, tmp_path):
     assert [int(path.stem[-6:]) for path in states(run)] == [0, 96, 160]
 
 
+@pytest.mark.usefixtures("heeded_hangup")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
 def test_a_signal_saves_the_state_and_the_run_ends_in_the_same_bits(
     finished, data, tmp_path, monkeypatch, name

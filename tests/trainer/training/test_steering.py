@@ -204,6 +204,7 @@ def test_a_minibatch_that_cannot_be_shared_fails_in_the_dry_run():
     assert "a minibatch of 6 cannot be shared by 1 processes (it is made of groups of 4)" in message
 
 
+@pytest.mark.usefixtures("heeded_hangup")
 @pytest.mark.parametrize(("name", "status"), [("TERM", 143), ("HUP", 129), ("USR1", 138), ("INT", 130)])
 def test_signals_end_with_their_own_status(data, tmp_path, monkeypatch, name, status):
     import signal
