@@ -209,13 +209,12 @@ def test_bench_says_how_long_a_step_takes_and_what_of_it_is_the_penalty(monkeypa
         call("bench", "--preset", "smoke", "--synthetic", *sets, "--steps", 1, "--device", "cpu", "--json")
     )
     assert [row["resolution"] for row in rows] == [4, 8]
-    for row in rows:  # 16 images whose penalty alone takes 0.2 seconds, the rest of the step far less
-        assert 0.2 < row["sec_per_kimg"] * 16 / 1000 < 2
+    for row in rows:
+        step_sec = row["sec_per_kimg"] * 16 / 1000
         assert row["images_per_sec"] == pytest.approx(1000 / row["sec_per_kimg"])
-        shares = row["share"]
-        assert max(shares, key=shares.get) == "penalty"
-        assert shares["penalty"] == pytest.approx(0.2 * row["images_per_sec"] / 16, rel=0.5)
-        assert sum(shares.values()) == pytest.approx(1)
+        # The nap is the least that the penalty can take; how long the rest takes is the machine's business.
+        assert row["share"]["penalty"] * step_sec >= 0.2
+        assert sum(row["share"].values()) == pytest.approx(1)
 
 
 def test_dry_run_prints_the_configuration_and_starts_nothing(tmp_path):
