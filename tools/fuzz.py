@@ -187,7 +187,7 @@ def outcome(template: Template, path: Path, *, checked: bool) -> tuple[str, str]
         return "refused", ""
     except MemoryError:
         return "memory", traceback.format_exc()
-    except Exception:
+    except Exception:  # whatever it is, that it came out is the finding
         return "traceback", traceback.format_exc()
     if found == template.expected:
         return "same", ""
