@@ -37,17 +37,19 @@ check-processors: $(VENV)/installed-test
 check-floors: .venv-floors/installed
 	.venv-floors/bin/pip freeze --exclude-editable
 	.venv-floors/bin/python -m pytest $(PYTEST_ARGS)
+	.venv-floors/bin/sphinx-build --quiet --fail-on-warning docs build/docs-floors
 
 check-newest:
 	$(PYTHON) -m venv .venv-newest
-	.venv-newest/bin/pip install --quiet --upgrade --upgrade-strategy eager --editable '.[test]'
+	.venv-newest/bin/pip install --quiet --upgrade --upgrade-strategy eager --editable '.[test,docs]'
 	.venv-newest/bin/pip freeze --exclude-editable
 	.venv-newest/bin/python -m pytest $(PYTEST_ARGS)
+	.venv-newest/bin/sphinx-build --quiet --fail-on-warning docs build/docs-newest
 
 .venv-floors/installed: pyproject.toml tools/floors.py
 	$(PYTHON) -m venv --clear .venv-floors
 	.venv-floors/bin/python tools/floors.py > .venv-floors/floors.txt
-	.venv-floors/bin/pip install --quiet --constraint .venv-floors/floors.txt --editable '.[test]'
+	.venv-floors/bin/pip install --quiet --constraint .venv-floors/floors.txt --editable '.[test,docs]'
 	@touch $@
 
 $(BIN)/python:
