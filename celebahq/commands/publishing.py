@@ -95,15 +95,12 @@ def export(file: Path, form: str, out: Path, resolution: int | None) -> None:
       celebahq export faces.h5 --to imagefolder -o faces/
     """
     from celebahq.pyramid import PyramidReader
-    from celebahq.pyramid_tools.exporting import EXPORTS, export_tfrecord, facts_left_out
+    from celebahq.pyramid_tools.exporting import export_images, facts_left_out
 
+    if form == "tfrecord" and resolution:
+        raise click.UsageError("--resolution: tfrecord always holds every level")
     with PyramidReader(file, threads=1) as reader, Progress("export", len(reader)) as progress:
-        if form == "tfrecord":
-            if resolution:
-                raise click.UsageError("--resolution: tfrecord always holds every level")
-            export_tfrecord(reader, out, on_image=progress.advance)
-        else:
-            EXPORTS[form](reader, out, resolution=resolution, on_image=progress.advance)
+        export_images(reader, out, form, resolution=resolution, on_image=progress.advance)
         dropped = facts_left_out(reader, form)
     status(f"{out}: {len(reader):,} images")
     if dropped:

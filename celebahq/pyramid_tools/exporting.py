@@ -4,6 +4,8 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,65 +25,115 @@ METADATA_FILE = "metadata.jsonl"
 TAR_IMAGES = 1000
 
 
-def export_folder(
+def export_images(
     reader: PyramidReader,
-    folder: Path,
+    out: Path,
+    form: str,
     *,
     resolution: int | None = None,
     on_image: Callable[[], None] = lambda: None,
 ) -> None:
-    """Write one level as PNG files `00000/img00000000.png`, a thousand to a folder, and `dataset.json`.
+    """Write a pyramid's images in another form; the same pyramid gives the same bytes.
+
+    Args:
+        reader: The pyramid.
+        out: The zip or folder to be.
+        form: `folder` and `zip` hold PNG files `00000/img00000000.png`, a thousand to a folder, and
+            `dataset.json`, as StyleGAN's trainers read them; `folder-by-class` has `CLASS/00000000.png`,
+            as torchvision's `ImageFolder` reads it; `imagefolder` PNG files and `metadata.jsonl` with labels
+            and facts, as `datasets` reads it; `webdataset` tar files with KEY.png, KEY.json, and KEY.cls for
+            a class. `tfrecord` holds the levels down to 4x4 as the TensorFlow version of progressive GAN
+            training reads them: for a folder NAME `NAME-r02.tfrecords` (4x4), `NAME-r03.tfrecords`, ... and,
+            with labels, `NAME-rxx.labels` (a NumPy array `[N, L]` float32).
+        resolution: The level, the largest unless told; `tfrecord` has all.
+        on_image: Called after each image.
 
     Raises:
-        ToolError: The folder exists, or there is no such level or no image.
+        ToolError: `out` exists, or there is no such level or no image, or nothing that the form can hold.
     """
-    refuse_existing(folder)
+    refuse_existing(out)
     check_indices(reader, range(len(reader)))
+    if form == "tfrecord":
+        _write_tfrecords(reader, out, on_image)
+        return
+    pictures = _pictures(reader, resolution, on_image)
+    if form == "webdataset":
+        _write_tars(reader, out, pictures)
+    elif form == "zip":
+        with atomic_zip(out) as write:
+            for name, data in _with_labels(reader, pictures):
+                write(name, data)
+    else:
+        with atomic_folder(out) as partial:
+            for name, data in FILES[form](reader, pictures):
+                path = partial / name
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(data)
+
+
+def facts_left_out(reader: PyramidReader, form: str) -> list[str]:
+    """Facts about images that a form has no place for."""
+    return [] if form in ("webdataset", "imagefolder") else sorted(reader.meta_names)
+
+
+def _with_labels(reader: PyramidReader, pictures: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
+    """Pictures, then class numbers or labels by name."""
+    for index, data in enumerate(pictures):
+        yield _picture_name(index), data
+    values = None if reader.labels is None else _plain_labels(reader.labels)
+    labels = None if values is None else [[_picture_name(i), value] for i, value in enumerate(values)]
+    yield LABELS_FILE, (json.dumps({"labels": labels}) + "\n").encode()
+
+
+def _by_class(reader: PyramidReader, pictures: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
+    """Pictures below their class's folder."""
+    labels = reader.labels
+    if labels is None or not _one_hot(labels):
+        raise ToolError(reader.path, "folder-by-class needs labels with one class for each image")
+    digits = len(str(labels.shape[1] - 1))  # so that the order of the names is that of the numbers
+    for index, data in enumerate(pictures):
+        yield f"{labels[index].argmax():0{digits}d}/{index:08d}.png", data
+
+
+def _with_facts(reader: PyramidReader, pictures: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
+    """Pictures, then a line of JSON for each."""
+    for index, data in enumerate(pictures):
+        yield _picture_name(index), data
+    lines = [
+        json.dumps({"file_name": _picture_name(index), **facts}, ensure_ascii=False) + "\n"
+        for index, facts in enumerate(_facts_of_images(reader))
+    ]
+    yield METADATA_FILE, "".join(lines).encode()
+
+
+FILES = {"folder": _with_labels, "folder-by-class": _by_class, "imagefolder": _with_facts}
+"""Name and contents of every file of a folder."""
+
+
+def _write_tars(reader: PyramidReader, folder: Path, pictures: Iterator[bytes]) -> None:
+    """`NAME-000000.tar`, ..., a thousand images in each."""
+    facts, labels = _facts_of_images(reader), reader.labels
+    classes = labels.argmax(axis=1) if labels is not None and _one_hot(labels) else None
+    numbered = enumerate(pictures)
     with atomic_folder(folder) as partial:
-        for name, data in _pictures(reader, resolution):
-            path = partial / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(data)
-            on_image()
-        (partial / LABELS_FILE).write_text(_labels_json(reader), encoding="utf-8")
+        for start in range(0, len(reader), TAR_IMAGES):
+            path = partial / f"{folder.name}-{start // TAR_IMAGES:06d}.tar"
+            with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+                for index, data in islice(numbered, TAR_IMAGES):
+                    _add(tar, f"{index:08d}.png", data)
+                    _add(tar, f"{index:08d}.json", json.dumps(facts[index], ensure_ascii=False).encode())
+                    if classes is not None:
+                        _add(tar, f"{index:08d}.cls", str(classes[index]).encode())
 
 
-def export_zip(
-    reader: PyramidReader,
-    path: Path,
-    *,
-    resolution: int | None = None,
-    on_image: Callable[[], None] = lambda: None,
-) -> None:
-    """Write one level as a zip that StyleGAN's trainers read: PNG files and `dataset.json`.
-
-    The same pyramid gives the same bytes.
-
-    Raises:
-        ToolError: The file exists, or there is no such level or no image.
-    """
-    refuse_existing(path)
-    check_indices(reader, range(len(reader)))
-    with atomic_zip(path) as write:
-        for name, data in _pictures(reader, resolution):
-            write(name, data)
-            on_image()
-        write(LABELS_FILE, _labels_json(reader).encode())
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)  # of the year 1970, owned by nobody
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
 
 
-def export_tfrecord(
-    reader: PyramidReader, folder: Path, *, on_image: Callable[[], None] = lambda: None
-) -> None:
-    """Write the levels down to 4x4 as the TensorFlow version of progressive GAN training reads them.
-
-    For a folder NAME these are `NAME-r02.tfrecords` (4x4), `NAME-r03.tfrecords`, ... and, with labels,
-    `NAME-rxx.labels` (a NumPy array `[N, L]` float32).
-
-    Raises:
-        ToolError: The folder exists, or there are no images, or they are smaller than 4x4.
-    """
-    refuse_existing(folder)
-    check_indices(reader, range(len(reader)))
+def _write_tfrecords(reader: PyramidReader, folder: Path, on_image: Callable[[], None]) -> None:
+    """A file for each level, and the labels' one."""
     levels = [r for r in reader.levels if r >= MIN_TFRECORD_RESOLUTION]
     if not levels:
         raise ToolError(
@@ -91,124 +143,16 @@ def export_tfrecord(
     def encode(index: int) -> list[bytes]:
         return [encode_record(reader.read([index], r)[0]) for r in levels]
 
-    with atomic_folder(folder) as partial:
+    with atomic_folder(folder) as partial, ExitStack() as stack:
         names = [f"{folder.name}-r{r.bit_length() - 1:02d}.tfrecords" for r in levels]
-        files = [(partial / name).open("wb") for name in names]
-        try:
-            for records in ordered_map(encode, range(len(reader))):
-                for file, record in zip(files, records, strict=True):
-                    file.write(record)
-                on_image()
-        finally:
-            for file in files:
-                file.close()
+        files = [stack.enter_context((partial / name).open("wb")) for name in names]
+        for records in ordered_map(encode, range(len(reader))):
+            for file, record in zip(files, records, strict=True):
+                file.write(record)
+            on_image()
         if reader.labels is not None:
-            with (partial / f"{folder.name}-rxx.labels").open("wb") as file:
-                np.save(file, reader.labels)
-
-
-def export_by_class(
-    reader: PyramidReader,
-    folder: Path,
-    *,
-    resolution: int | None = None,
-    on_image: Callable[[], None] = lambda: None,
-) -> None:
-    """Write one level as `CLASS/00000000.png`, as torchvision's `ImageFolder` reads it.
-
-    Raises:
-        ToolError: The folder exists, there is no such level or no image, or no single class for each image.
-    """
-    refuse_existing(folder)
-    check_indices(reader, range(len(reader)))
-    labels = reader.labels
-    if labels is None or not _one_hot(labels):
-        raise ToolError(reader.path, "folder-by-class needs labels with one class for each image")
-    digits = len(str(labels.shape[1] - 1))  # so that the order of the names is that of the numbers
-    with atomic_folder(folder) as partial:
-        for index, data in enumerate(_encoded(reader, resolution)):
-            path = partial / f"{labels[index].argmax():0{digits}d}" / f"{index:08d}.png"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(data)
-            on_image()
-
-
-def export_imagefolder(
-    reader: PyramidReader,
-    folder: Path,
-    *,
-    resolution: int | None = None,
-    on_image: Callable[[], None] = lambda: None,
-) -> None:
-    """Write one level as PNG files and `metadata.jsonl` with labels and facts, as `datasets` reads it.
-
-    Raises:
-        ToolError: The folder exists, or there is no such level or no image.
-    """
-    refuse_existing(folder)
-    check_indices(reader, range(len(reader)))
-    facts = _facts_of_images(reader)
-    with atomic_folder(folder) as partial, (partial / METADATA_FILE).open("w", encoding="utf-8") as lines:
-        for index, data in enumerate(_encoded(reader, resolution)):
-            name = _picture_name(index)
-            path = partial / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(data)
-            lines.write(json.dumps({"file_name": name, **facts[index]}, ensure_ascii=False) + "\n")
-            on_image()
-
-
-def export_webdataset(
-    reader: PyramidReader,
-    folder: Path,
-    *,
-    resolution: int | None = None,
-    on_image: Callable[[], None] = lambda: None,
-) -> None:
-    """Write one level as `NAME-000000.tar`, ...: of each image KEY.png, KEY.json, and KEY.cls for a class.
-
-    The same pyramid gives the same bytes.
-
-    Raises:
-        ToolError: The folder exists, or there is no such level or no image.
-    """
-    refuse_existing(folder)
-    check_indices(reader, range(len(reader)))
-    facts, labels = _facts_of_images(reader), reader.labels
-    classes = labels.argmax(axis=1) if labels is not None and _one_hot(labels) else None
-    pictures = _encoded(reader, resolution)
-    with atomic_folder(folder) as partial:
-        for start in range(0, len(reader), TAR_IMAGES):
-            path = partial / f"{folder.name}-{start // TAR_IMAGES:06d}.tar"
-            with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-                for index in range(start, min(start + TAR_IMAGES, len(reader))):
-                    key = f"{index:08d}"
-                    _add(tar, f"{key}.png", next(pictures))
-                    _add(tar, f"{key}.json", json.dumps(facts[index], ensure_ascii=False).encode())
-                    if classes is not None:
-                        _add(tar, f"{key}.cls", str(classes[index]).encode())
-                    on_image()
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)  # of the year 1970, owned by nobody
-    member.size = len(data)
-    tar.addfile(member, io.BytesIO(data))
-
-
-EXPORTS: dict[str, Callable[..., None]] = {
-    "folder": export_folder,
-    "zip": export_zip,
-    "webdataset": export_webdataset,
-    "folder-by-class": export_by_class,
-    "imagefolder": export_imagefolder,
-}
-"""What writes one level; `export_tfrecord` writes all."""
-
-
-def facts_left_out(reader: PyramidReader, form: str) -> list[str]:
-    """Facts about images that a form has no place for."""
-    return [] if form in ("webdataset", "imagefolder") else sorted(reader.meta_names)
+            with (partial / f"{folder.name}-rxx.labels").open("wb") as labels:
+                np.save(labels, reader.labels)
 
 
 def _facts_of_images(reader: PyramidReader) -> list[dict[str, Any]]:
@@ -224,30 +168,20 @@ def _one_hot(labels: np.ndarray) -> bool:
     return bool(np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all())
 
 
-def _pictures(reader: PyramidReader, resolution: int | None) -> Iterator[tuple[str, bytes]]:
-    """Name and PNG file of every image."""
-    return ((_picture_name(index), data) for index, data in enumerate(_encoded(reader, resolution)))
-
-
-def _encoded(reader: PyramidReader, resolution: int | None) -> Iterator[bytes]:
+def _pictures(reader: PyramidReader, resolution: int | None, on_image: Callable[[], None]) -> Iterator[bytes]:
     """PNG file of every image."""
     level = choose_level(reader, resolution)
 
     def encode(index: int) -> bytes:
         return encode_png(reader.read([index], level)[0].transpose(1, 2, 0))
 
-    return ordered_map(encode, range(len(reader)))
+    for data in ordered_map(encode, range(len(reader))):
+        yield data
+        on_image()
 
 
 def _picture_name(index: int) -> str:
     return f"{index // 1000:05d}/img{index:08d}.png"
-
-
-def _labels_json(reader: PyramidReader) -> str:
-    """StyleGAN's label file: name and class number, or name and numbers, of every image."""
-    values = None if reader.labels is None else _plain_labels(reader.labels)
-    labels = None if values is None else [[_picture_name(i), value] for i, value in enumerate(values)]
-    return json.dumps({"labels": labels}) + "\n"
 
 
 def _plain_labels(labels: np.ndarray) -> list[Any]:

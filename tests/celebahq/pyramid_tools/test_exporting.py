@@ -12,14 +12,7 @@ from celebahq.cli import main
 from celebahq.commands.publishing import FORMS
 from celebahq.errors import ToolError
 from celebahq.pyramid import PyramidReader, PyramidWriter, mip_levels
-from celebahq.pyramid_tools.exporting import (
-    export_by_class,
-    export_folder,
-    export_imagefolder,
-    export_tfrecord,
-    export_webdataset,
-    export_zip,
-)
+from celebahq.pyramid_tools.exporting import export_images
 from celebahq.readers.tfrecords import read_image, scan_records
 
 
@@ -36,7 +29,7 @@ def open_pyramid(path, images, labels=None):
 
 def test_a_zip_holds_pictures_and_class_numbers(images, tmp_path):
     labels = np.eye(3)[np.arange(12) % 3]
-    export_zip(open_pyramid(tmp_path / "a.h5", images, labels), tmp_path / "a.zip")
+    export_images(open_pyramid(tmp_path / "a.h5", images, labels), tmp_path / "a.zip", "zip")
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert archive.testzip() is None
         assert len(archive.namelist()) == 13
@@ -55,13 +48,13 @@ def test_a_zip_holds_pictures_and_class_numbers(images, tmp_path):
     ],
 )
 def test_other_labels_are_written_out(images, tmp_path, labels, expected):
-    export_zip(open_pyramid(tmp_path / "a.h5", images, labels), tmp_path / "a.zip")
+    export_images(open_pyramid(tmp_path / "a.h5", images, labels), tmp_path / "a.zip", "zip")
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert json.loads(archive.read("dataset.json"))["labels"][0][1] == expected
 
 
 def test_no_labels_are_null(images, tmp_path):
-    export_folder(open_pyramid(tmp_path / "a.h5", images), tmp_path / "out", resolution=16)
+    export_images(open_pyramid(tmp_path / "a.h5", images), tmp_path / "out", "folder", resolution=16)
     assert json.loads((tmp_path / "out" / "dataset.json").read_text()) == {"labels": None}
     with Image.open(tmp_path / "out" / "00000" / "img00000003.png") as opened:
         picture = np.asarray(opened)
@@ -71,13 +64,13 @@ def test_no_labels_are_null(images, tmp_path):
 def test_a_zip_is_the_same_bytes_every_time(images, tmp_path):
     reader = open_pyramid(tmp_path / "a.h5", images)
     for name in ("a.zip", "b.zip"):
-        export_zip(reader, tmp_path / name)
+        export_images(reader, tmp_path / name, "zip")
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
 def test_tfrecords_hold_every_level_down_to_4x4(images, tmp_path):
     labels = np.eye(12)
-    export_tfrecord(open_pyramid(tmp_path / "a.h5", images, labels), tmp_path / "noise")
+    export_images(open_pyramid(tmp_path / "a.h5", images, labels), tmp_path / "noise", "tfrecord")
     names = sorted(path.name for path in (tmp_path / "noise").iterdir())
     assert names == [f"noise-r{r:02d}.tfrecords" for r in (2, 3, 4, 5)] + ["noise-rxx.labels"]
     for level in mip_levels(images)[:4]:
@@ -89,18 +82,18 @@ def test_tfrecords_hold_every_level_down_to_4x4(images, tmp_path):
     np.testing.assert_array_equal(stored, labels)
 
 
-@pytest.mark.parametrize("export", [export_folder, export_zip, export_tfrecord])
-def test_nothing_is_replaced_and_nothing_half_done_is_left(images, tmp_path, export):
-    reader = open_pyramid(tmp_path / "a.h5", images)
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_is_replaced_and_nothing_half_done_is_left(images, tmp_path, form):
+    reader = open_pyramid(tmp_path / "a.h5", images, np.eye(12))
     (tmp_path / "there").mkdir()
     with pytest.raises(ToolError, match="exists already"):
-        export(reader, tmp_path / "there")
+        export_images(reader, tmp_path / "there", form)
 
     def interrupt():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(reader, tmp_path / "new", on_image=interrupt)
+        export_images(reader, tmp_path / "new", form, on_image=interrupt)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "there"]
 
 
@@ -108,7 +101,7 @@ def test_images_too_small_for_tfrecords_are_refused(tmp_path):
     with PyramidWriter(tmp_path / "a.h5", 2) as writer:
         writer.append(np.zeros((1, 3, 2, 2), np.uint8))
     with pytest.raises(ToolError, match="less than"):
-        export_tfrecord(PyramidReader(tmp_path / "a.h5"), tmp_path / "out")
+        export_images(PyramidReader(tmp_path / "a.h5"), tmp_path / "out", "tfrecord")
 
 
 FACTS = {
@@ -130,7 +123,7 @@ def facts_of(index):
 
 
 def test_an_imagefolder_has_a_line_of_facts_for_each_picture(with_facts, images, tmp_path):
-    export_imagefolder(with_facts, tmp_path / "out")
+    export_images(with_facts, tmp_path / "out", "imagefolder")
     lines = (tmp_path / "out" / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 12
     for index, line in enumerate(map(json.loads, lines)):
@@ -143,7 +136,7 @@ def test_an_imagefolder_has_a_line_of_facts_for_each_picture(with_facts, images,
 def test_webdataset_reads_its_tars(with_facts, images, tmp_path, monkeypatch):
     webdataset = pytest.importorskip("webdataset")
     monkeypatch.setattr("celebahq.pyramid_tools.exporting.TAR_IMAGES", 5)
-    export_webdataset(with_facts, tmp_path / "faces")
+    export_images(with_facts, tmp_path / "faces", "webdataset")
     tars = sorted(tmp_path.glob("faces/*.tar"))
     assert [tar.name for tar in tars] == [f"faces-{i:06d}.tar" for i in range(3)]
     found = [
@@ -160,7 +153,7 @@ def test_webdataset_reads_its_tars(with_facts, images, tmp_path, monkeypatch):
 
 def test_tars_are_the_same_bytes_every_time(with_facts, tmp_path):
     for name in ("one", "two"):
-        export_webdataset(with_facts, tmp_path / name / "faces")
+        export_images(with_facts, tmp_path / name / "faces", "webdataset")
     one, two = ((tmp_path / name / "faces" / "faces-000000.tar").read_bytes() for name in ("one", "two"))
     assert one == two
     with tarfile.open(tmp_path / "one" / "faces" / "faces-000000.tar") as tar:
@@ -168,7 +161,7 @@ def test_tars_are_the_same_bytes_every_time(with_facts, tmp_path):
 
 
 def test_folders_by_class_are_in_the_classes_order(with_facts, images, tmp_path):
-    export_by_class(with_facts, tmp_path / "out")
+    export_images(with_facts, tmp_path / "out", "folder-by-class")
     folders = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert folders == [f"{i:02d}" for i in range(12)]  # as torchvision numbers them
     with Image.open(tmp_path / "out" / "09" / "00000002.png") as picture:
@@ -176,7 +169,7 @@ def test_folders_by_class_are_in_the_classes_order(with_facts, images, tmp_path)
     several = open_pyramid(tmp_path / "b.h5", images, np.ones((12, 2)))
     for reader in (several, open_pyramid(tmp_path / "c.h5", images)):
         with pytest.raises(ToolError, match="one class for each image"):
-            export_by_class(reader, tmp_path / "x")
+            export_images(reader, tmp_path / "x", "folder-by-class")
     assert not (tmp_path / "x").exists()
 
 
