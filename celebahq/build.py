@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from celebahq.align.crop import CropPlan, enlarge, enlargement, finish_crop, plan_crop
 from celebahq.align.geometry import outside_share
 from celebahq.align.quality import SURE, build_score
-from celebahq.build_index import count_photos, index, source_facts, without_path
+from celebahq.build_index import count_photos, index, source_facts
 from celebahq.build_report import report_build
 from celebahq.console import resolve_device
 from celebahq.errors import ToolError
@@ -41,6 +41,7 @@ from celebahq.pictures.decoding import RAISE_LIMIT, load_photo
 from celebahq.pyramid import dataset_options, encode_image
 from celebahq.report import BuildReport
 from celebahq.sources.duplicates import face_hash
+from celebahq.sources.listing import without_name
 from celebahq.sources.records import FaceIndex
 
 if TYPE_CHECKING:
@@ -140,8 +141,9 @@ class FaceTask(Task):
         options = self.options
         if self.facts["arithmetic"] not in (arithmetic := _arithmetic(options.device), MIXED, None):
             raise ToolError(
+                f"--device {options.device}",
                 f"this machine's networks would compute in {arithmetic}, those of the build compute in "
-                f"{self.facts['arithmetic']}; --mixed-hardware accepts that images differ"
+                f"{self.facts['arithmetic']}; --mixed-hardware accepts that images differ",
             )
         device = _resolved(options.device) if options.uses_networks else "cpu"
         self.jpeg = _load_model(options.jpeg_model, device, strength=options.jpeg_strength)
@@ -149,13 +151,13 @@ class FaceTask(Task):
         for name, model in (("jpeg_model", self.jpeg), ("sr_model", self.sr)):
             if self.facts[name] != _model_facts(model):
                 raise ToolError(
-                    f"--{name.replace('_', '-')}: the weights have changed since this build began"
+                    f"--{name.replace('_', '-')}", "the weights have changed since this build began"
                 )
 
     def process(self, index: int) -> Finished:
         """One face: the paper's steps in the paper's order."""
         face, options = self.faces[index], self.options
-        with without_path(face.path):
+        with without_name(face.path):
             photo = load_photo(
                 face.path, orient=face.orient, max_pixels=options.source.max_pixels, remedy=RAISE_LIMIT
             )

@@ -1,10 +1,7 @@
 """The first stage of a build: which faces there are, from CelebA's annotations or found in a folder."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from celebahq.align.detectors import detector_facts
@@ -20,7 +17,13 @@ from celebahq.jobs.task import Finished, Task
 from celebahq.options import CelebaSource, PhotoSource, Source
 from celebahq.report import Skip
 from celebahq.sources.celeba import index_celeba, missing_photos
-from celebahq.sources.listing import find_photos, listed, names_and_sizes_sha256, require_listable
+from celebahq.sources.listing import (
+    find_photos,
+    listed,
+    names_and_sizes_sha256,
+    require_listable,
+    without_name,
+)
 from celebahq.sources.photos import PhotoFace, PhotoFaces, find_faces_in, index_photos
 from celebahq.sources.records import FaceIndex
 from celebahq.sources.selection import LeftOut, choose_faces, read_names
@@ -198,15 +201,6 @@ class FaceSearch(Task):
         """The faces of one photo, as facts."""
         source, name = self.source, self.names[index]
         require_listable(name)
-        with without_path(source.folder / name):
+        with without_name(source.folder / name):
             found = find_faces_in(source.folder, name, self._finder, max_pixels=source.max_pixels)
         return Finished([], asdict(found))
-
-
-@contextmanager
-def without_path(path: Path) -> Iterator[None]:
-    """Leave the file's path out of the message, where the reason is listed beside its name."""
-    try:
-        yield
-    except ToolError as err:
-        raise ToolError(err.beside(path)) from err

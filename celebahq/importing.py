@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from celebahq.errors import ToolError
 from celebahq.jobs.again import Again
 from celebahq.jobs.disk import require_space
 from celebahq.jobs.engine import choose_engine
@@ -26,6 +25,7 @@ from celebahq.pyramid import PyramidReader, dataset_options, encode_image
 from celebahq.report import BuildReport, Skip
 from celebahq.report_page import TILE_PX, Tile, write_report
 from celebahq.sources.data_set import DataSet, open_data_set
+from celebahq.sources.listing import without_name
 
 log = logging.getLogger(__name__)
 
@@ -119,11 +119,8 @@ class ImportTask(Task):
 
     def process(self, index: int) -> Finished:
         """Encode one image."""
-        name = self.images.image_name(index)
-        try:
+        with without_name(self.images.image_name(index)):
             example = self.images.read(index)
-        except ToolError as err:
-            raise ToolError(err.beside(name)) from err  # the report has the name already
         meta = {**self.known(index), **example.meta}
         return Finished(encode_image(example.image, self.codec), meta, example.label)
 

@@ -128,8 +128,8 @@ def device_of_rank(name: str) -> str:
     local_rank, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if local_rank >= found:
         raise ToolError(
-            f"torchrun: local rank {local_rank}, but PyTorch finds {found} GPUs; "
-            "start no more processes than GPUs"
+            f"torchrun's local rank {local_rank}",
+            f"PyTorch finds {found} GPUs; start no more processes than GPUs",
         )
     return f"cuda:{local_rank}"
 

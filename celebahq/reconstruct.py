@@ -158,7 +158,7 @@ def choose_images(listed: list[PublishedImage], options: ReconstructOptions) -> 
     wanted = set(options.indices)
     absent = sorted(wanted - {image.idx for image in listed})
     if absent:
-        raise ToolError(f"--indices: {IMAGE_LIST} has no image {absent[0]}; it lists {len(listed):,}")
+        raise ToolError("--indices", f"{IMAGE_LIST} has no image {absent[0]}; it lists {len(listed):,}")
     return [image for image in listed if image.idx in wanted]
 
 

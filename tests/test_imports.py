@@ -13,7 +13,7 @@ SHARED = {
     for name in (
         *("errors", "console", "files", "processes", "pyramid", "randomness", "terminal", "threads"),
         *("jobs.locks", "jobs.progress", "readers.npy", "readers.pickles", "readers.zips"),
-        *("pictures.decoding", "pictures.encoding", "pictures.grids"),
+        *("pictures.decoding", "pictures.encoding", "pictures.files", "pictures.grids"),
     )
 }
 LOWER = {"celebahq": set(), "swd": {"celebahq"}, "trainer": {"celebahq", "swd"}}

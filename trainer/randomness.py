@@ -7,11 +7,11 @@ processes, nor the minibatch that it is part of, nor whether the run was interru
 from enum import IntEnum
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from celebahq.randomness import Bits, keyed_hash, splitmix64, to_uniform
 
-Indices = npt.NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 
 class Stream(IntEnum):
@@ -53,12 +53,12 @@ def keyed_bits(seed: int, stream: Stream, indices: Indices, columns: int = 1) ->
     return keyed_hash(seed, int(stream), indices[:, None], splitmix64(np.arange(columns, dtype=np.uint64)))
 
 
-def keyed_uniform(seed: int, stream: Stream, indices: Indices, columns: int = 1) -> npt.NDArray[np.float64]:
+def keyed_uniform(seed: int, stream: Stream, indices: Indices, columns: int = 1) -> NDArray[np.float64]:
     """Uniform numbers in (0, 1), `[N, columns]` float64; see `keyed_bits`."""
     return to_uniform(keyed_bits(seed, stream, indices, columns))
 
 
-def keyed_normal(seed: int, stream: Stream, indices: Indices, columns: int) -> npt.NDArray[np.float32]:
+def keyed_normal(seed: int, stream: Stream, indices: Indices, columns: int) -> NDArray[np.float32]:
     """Standard normal numbers, `[N, columns]` float32, by Box and Muller; see `keyed_bits`."""
     pairs = (columns + 1) // 2
     uniform = keyed_uniform(seed, stream, indices, 2 * pairs)
@@ -77,8 +77,3 @@ def keyed_permutation(seed: int, stream: Stream, epoch: int, count: int) -> Indi
     """The order of `count` items in one epoch, `[count]` int64."""
     epoch_seed = int(keyed_bits(seed, stream, np.array([epoch]))[0, 0])
     return np.argsort(keyed_bits(epoch_seed, stream, np.arange(count))[:, 0], kind="stable")
-
-
-def keyed_seed(seed: int, stream: Stream, index: int) -> int:
-    """A seed for a `torch.Generator`, where a layer must draw for itself; 0 .. 2^63-1."""
-    return int(keyed_bits(seed, stream, np.array([index]))[0, 0] >> np.uint64(1))

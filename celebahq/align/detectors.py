@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from celebahq.errors import FormatError, ToolError
 from celebahq.files import sha256_file
 
-DETECTORS = ("yunet", "hog", "cnn")
 CNN_MODEL = "mmod_human_face_detector.dat"
 YUNET = Path(__file__).parent / "weights" / "yunet.onnx"
 
@@ -143,7 +142,7 @@ def load_detector(name: str = "yunet", model: Path | None = None, scale: float =
     """A detector by its name.
 
     Args:
-        name: One of `DETECTORS`.
+        name: `yunet`, `hog` or `cnn`, the last two of dlib.
         model: For `yunet`: the ONNX file to use instead of the one that comes with the toolkit.
         scale: Enlarges the photo for the detector; 2 finds faces half as large.
 

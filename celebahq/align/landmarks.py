@@ -32,8 +32,6 @@ class Landmarks(NamedTuple):
 
     five: NDArray[np.float64]
     """`(5, 2)` xy pixel indices in the photo, see `celebahq.crop_quad`."""
-    all68: NDArray[np.float64]
-    """`(68, 2)`."""
     last_turn: float
     """Degrees that the face was still turned against the patch in which it was seen last."""
 
@@ -72,11 +70,10 @@ class Predictor:
             patch = UprightPatch(photo, quad, min(quad_side(quad), LARGEST_PATCH_QUAD))
             points = self.in_box(patch.picture, patch.box())
             last_turn = quad_roll(crop_quad(five_landmarks(points)))
-            points = patch.to_photo(points)
-            five = five_landmarks(points)
+            five = five_landmarks(patch.to_photo(points))
             if abs(last_turn) <= SETTLED_ROLL:
                 break
-        return Landmarks(five, points, last_turn)
+        return Landmarks(five, last_turn)
 
 
 class UprightPatch:

@@ -80,7 +80,7 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
     else:
         click.echo(render_comparison(comparison))
     if not comparison.same_data:
-        raise ToolError(f"{a} and {b} differ")
+        raise ToolError(a, f"other images or labels than {b}")
 
 
 @click.command()

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from celebahq.errors import FormatError, ToolError
 
@@ -46,7 +47,14 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Unpack one file.
+    """Unpack one file; errors as of `open_member`."""
+    with open_member(archive, name, name) as file:
+        return file.read()
+
+
+@contextmanager
+def open_member(archive: zipfile.ZipFile, name: str, label: str) -> Iterator[BinaryIO]:
+    """One file, to be read inside; `label` is its name in messages.
 
     Raises:
         FormatError: It is damaged, encrypted, or packed in a way that is not known.
@@ -54,9 +62,9 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     """
     info = archive.getinfo(name)
     if info.file_size > MAX_MEMBER_BYTES:
-        raise ToolError(name, f"{info.file_size:,} bytes, but at most {MAX_MEMBER_BYTES:,} are unpacked")
-    with zip_errors(name):
-        return archive.read(info)
+        raise ToolError(label, f"{info.file_size:,} bytes, but at most {MAX_MEMBER_BYTES:,} are unpacked")
+    with zip_errors(label), archive.open(info) as file:
+        yield cast(BinaryIO, file)
 
 
 @contextmanager

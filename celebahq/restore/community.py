@@ -56,13 +56,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 warnings.simplefilter("ignore")  # what is wrong with the file is said below
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as err:  # readers of damaged files raise whatever they meet
-        raise FormatError(f"{path}: not a file of plain weights, or a damaged one") from err
+        raise FormatError(path, "not a file of plain weights, or a damaged one") from err
     for name in ("params_ema", "params", "state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
             break
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise FormatError(f"{path}: holds no table of weights")
+        raise FormatError(path, "holds no table of weights")
     return {str(name): value.float() for name, value in content.items()}
 
 
@@ -85,7 +85,7 @@ def rrdb_names(path: Path, convolutions: list[tuple[Tensor, Tensor]]) -> dict[st
     """The convolutions of a 4x RRDBNet in the order of execution, as a table of weights."""
     blocks, rest = divmod(len(convolutions) - 6, 15)
     if rest or blocks < 1:
-        raise FormatError(f"{path}: {len(convolutions)} convolutions are not those of an RRDBNet")
+        raise FormatError(path, f"{len(convolutions)} convolutions are not those of an RRDBNet")
     names = [
         "conv_first",
         *(f"body.{b}.rdb{d}.conv{c}" for b in range(blocks) for d in range(1, 4) for c in range(1, 6)),
@@ -164,17 +164,17 @@ def _through_spandrel(path: Path, weights: Weights) -> SpandrelNetwork:
         import spandrel
     except ImportError as err:
         if not any(value.ndim == 4 for value in weights.values()):
-            raise FormatError(f"{path}: holds no convolutions, so it is no network for pictures") from err
+            raise FormatError(path, "holds no convolutions, so it is no network for pictures") from err
         raise MissingExtraError(
             "spandrel", "spandrel", f"{path}: an architecture other than RRDBNet and SRVGG"
         ) from err
     try:
         descriptor = spandrel.ModelLoader(device="cpu").load_from_state_dict(dict(weights))
     except Exception as err:  # spandrel's own kinds of error, and whatever a mismatch makes torch raise
-        raise FormatError(f"{path}: not the weights of an architecture that spandrel knows") from err
+        raise FormatError(path, "not the weights of an architecture that spandrel knows") from err
     if not isinstance(descriptor, spandrel.ImageModelDescriptor) or (
         descriptor.input_channels,
         descriptor.output_channels,
     ) != (3, 3):
-        raise FormatError(f"{path}: not a network from RGB to RGB pictures")
+        raise FormatError(path, "not a network from RGB to RGB pictures")
     return SpandrelNetwork(descriptor)

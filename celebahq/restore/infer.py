@@ -193,8 +193,8 @@ def weights_path(name_or_path: str) -> Path:
     if path.is_file():
         return path
     if name_or_path in NAMES:
-        raise ToolError(f"{name_or_path}: no weights of that network come with this version; give a file")
-    raise ToolError(f"{name_or_path}: no such weight file; known names are {', '.join(NAMES)}")
+        raise ToolError(name_or_path, "no weights of that network come with this version; give a file")
+    raise ToolError(name_or_path, f"no such weight file; known names are {', '.join(NAMES)}")
 
 
 def native_dtype(device: torch.device) -> torch.dtype:

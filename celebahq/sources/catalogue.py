@@ -98,7 +98,7 @@ ALL = (
     ),
     Source(
         "zip",
-        "zip_archive.ZipOfImages",
+        "folder.ZipOfImages",
         "a zip of pictures, all squares of the same power of two, with dataset.json for the labels if any",
         "StyleGAN's dataset_tool.py, or celebahq export --to zip",
         is_file=True,

@@ -1,86 +1,95 @@
-"""A folder of square pictures."""
+"""A folder or a zip of square pictures."""
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.errors import ToolError
-from celebahq.pictures.decoding import open_picture
+from celebahq.pictures.files import FolderFiles, PictureFiles, ZipFiles
 from celebahq.sources.catalogue import SOURCES
 from celebahq.sources.data_set import DataSet, Example, ImportOptions
 from celebahq.sources.labels import LABELS_FILE, class_rows, parse_labels
 from celebahq.sources.listing import (
-    find_photos,
     listed,
     listing_sha256,
     names_and_sizes_sha256,
     require_listable,
+    without_name,
 )
-from celebahq.sources.squares import decode_as, kind_of_first, kind_resized
+from celebahq.sources.squares import decode_as, find_kind
 
 log = logging.getLogger(__name__)
 
 
 class FolderOfImages(DataSet):
-    """Pictures of any format below a folder, ordered by their path as bytes."""
+    """Pictures of any format below a folder."""
 
     source = SOURCES["folder"]
+    open_files: ClassVar[type[PictureFiles]] = FolderFiles
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
-        self._folder = path
-        self._names = find_photos(path)
+        self._files = self.open_files(path)
+        if self._files.remark:
+            log.info(self._files.remark)
         self._resize, self._center_crop = options.resize is not None, options.center_crop
-        if options.resize is None:
-            self._kind = kind_of_first(self._names, lambda name: _read_bytes(path / name), str(path))
-        else:
-            self._kind = kind_resized(
-                self._names, lambda name: _read_bytes(path / name), str(path), options.resize
-            )
+        self._kind = find_kind(self._files, options.resize)
         self.resolution, self.channels = self._kind
         self._labels = self._folder_labels() if options.folder_labels else self._file_labels()
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._files.names)
 
     def facts(self) -> dict[str, Any]:
         """The list of files and their sizes, and the labels."""
         rows = [] if self._labels is None else [row.tobytes().hex() for row in self._labels]
-        files = names_and_sizes_sha256(self._folder, self._names)
+        files = names_and_sizes_sha256(self._files.path, self._files.names)
         return {"names_and_sizes_sha256": files, "labels_sha256": listing_sha256(rows)}
 
     def read(self, index: int) -> Example:
         """One picture."""
-        name = self._names[index]
+        name = self._files.names[index]
         require_listable(name)
-        with open_picture(self._folder / name) as file:
-            image = decode_as(self._kind, file, name, resize=self._resize, center_crop=self._center_crop)
+        label = str(self._files.path / name)
+        with without_name(label), self._files.open(name) as file:
+            image = decode_as(self._kind, file, label, resize=self._resize, center_crop=self._center_crop)
         return Example(image, None if self._labels is None else self._labels[index])
 
     def image_name(self, index: int) -> str:
         """Path below the folder."""
-        return listed(self._names[index])
+        return listed(self._files.names[index])
 
-    def _file_labels(self) -> np.ndarray | None:
-        path = self._folder / LABELS_FILE
-        if not path.is_file():
+    def _file_labels(self) -> NDArray[np.float32] | None:
+        data = self._files.beside(LABELS_FILE)
+        if data is None:
             return None
-        log.info(f"{path}: labels are taken from it")
-        return parse_labels(path.read_bytes(), self._names, str(path))
+        log.info(f"{self._files.path / LABELS_FILE}: labels are taken from it")
+        return parse_labels(data, self._files.names, str(self._files.path / LABELS_FILE))
 
-    def _folder_labels(self) -> np.ndarray:
+    def _folder_labels(self) -> NDArray[np.float32]:
         """The first folder of each path is the class; classes are numbered in the order of their names."""
-        loose = next((name for name in self._names if "/" not in name), None)
+        folder, names = self._files.path, self._files.names
+        loose = next((name for name in names if "/" not in name), None)
         if loose:
-            raise ToolError(self._folder, f"--folder-labels, but {loose} is in no sub-folder")
-        folders = [name.split("/")[0] for name in self._names]
+            raise ToolError(folder, f"--folder-labels, but {loose} is in no sub-folder")
+        folders = [name.split("/")[0] for name in names]
         classes = {folder: number for number, folder in enumerate(sorted(set(folders)))}
         listing = ", ".join(f"{number} = {name}" for name, number in classes.items())
-        log.info("%s: classes %s", self._folder, listing)
-        return class_rows([classes[folder] for folder in folders], str(self._folder))
+        log.info("%s: classes %s", folder, listing)
+        return class_rows([classes[folder] for folder in folders], str(folder))
 
 
-def _read_bytes(path: Path) -> bytes:
-    with open_picture(path) as file:
-        return file.read()
+class ZipOfImages(FolderOfImages):
+    """The same in a zip, as StyleGAN's tools write it."""
+
+    source = SOURCES["zip"]
+    open_files = ZipFiles
+
+    def facts(self) -> dict[str, Any]:
+        """The zip's list of contents, which has a checksum of each."""
+        assert isinstance(self._files, ZipFiles)
+        entries = self._files.archive.infolist()
+        lines = (f"{entry.filename} {entry.file_size} {entry.CRC:08x}" for entry in entries)
+        return {"contents_sha256": listing_sha256(lines)}

@@ -1,7 +1,5 @@
 """What sources made of picture files have in common: square images of one size and kind."""
 
-import io
-from collections.abc import Callable, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -9,6 +7,7 @@ from PIL import Image
 
 from celebahq.errors import ToolError
 from celebahq.pictures.decoding import decode_photo, decode_picture
+from celebahq.pictures.files import PictureFiles
 
 
 class Kind(NamedTuple):
@@ -18,47 +17,32 @@ class Kind(NamedTuple):
     channels: int
 
 
-def kind_of_first(names: Sequence[str], read: Callable[[str], bytes], where: str) -> Kind:
+def find_kind(files: PictureFiles, side: int | None = None) -> Kind:
     """Size and colours of the first picture that can be decoded.
 
     Args:
-        names: Of the pictures.
-        read: Name -> the file's bytes.
-        where: The set, for messages.
+        files: The pictures.
+        side: To which pictures of any size are to be brought.
 
     Raises:
-        ToolError: It is not a square of a power of two, or none can be decoded.
+        ToolError: It is not a square of a power of two, where there is no `side`, or none can be decoded.
     """
-    reason = "there are none"
-    for name in names:
+    reason = ""
+    for name in files.names:
         try:
-            height, width, channels = decode_picture(io.BytesIO(read(name)), name).shape
+            with files.open(name) as file:
+                height, width, channels = decode_picture(file, name).shape
         except (ToolError, OSError) as err:
             reason = str(err)
             continue
-        if height != width or width & (width - 1):
+        if side is None and (height != width or width & (width - 1)):
             raise ToolError(
-                where,
+                files.path,
                 f"{name} has {width}x{height} pixels; the pictures must be squares of a power of "
                 "two, such as 256x256 (for photos of people there is celebahq build)",
             )
-        return Kind(width, channels)
-    raise ToolError(where, f"no picture can be decoded: {reason}")
-
-
-def kind_resized(names: Sequence[str], read: Callable[[str], bytes], where: str, side: int) -> Kind:
-    """The same for pictures of any size that are to be brought to one.
-
-    Raises:
-        ToolError: None can be decoded.
-    """
-    reason = "there are none"
-    for name in names:
-        try:
-            return Kind(side, decode_picture(io.BytesIO(read(name)), name).shape[2])
-        except (ToolError, OSError) as err:
-            reason = str(err)
-    raise ToolError(where, f"no picture can be decoded: {reason}")
+        return Kind(side or width, channels)
+    raise ToolError(files.path, f"no picture can be decoded: {reason}")
 
 
 def resized_square(photo: np.ndarray, side: int) -> np.ndarray:

@@ -1,22 +1,20 @@
 """Sets of images on disk: a pyramid file, a folder, a zip or an array, read as uint8 batches."""
 
-import os
-import posixpath
 import shutil
 import tempfile
-import zipfile
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, ToolError
-from celebahq.pictures.decoding import LOSSY_SUFFIXES, SUFFIXES
+from celebahq.pictures.decoding import LOSSY_SUFFIXES
+from celebahq.pictures.files import FolderFiles, PictureFiles, ZipFiles
 from celebahq.pyramid import PyramidReader
 from celebahq.readers.npy import map_npy
 from celebahq.readers.zips import open_zip, zip_errors
@@ -68,9 +66,9 @@ def open_images(path: Path) -> ImageSet:
         raise ToolError(f"{path}: no such file or folder")
     images: ImageSet
     if path.is_dir():
-        images = FolderImages(path)
+        images = FileImages(FolderFiles(path))
     elif suffix == ".zip":
-        images = ZipImages(path)
+        images = FileImages(ZipFiles(path))
     elif suffix in (".npy", ".npz"):
         images = ArrayImages(path)
     elif suffix in (".h5", ".hdf5"):
@@ -171,29 +169,13 @@ def _only_images(path: Path, names: Sequence[str]) -> str:
 
 
 class FileImages(ImageSet):
-    """Image files, in the order of their names' bytes."""
+    """Image files of a folder or a zip."""
 
-    def __init__(self, name: str, names: Sequence[str]) -> None:
-        """Args: `names` of all files, relative and with slashes; those that are no images are left out."""
-        super().__init__(name)
-        hidden = [entry for entry in names if any(part.startswith(".") for part in entry.split("/"))]
-        visible = sorted(set(names) - set(hidden), key=os.fsencode)
-        self.names = [entry for entry in visible if entry.lower().endswith(SUFFIXES)]
-        others = Counter(Path(entry).suffix or "no ending" for entry in visible) - Counter(
-            Path(entry).suffix for entry in self.names
-        )
-        found = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(3))
-        if not self.names:
-            what = ", ".join(filter(None, [found, f"{len(hidden):,} hidden" if hidden else ""])) or "nothing"
-            raise ToolError(name, f"no image files in it (found {what}); known: {' '.join(SUFFIXES)}")
-        left_out = [f"{others.total():,} files that are no images ({found})"] if others else []
-        left_out += [f"{len(hidden):,} hidden ones"] if hidden else []
-        if left_out:
-            self.remarks.append(f"{name}: {len(self.names):,} images; left out: {' and '.join(left_out)}")
-
-    @abstractmethod
-    def open(self, name: str) -> BinaryIO:
-        """One file's contents."""
+    def __init__(self, files: PictureFiles) -> None:
+        super().__init__(str(files.path))
+        self._files, self.names = files, files.names
+        if files.remark:
+            self.remarks.append(files.remark)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -207,9 +189,8 @@ class FileImages(ImageSet):
         """See `ImageSet`; only the headers are read."""
 
         def shape(index: int) -> Shape:
-            label = self._label(index)
-            with zip_errors(label), self.open(self.names[index]) as file:
-                return read_header(file, label)
+            with self._files.open(self.names[index]) as file:
+                return read_header(file, self._label(index))
 
         with ThreadPoolExecutor() as pool:
             return Counter(pool.map(shape, indices))
@@ -219,69 +200,8 @@ class FileImages(ImageSet):
         return np.stack([fit(self._decode(index), resolution) for index in indices])
 
     def _decode(self, index: int) -> NDArray[np.uint8]:
-        label = self._label(index)
-        with zip_errors(label), self.open(self.names[index]) as file:
-            return decode(file, label)
+        with self._files.open(self.names[index]) as file:
+            return decode(file, self._label(index))
 
     def _label(self, index: int) -> str:
         return f"{self.name}/{self.names[index]}"
-
-
-class FolderImages(FileImages):
-    """Image files in a folder and the folders in it, links to folders followed."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        super().__init__(str(path), _files_below(path))
-
-    def open(self, name: str) -> BinaryIO:
-        """One file's contents."""
-        path = self._path / name
-        if not path.is_file():
-            raise FormatError(f"{path}: no file, but a dead link or a pipe; remove it")
-        return path.open("rb")
-
-
-def _files_below(folder: Path) -> list[str]:
-    """Files in a folder and the folders in it, relative and with slashes.
-
-    Raises:
-        ToolError: A folder cannot be read, or a link leads back to a folder that it is in.
-    """
-
-    def refuse(err: OSError) -> None:
-        raise ToolError(err.filename, f"cannot be read ({err.strerror}); make it readable, or move it away")
-
-    files = []
-    above = {str(folder): [folder.stat()]}  # the folders that each folder to come is in, itself the last
-    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        here = above.pop(parent)
-        for name in folders:
-            path = os.path.join(parent, name)
-            status = os.stat(path)
-            if any(os.path.samestat(status, other) for other in here):
-                raise ToolError(path, "a link to a folder that it is in; remove it")
-            above[path] = [*here, status]
-        files += [(Path(parent) / name).relative_to(folder).as_posix() for name in names]
-    return files
-
-
-class ZipImages(FileImages):
-    """Image files in a zip."""
-
-    def __init__(self, path: Path) -> None:
-        self._archive = open_zip(path)
-        self._entries: dict[str, zipfile.ZipInfo] = {}
-        for entry in self._archive.infolist():
-            if entry.is_dir():
-                continue
-            name = posixpath.normpath(entry.filename.replace("\\", "/")).lstrip("/")
-            if name in self._entries:
-                raise FormatError(path, f"holds {name} twice; make the zip again")
-            self._entries[name] = entry
-        super().__init__(str(path), list(self._entries))
-
-    def open(self, name: str) -> BinaryIO:
-        """One file's contents."""
-        with zip_errors(f"{self.name}/{name}"):
-            return cast(BinaryIO, self._archive.open(self._entries[name]))

@@ -391,7 +391,7 @@ def test_wrong_usage_is_told_with_status_2(options, complaint):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--photos", "{empty}", *NO_NETWORKS], "no photos in it; looked for .jpg"),
+        (["--photos", "{empty}", *NO_NETWORKS], "no pictures in it (found nothing); looked for .jpg"),
         (["--celeba-dir", "{empty}", *NO_NETWORKS], "has no folder img_celeba with CelebA's photos; from"),
         (
             ["--photos", "{photos}", "--sr-model", "none", "--jpeg-model", "gone.safetensors"],

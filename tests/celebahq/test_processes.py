@@ -42,7 +42,7 @@ def test_one_gpu_for_several_processes_is_refused(launched):
 
 def test_more_processes_than_gpus_are_refused(launched):
     launched(1)
-    with pytest.raises(ToolError, match="local rank 1, but PyTorch finds 1 GPUs"):
+    with pytest.raises(ToolError, match="local rank 1: PyTorch finds 1 GPUs"):
         device_of_rank("cuda")
 
 

@@ -13,4 +13,3 @@ def test_the_benchmark_runs():
     command = [sys.executable, str(TOOL), "--images", "2", "--rounds", "1", "--json"]
     result = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     assert set(result["ratios"]) == {"one thread / h5py", "two threads / one", "uncompressed / preadv"}
-    assert all(value > 0 for value in result["ms_per_image"].values())

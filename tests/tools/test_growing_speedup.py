@@ -23,4 +23,3 @@ def test_the_images_of_the_stages_are_those_of_the_run():
     arguments = ["--preset", "smoke", "--kimg", "5", "--steps", "1", "--device", "cpu", "--json"]
     report = json.loads(CliRunner().invoke(growing_speedup.main, arguments).stdout)
     assert sum(stage["kimg"] for stage in report["stages"]) == pytest.approx(5, abs=0.1)
-    assert all(stage["sec_per_kimg"] > 0 for stage in report["stages"])

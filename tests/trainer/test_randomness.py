@@ -54,5 +54,10 @@ def test_permutations_hold_every_item_once_and_change_with_the_epoch():
     assert (first == second).mean() < 0.01
 
 
-def test_large_seeds_are_accepted():
-    assert keyed_bits(2**63 + 1, Stream.DATA_ORDER, np.array([2**40]))[0, 0] > 0
+def test_every_bit_of_large_seeds_and_indices_counts():
+    drawn = [
+        int(keyed_bits(seed, Stream.DATA_ORDER, np.array([index]))[0, 0])
+        for seed in (1, 2**63 + 1)
+        for index in (0, 2**40)
+    ]
+    assert len(set(drawn)) == 4

@@ -76,7 +76,7 @@ def evaluate_run(
     """
     files = snapshots(run)
     if not files:
-        raise ToolError(f"{run}: holds no snapshots/snapshot-*.safetensors")
+        raise ToolError(run, "holds no snapshots/snapshot-*.safetensors")
     return evaluate(
         files,
         data,

@@ -41,7 +41,7 @@ def export_generator(snapshot: Snapshot, out: Path) -> None:
     """
     if out.suffix not in FORMS:
         raise ToolError(
-            f"{out}: the ending must be .safetensors (weights), .pt2 (PyTorch program) or .onnx (ONNX model)"
+            out, "the ending must be .safetensors (weights), .pt2 (PyTorch program) or .onnx (ONNX model)"
         )
     refuse_existing(out)
     content = FORMS[out.suffix](snapshot)

@@ -114,8 +114,9 @@ def score_modes(
     channels, resolution = snapshot.config.generator.channels, snapshot.resolution
     if (channels, resolution) != (3, 32):
         raise ToolError(
-            f"the snapshot makes {resolution}x{resolution} images of {channels} channels; "
-            "modes are counted on 32x32 RGB digits"
+            "the snapshot",
+            f"makes {resolution}x{resolution} images of {channels} channels; modes are counted on 32x32 RGB "
+            "digits",
         )
     rows = []
     count = count or ModeCount()

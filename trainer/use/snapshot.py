@@ -142,5 +142,5 @@ def find_snapshot(path: Path) -> Path:
         return path
     found = snapshots(path)
     if not found:
-        raise ToolError(f"{path}: holds no snapshots/snapshot-*.safetensors")
+        raise ToolError(path, "holds no snapshots/snapshot-*.safetensors")
     return found[-1]

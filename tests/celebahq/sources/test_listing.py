@@ -18,7 +18,7 @@ def test_photos_are_found_in_sub_folders_in_byte_order(tmp_path):
 
 def test_a_folder_without_photos_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ToolError, match=r"no photos in it; looked for \.jpg"):
+    with pytest.raises(ToolError, match=r"no pictures in it \(found 1 \.txt\); looked for \.jpg"):
         find_photos(tmp_path)
 
 
@@ -41,11 +41,12 @@ def test_files_without_an_ending_are_known_by_their_first_bytes(tmp_path):
 
 
 def test_what_is_not_looked_at_is_counted_by_kind(tmp_path, caplog):
-    for name in ("a.jpg", "b.txt", "c.TXT", "d.mp4", "README"):
+    for name in ("a.jpg", "b.txt", "c.TXT", "d.mp4", "README", "._a.jpg", ".cache/b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     with caplog.at_level("INFO", logger="celebahq"):
         find_photos(tmp_path)
-    said = "files that are no photos are not looked at: 2 .txt, 1 without an ending, 1 .mp4"
+    said = "1 pictures; not looked at: 2 hidden, 2 .txt, 1 without an ending, 1 .mp4"
     assert caplog.messages == [f"{tmp_path}: {said}"]
 
 

@@ -10,9 +10,8 @@ from PIL import Image
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.sources.data_set import ImportOptions
-from celebahq.sources.folder import FolderOfImages
+from celebahq.sources.folder import FolderOfImages, ZipOfImages
 from celebahq.sources.labels import parse_labels
-from celebahq.sources.zip_archive import ZipOfImages
 
 PLAIN = ImportOptions()
 
@@ -66,7 +65,7 @@ def test_grey_pictures_make_a_grey_set(picture, tmp_path):
     assert images.channels == 1
     for i in range(2):
         np.testing.assert_array_equal(images.read(i).image, grey[None])
-    with pytest.raises(ToolError, match=r"c\.png: has colours, but the first picture is grey"):
+    with pytest.raises(ToolError, match=r"^has colours, but the first picture is grey"):
         images.read(2)
 
 
@@ -157,7 +156,7 @@ def test_zips_that_are_none(tmp_path):
         ZipOfImages(fill_zip(tmp_path / "b.zip", {"a.txt": b""}), PLAIN)
 
 
-def test_a_damaged_member_is_named(picture, tmp_path):
+def test_a_damaged_member_costs_itself_alone(picture, tmp_path):
     path = fill_zip(tmp_path / "a.zip", {"a.png": encoded(picture), "b.png": encoded(picture)})
     data = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
@@ -166,7 +165,7 @@ def test_a_damaged_member_is_named(picture, tmp_path):
     images = ZipOfImages(path, PLAIN)
     images.load()
     np.testing.assert_array_equal(images.read(0).image, picture.transpose(2, 0, 1))
-    with pytest.raises(FormatError, match=r"b\.png: cannot be unpacked"):
+    with pytest.raises(ToolError, match=r"^cannot be decoded: Bad CRC"):
         images.read(1)
 
 
@@ -175,7 +174,7 @@ def test_a_bomb_is_not_unpacked(picture, tmp_path, monkeypatch):
     path = fill_zip(tmp_path / "a.zip", {"a.png": encoded(picture), "b.png": bytes(100_000)})
     images = ZipOfImages(path, PLAIN)
     images.load()
-    with pytest.raises(ToolError, match=r"b\.png: 100,000 bytes, but at most 10,000 are unpacked"):
+    with pytest.raises(ToolError, match=r"^100,000 bytes, but at most 10,000 are unpacked"):
         images.read(1)
 
 

@@ -51,7 +51,9 @@ def test_error_of_images_adds_the_variances_of_both_sets(levels):
 def test_the_same_images_on_both_sides_count_once():
     both = sample("reals", 2)
     assert figure([0.01, 0.01], [0.4, -0.4], [-0.4, 0.4], both, both).estimate.se_images == 0
-    assert figure([0.01, 0.01], [0.4, -0.4], [-0.4, 0.4]).estimate.se_images > 0
+    # Of other images each side's variance is 2 * 0.4^2 for one image, and it has two.
+    apart = figure([0.01, 0.01], [0.4, -0.4], [-0.4, 0.4]).estimate.se_images
+    assert apart == pytest.approx(1000 * math.sqrt(2 * 2 * 0.4**2 / 2))
 
 
 def test_one_image_has_no_error():

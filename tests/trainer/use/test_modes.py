@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from celebahq.errors import FormatError
 from trainer.cli import main
 from trainer.configuration.presets import preset
 from trainer.configuration.settings import override
@@ -112,5 +113,5 @@ def test_the_classifier_survives_its_file_and_another_file_is_refused(snapshot, 
     again = load_classifier(tmp_path / "digits.safetensors", torch.device("cpu"))
     assert torch.equal(again(digits), classifier(digits))
     save_snapshot(tmp_path / "snapshot.safetensors", snapshot)
-    with pytest.raises(Exception, match="expected a trainer-digit-classifier file"):
+    with pytest.raises(FormatError, match="expected a trainer-digit-classifier file"):
         load_classifier(tmp_path / "snapshot.safetensors", torch.device("cpu"))
