@@ -1,6 +1,7 @@
 """A folder or a zip of square pictures."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,7 +29,7 @@ class FolderOfImages(DataSet):
     """Pictures of any format below a folder."""
 
     source = SOURCES["folder"]
-    open_files: ClassVar[type[PictureFiles]] = FolderFiles
+    open_files: ClassVar[Callable[[Path], PictureFiles]] = FolderFiles
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
         self._files = self.open_files(path)
