@@ -1,9 +1,8 @@
 """A folder or a zip of square pictures."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +28,18 @@ class FolderOfImages(DataSet):
     """Pictures of any format below a folder."""
 
     source = SOURCES["folder"]
-    open_files: ClassVar[Callable[[Path], PictureFiles]] = FolderFiles
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
-        self._files = self.open_files(path)
+        self._files = self._open(path)
         if self._files.remark:
             log.info(self._files.remark)
         self._resize, self._center_crop = options.resize is not None, options.center_crop
         self._kind = find_kind(self._files, options.resize)
         self.resolution, self.channels = self._kind
         self._labels = self._folder_labels() if options.folder_labels else self._file_labels()
+
+    def _open(self, path: Path) -> PictureFiles:
+        return FolderFiles(path)
 
     def __len__(self) -> int:
         return len(self._files.names)
@@ -86,7 +87,9 @@ class ZipOfImages(FolderOfImages):
     """The same in a zip, as StyleGAN's tools write it."""
 
     source = SOURCES["zip"]
-    open_files = ZipFiles
+
+    def _open(self, path: Path) -> PictureFiles:
+        return ZipFiles(path)
 
     def facts(self) -> dict[str, Any]:
         """The zip's list of contents, which has a checksum of each."""

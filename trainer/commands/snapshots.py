@@ -217,14 +217,15 @@ def evaluate(
     from swd.report import as_json as report_as_json
     from swd.report import as_table
     from trainer.storage.runs import open_run
-    from trainer.use.evaluate import evaluate_run
+    from trainer.use.evaluate import evaluate as evaluate_snapshots
+    from trainer.use.snapshot import all_snapshots
 
     if plot is not None:
         if "swd" not in metrics:
             raise click.UsageError("--plot draws distances: add swd to --metrics")
         refuse_existing(plot)
-    report = evaluate_run(
-        run,
+    report = evaluate_snapshots(
+        all_snapshots(run),
         open_run(run, data).data,
         resolve_device(device),
         images=images,

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from celebahq.errors import ToolError
 
@@ -41,22 +41,9 @@ def _require_table(name: str, table: dict[int, int] | dict[int, float]) -> None:
         _require_power_of_two(f"{name}.{resolution}: its key", resolution)
 
 
-def _require_network(name: str, config: "GeneratorConfig | DiscriminatorConfig") -> None:
-    _require_power_of_two(f"{name}.resolution", config.resolution)
-    _require_at_least(1, name, channels=config.channels)
-    _require_at_least(0, name, label_size=config.label_size, fmap_decay=config.fmap_decay)
-    stage = math.log2(config.resolution) - 1
-    narrowest = min(int(config.fmap_base / 2 ** (stage * config.fmap_decay)), config.fmap_max)
-    _require(
-        narrowest >= 1,
-        f"{name}: fmap_base = {config.fmap_base} and fmap_max = {config.fmap_max} leave no feature map at "
-        f"{config.resolution}x{config.resolution}",
-    )
-
-
 @dataclass(frozen=True)
-class GeneratorConfig:
-    """The generator G.
+class NetworkConfig:
+    """What G and D have in common.
 
     A layer at resolution 2^r has `min(floor(fmap_base / 2^((r - 1) * fmap_decay)), fmap_max)` feature maps.
     """
@@ -67,6 +54,28 @@ class GeneratorConfig:
     fmap_base: int = 8192
     fmap_decay: float = 1.0
     fmap_max: int = 512
+
+    section: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        _require_power_of_two(f"{self.section}.resolution", self.resolution)
+        _require_at_least(1, self.section, channels=self.channels)
+        _require_at_least(0, self.section, label_size=self.label_size, fmap_decay=self.fmap_decay)
+        stage = math.log2(self.resolution) - 1
+        narrowest = min(int(self.fmap_base / 2 ** (stage * self.fmap_decay)), self.fmap_max)
+        _require(
+            narrowest >= 1,
+            f"{self.section}: fmap_base = {self.fmap_base} and fmap_max = {self.fmap_max} leave no feature "
+            f"map at {self.resolution}x{self.resolution}",
+        )
+
+
+@dataclass(frozen=True)
+class GeneratorConfig(NetworkConfig):
+    """The generator G."""
+
+    section = "generator"
+
     latent_size: int = 512
     normalize_latents: bool = True
     use_wscale: bool = True
@@ -81,20 +90,16 @@ class GeneratorConfig:
     """Upscale and convolve in one step: the same result."""
 
     def __post_init__(self) -> None:
-        _require_network("generator", self)
+        super().__post_init__()
         _require_at_least(1, "generator", latent_size=self.latent_size)
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig:
-    """The discriminator D; widths as in `GeneratorConfig`."""
+class DiscriminatorConfig(NetworkConfig):
+    """The discriminator D."""
 
-    resolution: int = 1024
-    channels: int = 3
-    label_size: int = 0
-    fmap_base: int = 8192
-    fmap_decay: float = 1.0
-    fmap_max: int = 512
+    section = "discriminator"
+
     mbstd_group_size: int | Literal["all"] = 4
     """Minibatch standard deviation: 0 is off."""
     mbdisc_kernels: int = 0
@@ -107,7 +112,7 @@ class DiscriminatorConfig:
     """Convolve and downscale in one step: activation after pooling, not the same."""
 
     def __post_init__(self) -> None:
-        _require_network("discriminator", self)
+        super().__post_init__()
         _require_at_least(0, "discriminator", mbdisc_kernels=self.mbdisc_kernels)
         _require(
             self.mbstd_group_size == "all" or self.mbstd_group_size >= 0,

@@ -16,7 +16,6 @@ from swd.pipeline.images import fit
 from swd.pipeline.resources import Resources
 from swd.pipeline.sources import ImageSet, Shape
 from swd.report import Report
-from trainer.storage.checkpoint import snapshots
 from trainer.use.grids import enlarge
 from trainer.use.snapshot import Snapshot, load_snapshot
 
@@ -48,47 +47,6 @@ class SnapshotImages(ImageSet):
         return np.stack([fit(image, resolution) for image in images])
 
 
-def evaluate_run(
-    run: Path,
-    data: Path,
-    device: torch.device,
-    *,
-    images: int | None = None,
-    resolution: int | None = None,
-    seed: int = 0,
-    metrics: Sequence[str] = ("swd", "msssim"),
-    progress: Progress = silent,
-) -> Report:
-    """Compare every snapshot of a run with the data that it was trained on.
-
-    Args:
-        run: The run folder.
-        data: Its pyramid file.
-        device: Where images are made and compared.
-        images: Per set; unless told, as many as there are real ones, at most 16,384.
-        resolution: A power of two from 16 to that of the grown network, which it is unless told.
-        seed: Of the generated images and of the metric.
-        metrics: `swd`, `msssim` or both.
-        progress: Called as images are made and compared.
-
-    Raises:
-        ToolError: The run has no snapshots, or its networks never have that resolution.
-    """
-    files = snapshots(run)
-    if not files:
-        raise ToolError(run, "holds no snapshots/snapshot-*.safetensors")
-    return evaluate(
-        files,
-        data,
-        device,
-        images=images,
-        resolution=resolution,
-        seed=seed,
-        metrics=metrics,
-        progress=progress,
-    )
-
-
 def evaluate(
     files: Sequence[Path],
     data: Path,
@@ -100,7 +58,21 @@ def evaluate(
     metrics: Sequence[str] = ("swd", "msssim"),
     progress: Progress = silent,
 ) -> Report:
-    """Compare snapshot files with real images; arguments as for `evaluate_run`."""
+    """Compare snapshots, those of a run say, with the data that it was trained on.
+
+    Args:
+        files: The snapshots.
+        data: The pyramid file.
+        device: Where images are made and compared.
+        images: Per set; unless told, as many as there are real ones, at most 16,384.
+        resolution: A power of two from 16 to that of the grown network, which it is unless told.
+        seed: Of the generated images and of the metric.
+        metrics: `swd`, `msssim` or both.
+        progress: Called as images are made and compared.
+
+    Raises:
+        ToolError: The networks never have that resolution.
+    """
     full = load_snapshot(files[0]).config.generator.resolution
     size = resolution or full
     if resolution and not (16 <= resolution <= full and resolution & (resolution - 1) == 0):

@@ -140,7 +140,16 @@ def find_snapshot(path: Path) -> Path:
     """The file itself, or the newest snapshot of a run folder."""
     if not path.is_dir():
         return path
-    found = snapshots(path)
+    return all_snapshots(path)[-1]
+
+
+def all_snapshots(run: Path) -> list[Path]:
+    """Those of a run folder, the oldest first.
+
+    Raises:
+        ToolError: There are none.
+    """
+    found = snapshots(run)
     if not found:
-        raise ToolError(path, "holds no snapshots/snapshot-*.safetensors")
-    return found[-1]
+        raise ToolError(run, "holds no snapshots/snapshot-*.safetensors")
+    return found

@@ -15,10 +15,9 @@ from celebahq.files import atomic_path
 from celebahq.jobs.progress import Progress, silent
 from celebahq.pictures.grids import image_grid
 from trainer.randomness import Stream, keyed_normal
-from trainer.storage.checkpoint import snapshots
 from trainer.use.grids import enlarge, to_uint8
 from trainer.use.options import VideoLayout
-from trainer.use.snapshot import load_snapshot
+from trainer.use.snapshot import all_snapshots, load_snapshot
 
 Frame = NDArray[np.uint8]
 
@@ -80,8 +79,8 @@ def write_progress(
     progress: Progress = silent,
 ) -> None:
     """The same latents at every snapshot of a run, each shown for an equal part of the duration."""
-    files = snapshots(run)
-    repeats = max(round(layout.duration_sec * layout.fps / max(len(files), 1)), 1)
+    files = all_snapshots(run)
+    repeats = max(round(layout.duration_sec * layout.fps / len(files)), 1)
 
     def frames() -> Iterator[Frame]:
         for file in files:
