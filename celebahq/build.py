@@ -147,7 +147,7 @@ class FaceTask(Task):
             )
         device = _resolved(options.device) if options.uses_networks else "cpu"
         self.jpeg = _load_model(options.jpeg_model, device, strength=options.jpeg_strength)
-        self.sr = _load_model(options.sr_model, device, alpha=options.sr_alpha)
+        self.sr = _load_model(options.sr_model, device)
         for name, model in (("jpeg_model", self.jpeg), ("sr_model", self.sr)):
             if self.facts[name] != _model_facts(model):
                 raise ToolError(
@@ -234,12 +234,12 @@ def align_crop(restored: RestoredCrop, plan: CropPlan, resolution: int) -> Photo
 
 
 @lru_cache(maxsize=4)  # a cluster's workers start a task once per shard
-def _load_model(name: str, device: str, *, alpha: float = 1.0, strength: float = 1.0) -> "Restorer | None":
+def _load_model(name: str, device: str, *, strength: float = 1.0) -> "Restorer | None":
     if name == "none":
         return None
     from celebahq.restore.infer import load_restorer
 
-    return load_restorer(name, device, alpha=alpha, strength=strength)
+    return load_restorer(name, device, strength=strength)
 
 
 def describe(options: BuildOptions, engine: Engine) -> dict[str, Any]:
@@ -255,7 +255,7 @@ def describe(options: BuildOptions, engine: Engine) -> dict[str, Any]:
         "resolution": options.resolution,
         "keep": options.keep,
         "jpeg_model": _model_facts(_load_model(options.jpeg_model, "cpu", strength=options.jpeg_strength)),
-        "sr_model": _model_facts(_load_model(options.sr_model, "cpu", alpha=options.sr_alpha)),
+        "sr_model": _model_facts(_load_model(options.sr_model, "cpu")),
         "sr_when": options.sr_when,
         "arithmetic": _common_arithmetic(options, engine),
     }

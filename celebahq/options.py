@@ -89,8 +89,7 @@ class BuildOptions:
     keep: int | None = None
     jpeg_model: str = "jpeg"
     jpeg_strength: float = 1.0
-    sr_model: str = "sr4x-psnr"
-    sr_alpha: float = 1.0
+    sr_model: str = "sr4x"
     sr_when: str = "needed"
     """Faces smaller than the target are enlarged; `always`: all."""
     device: str = "auto"

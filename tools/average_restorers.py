@@ -43,7 +43,7 @@ def main() -> None:
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE.safetensors")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.safetensors")
-    parser.add_argument("--name", default="sr4x", help="of the network, for its metadata")
+    parser.add_argument("--name", default="jpeg", help="of the network, for its metadata")
     arguments = parser.parse_args()
     result = average([load_network(path) for path in arguments.files])
     sources = " ".join(sha256_file(path) for path in arguments.files)

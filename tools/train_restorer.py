@@ -1,28 +1,16 @@
 """Train a restoration network from a folder of images.
 
-The three files that the package ships come from these commands, in this order (TRAIN is a folder with
-photographs, searched with its subfolders; the cards say how far each run came, on which degradations, how
-large jpeg was then, and how sr4x's loss was weighted meanwhile). To train a shipped network on, give its
-file as --init: jpeg was stopped early and gains most by it.
+The two files that the package ships come from these commands, in this order (TRAIN is a folder with
+photographs, searched with its subfolders; the cards say how far each run came, on which degradations, and how
+large jpeg was then). To train a shipped network on, give its file as --init.
 
 \b
-    python tools/train_restorer.py jpeg      --images TRAIN --minutes 86 --out first.safetensors
-    python tools/train_restorer.py jpeg      --images TRAIN --minutes 80 --out second.safetensors \\
+    python tools/train_restorer.py jpeg --images TRAIN --minutes 86 --out first.safetensors
+    python tools/train_restorer.py jpeg --images TRAIN --minutes 80 --out second.safetensors \\
         --init first.safetensors --rate 1.2e-4 --patch 96 --batch 6
-    python tools/train_restorer.py jpeg      --images TRAIN --minutes 103 --out third.safetensors \\
+    python tools/train_restorer.py jpeg --images TRAIN --minutes 103 --out third.safetensors \\
         --init second.safetensors --rate 2e-4 --patch 96 --batch 6
-    python tools/train_restorer.py sr4x-psnr --images TRAIN --minutes 46 --out sr4x-psnr.safetensors
-    python tools/train_restorer.py sr4x      --images TRAIN --minutes 82 --out a.safetensors \\
-        --init sr4x-psnr.safetensors
-    python tools/train_restorer.py sr4x      --images TRAIN --steps 26000 --out b.safetensors \\
-        --init a.safetensors --rate 3e-4 --patch 36 --batch 2
-    python tools/train_restorer.py sr4x      --images TRAIN --steps 4000 --out c.safetensors \\
-        --init b.safetensors --rate 1.5e-4 --patch 36 --batch 2
-    python tools/average_restorers.py b.safetensors c.safetensors --out bc.safetensors
-    python tools/train_restorer.py sr4x      --images TRAIN --steps 2500 --out d.safetensors \\
-        --init bc.safetensors --rate 1e-4 --patch 36 --batch 2
-    python tools/average_restorers.py a.safetensors [bcd].safetensors [bcd].safetensors [bcd].safetensors \\
-        --out sr4x.safetensors
+    python tools/train_restorer.py sr4x --images TRAIN --minutes 46 --out sr4x.safetensors
 
 The learning rate follows the time (or the steps) that there is: short warm-up, then a cosine to zero at
 the end. Killed and started again, a run continues from its last checkpoint; started again with more
@@ -41,7 +29,6 @@ import click
 import cv2
 import numpy as np
 import torch
-from adversarial import MESH_WEIGHT, PIXEL_WEIGHT, AdversarialLoss, mesh, shifted
 from PIL import Image
 from torch import Tensor
 
@@ -75,13 +62,11 @@ class Recipe:
     """Errors (of 0..1) below which the pixel loss is quadratic, at the beginning and at the end of the run.
     Where many pixels are nearly clean, a small one would let them drown the gradient of those that can be
     improved; a large one would let a network take liberties with clean pictures."""
-    adversarial: bool = False
 
 
 RECIPES = {
     "jpeg": Recipe(batch=8, patch=64, rate=3e-4, clip_norm=0.1, eps=(1e-2, 1e-3)),
-    "sr4x-psnr": Recipe(batch=8, patch=32, rate=1e-3, clip_norm=1.0, eps=(1e-6, 1e-6)),
-    "sr4x": Recipe(batch=4, patch=25, rate=4e-4, clip_norm=1.0, eps=(1e-6, 1e-6), adversarial=True),
+    "sr4x": Recipe(batch=8, patch=32, rate=1e-3, clip_norm=1.0, eps=(1e-6, 1e-6)),
 }
 
 
@@ -177,7 +162,6 @@ class Training:
         self.average = self._network(None).eval().requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.rate, fused=True)
-        self.adversarial = AdversarialLoss(device, recipe.rate) if recipe.adversarial else None
         self.step, self.elapsed_sec = 0, 0.0
 
     def _network(self, init: Path | None) -> Network:
@@ -187,8 +171,8 @@ class Training:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network.to(self.device)
 
-    def advance(self, inputs: Tensor, targets: Tensor, progress: float) -> dict[str, float]:
-        """One optimizer step on uint8 patches; gives the losses."""
+    def advance(self, inputs: Tensor, targets: Tensor, progress: float) -> float:
+        """One optimizer step on uint8 patches; gives the loss."""
         inputs, targets = (
             images.to(self.device).float().div_(255).contiguous(memory_format=torch.channels_last)
             for images in (inputs, targets)
@@ -202,14 +186,6 @@ class Training:
             outputs = self.net(inputs).float()
         first, last = self.recipe.eps
         loss = pixel_loss(outputs, targets, first * (last / first) ** progress)
-        losses = {"pixels": loss}
-        if self.adversarial is not None:
-            reals, fakes = shifted(targets, self.step), shifted(outputs, self.step)
-            logits = self.adversarial.train_discriminator(reals, fakes.detach(), factor)
-            terms = self.adversarial.generator_terms(reals, fakes, logits)
-            terms["mesh"] = MESH_WEIGHT * mesh(outputs, targets)
-            losses |= terms
-            loss = PIXEL_WEIGHT * loss + sum(terms.values())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
@@ -220,11 +196,11 @@ class Training:
             for mean, value in zip(self.average.parameters(), self.net.parameters(), strict=True):
                 mean.lerp_(value, 1 - decay)
         self.step += 1
-        return {name: float(value.detach()) for name, value in losses.items()}
+        return float(loss.detach())
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
-        state = {
+        return {
             "kind": self.kind,
             "seed": self.seed,
             "step": self.step,
@@ -233,9 +209,6 @@ class Training:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        if self.adversarial is not None:
-            state["adversarial"] = self.adversarial.state()
-        return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from what `state` gave."""
@@ -247,8 +220,6 @@ class Training:
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.adversarial is not None:
-            self.adversarial.restore(state["adversarial"])
 
     def save(self, out: Path, images: int) -> None:
         """Write the averaged weights to `out` and the whole state beside it."""
@@ -267,8 +238,8 @@ def state_path(out: Path) -> Path:
 
 def train(
     training: Training, patches: Patches, *, steps: int | None, minutes: float | None, every_sec: float
-) -> Iterator[tuple[bool, dict[str, float]]]:
-    """Run to the end; after each step yields whether a checkpoint is due and the losses.
+) -> Iterator[tuple[bool, float]]:
+    """Run to the end; after each step yields whether a checkpoint is due and the loss.
 
     The schedule is planned backwards from `steps`, or from `minutes` of training time, earlier runs included.
     """
@@ -278,12 +249,12 @@ def train(
         progress = training.step / steps if steps else training.elapsed_sec / (60 * (minutes or 0))
         if progress >= 1:
             return
-        losses = training.advance(*patches.at(training.step), progress)
+        loss = training.advance(*patches.at(training.step), progress)
         training.elapsed_sec += time.monotonic() - start
         due = time.monotonic() - last_save >= every_sec
         if due:
             last_save = time.monotonic()
-        yield due, losses
+        yield due, loss
 
 
 @click.command(help=__doc__)
@@ -333,19 +304,17 @@ def main(
     weights = sum(parameter.numel() for parameter in training.net.parameters())
     status(f"{kind}: {len(images)} images, {recipe}, {weights:,} weights")
 
-    sums: dict[str, float] = {}
-    since = training.step
+    losses: list[float] = []
     run = train(training, patches, steps=steps, minutes=minutes, every_sec=checkpoint_sec)
-    for due, losses in run:
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + value
+    for due, loss in run:
+        losses.append(loss)
         if due:
             training.save(out, len(images))
-            means = {name: round(value / (training.step - since), 6) for name, value in sums.items()}
-            record = {"step": training.step, "elapsed_sec": round(training.elapsed_sec, 1), **means}
+            record = {"step": training.step, "elapsed_sec": round(training.elapsed_sec, 1)}
+            record["pixels"] = round(sum(losses) / len(losses), 6)
             append_jsonl(out.with_suffix(".log.jsonl"), record)
             status(f"{kind}: {record}")
-            sums, since = {}, training.step
+            losses.clear()
     training.save(out, len(images))
     status(f"{kind}: done at step {training.step:,} after {training.elapsed_sec / 60:.1f} minutes")
 

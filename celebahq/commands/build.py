@@ -182,7 +182,7 @@ def build_command(
         if given["detector_model"] and given["detector"] != "yunet":
             raise click.UsageError(f"--detector-model is for --detector yunet, not {given['detector']}")
         source = chosen(PhotoSource, given, folder=photos)
-    require_fitting(*(given[name] for name in ("jpeg_strength", "jpeg_model", "sr_alpha", "sr_model")))
+    require_fitting(given["jpeg_strength"], given["jpeg_model"])
     options = chosen(
         BuildOptions,
         given,

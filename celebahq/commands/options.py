@@ -61,14 +61,7 @@ def job_options(command: F) -> F:
 
 
 def restorer_options(command: F) -> F:
-    """`--jpeg-model`, `--jpeg-strength`, `--sr-model` and `--sr-alpha`: the two networks."""
-    command = click.option(
-        "--sr-alpha",
-        type=click.FloatRange(0, 1),
-        default=BuildOptions.sr_alpha,
-        show_default=True,
-        help="With --sr-model sr4x: 1 is that network alone, 0 is sr4x-psnr, between them a mixture.",
-    )(command)
+    """`--jpeg-model`, `--jpeg-strength` and `--sr-model`: the two networks."""
     command = click.option(
         "--jpeg-strength",
         type=click.FloatRange(0, 1),
@@ -84,18 +77,12 @@ def restorer_options(command: F) -> F:
     return command
 
 
-def require_fitting(jpeg_strength: float, jpeg_model: str, sr_alpha: float, sr_model: str) -> None:
-    """A mixture is wrong usage with any other network than the one that has two sets of weights, a strength
-    without a network.
-    """
-    if not 0 <= jpeg_strength <= 1:
+def require_fitting(jpeg_strength: float, jpeg_model: str) -> None:
+    """A strength without a network is wrong usage."""
+    if not 0 <= jpeg_strength <= 1:  # NaN is in no range, but passes for one
         raise click.UsageError(f"--jpeg-strength: {jpeg_strength} is not between 0 and 1")
     if jpeg_strength != 1 and jpeg_model == "none":
         raise click.UsageError("--jpeg-strength has no meaning with --jpeg-model none")
-    if not 0 <= sr_alpha <= 1:  # NaN is in no range, but passes for one
-        raise click.UsageError(f"--sr-alpha: {sr_alpha} is not between 0 and 1")
-    if sr_alpha != 1 and sr_model != "sr4x":
-        raise click.UsageError(f"--sr-alpha is for --sr-model sr4x, not {sr_model}")
 
 
 def parse_indices(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:

@@ -33,7 +33,6 @@ def restore(
     jpeg_model: str,
     jpeg_strength: float,
     sr_model: str,
-    sr_alpha: float,
     compare: bool,
     overwrite: bool,
     device: str,
@@ -41,8 +40,8 @@ def restore(
 ) -> None:
     """Remove JPEG artifacts from photos and enlarge them 4 times.
 
-    Writes DIR/NAME.png for each photo. The networks are the ones that come with the package (jpeg, sr4x,
-    sr4x-psnr), or weight files of your own; none leaves a stage out.
+    Writes DIR/NAME.png for each photo. The networks are the two that come with the package (jpeg, sr4x) or
+    weight files of your own; none leaves a stage out.
 
     \b
     Example:
@@ -52,13 +51,13 @@ def restore(
     from celebahq.restore.likeness import describe_likeness
     from celebahq.restore.photos import restore_photos
 
-    require_fitting(jpeg_strength, jpeg_model, sr_alpha, sr_model)
+    require_fitting(jpeg_strength, jpeg_model)
     where = resolve_device(device)
     stages = []
     if jpeg_model != "none":
         stages.append(load_restorer(jpeg_model, where, strength=jpeg_strength))
     if sr_model != "none":
-        stages.append(load_restorer(sr_model, where, alpha=sr_alpha))
+        stages.append(load_restorer(sr_model, where))
     if not stages:
         raise click.UsageError("--jpeg-model none and --sr-model none leave nothing to do")
     names = " and ".join(stage.name for stage in stages)

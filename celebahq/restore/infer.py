@@ -24,7 +24,8 @@ Photo = NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels, the last two exclusive
 
 WEIGHTS = Path(__file__).parent / "weights"
-NAMES = ("jpeg", "sr4x", "sr4x-psnr")
+NAMES = ("jpeg", "sr4x")
+FORMER_NAMES = {"sr4x-psnr": "sr4x"}
 TILE_PX = {1: 1024, 4: 512}  # input pixels of a tile's core, by scale
 TILES_AT_ONCE = {"cpu": 1, "cuda": 4}
 
@@ -140,45 +141,34 @@ def load_restorer(
     name_or_path: str | Path,
     device: str | torch.device = "cpu",
     *,
-    alpha: float = 1.0,
     strength: float = 1.0,
 ) -> Restorer:
     """A restoration network, ready to be called on photos.
 
     Args:
-        name_or_path: `jpeg` (artifact removal), `sr4x` (4x, adversarially trained), `sr4x-psnr` (4x, for the
-            least error), a safetensors file that `tools/train_restorer.py` wrote, or a checkpoint as
+        name_or_path: `jpeg` (artifact removal), `sr4x` (4x; `sr4x-psnr`, its former name, is understood), a
+            safetensors file that `tools/train_restorer.py` wrote, or a checkpoint as
             `load_community_network` reads it.
         device: Where it runs.
-        alpha: For `sr4x` only: weight of its parameters against those of `sr4x-psnr`, 0..1. Lower is
-            smoother and invents less (Wang et al. 2018, ESRGAN, section 3.4).
         strength: For networks that keep the size: share of their change that is made, 0..1. Lower keeps more
             grain, and more artifacts.
 
     Raises:
         ToolError: No such network or file, a package for it is missing, or a strength for one that enlarges.
         FormatError: The file does not hold such weights.
-        ValueError: A strength or an alpha outside 0..1, or an alpha for another network.
+        ValueError: A strength outside 0..1.
 
     >>> import celebahq, skimage
-    >>> enlarge = celebahq.load_restorer("sr4x-psnr")
+    >>> enlarge = celebahq.load_restorer("sr4x")
     >>> enlarge(skimage.data.astronaut()[:32, :48]).shape
     (128, 192, 3)
     """
-    name = str(name_or_path)
-    if alpha != 1.0 and (name != "sr4x" or not 0 <= alpha < 1):
-        raise ValueError(f"alpha: {alpha} is not in 0..1, or {name} is not sr4x")
+    name = FORMER_NAMES.get(str(name_or_path), str(name_or_path))
     if not 0 <= strength <= 1:
         raise ValueError(f"strength: {strength} is not in 0..1")
     path = weights_path(name)
     network = load_network(path) if is_own_file(path) else load_community_network(path)
     sha256 = sha256_file(path)
-    if alpha != 1.0:
-        smooth = weights_path("sr4x-psnr")
-        for mine, other in zip(network.parameters(), load_network(smooth).parameters(), strict=True):
-            mine.lerp_(other, 1 - alpha)
-        name = f"sr4x(alpha={alpha:g})"
-        sha256 = hashlib.sha256(f"{alpha:g} {sha256} {sha256_file(smooth)}".encode()).hexdigest()
     if strength != 1.0:
         if network.scale != 1:
             raise ToolError(name, "it enlarges; a strength is for networks that keep the size")

