@@ -203,7 +203,7 @@ def restore_crop(
         reason = sr.name if sr else "none"
 
     # The second network sees a surround too, which the first one has to restore as well.
-    around = widen(plan, sr.network.halo if sr and plan.shrink == 1 else 0, photo)
+    around = widen(plan, sr.halo if sr and plan.shrink == 1 else 0, photo)
     piece = jpeg(photo, around) if jpeg else photo[around[0] : around[2], around[1] : around[3]]
     top, left = plan.top - around[0], plan.left - around[1]
     inner = (top, left, top + plan.bottom - plan.top, left + plan.right - plan.left)
@@ -239,7 +239,7 @@ def _load_model(name: str, device: str, *, strength: float = 1.0) -> "Restorer |
         return None
     from celebahq.restore.infer import load_restorer
 
-    return load_restorer(name, device, strength=strength)
+    return load_restorer(name, device, strength=strength, exact=False)
 
 
 def describe(options: BuildOptions, engine: Engine) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 A network states its needs as data: `scale` (output pixels per input pixel), `multiple` (height and
 width must be multiples of it), and `halo` (input pixels around a region on which its output depends;
-a tile cut with that much surround gives the same result as the whole photo).
+a tile cut with that much surround gives the same result as the whole photo), and `near_halo` (the part of it
+that matters: with the shipped weights, a result from no more differs by one grey level at most, in a few of
+10,000 values).
 """
 
 import itertools
@@ -58,6 +60,7 @@ class RedNet(nn.Module):
     """
 
     scale = 1
+    near_halo = 64
     detail_gain = 5.0
     residual_gain = 0.1
     brightness_px = 8
@@ -159,6 +162,7 @@ class SrResNet(nn.Module):
 
     scale = 4
     multiple = 1
+    near_halo = 16
 
     def __init__(self, channels: int = 64, blocks: int = 16) -> None:
         super().__init__()

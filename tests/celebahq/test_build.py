@@ -251,7 +251,7 @@ class Doubler:
 
     def __init__(self, name, scale, halo):
         self.name, self.scale, self.sha256 = name, scale, "0" * 64
-        self.network = type("Network", (), {"halo": halo})
+        self.halo = halo
         self.boxes = []
 
     def __call__(self, photo, box=None):
