@@ -14,13 +14,16 @@ large jpeg was then). To train a shipped network on, give its file as --init.
 
 The learning rate follows the time (or the steps) that there is: short warm-up, then a cosine to zero at
 the end. Killed and started again, a run continues from its last checkpoint; started again with more
-minutes or steps, a finished run goes on.
+minutes or steps, a finished run goes on. Batches are made ahead by --loaders threads: beside a GPU give it
+as many as there are processors, and a larger --batch and --patch.
 """
 
+import itertools
 import math
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +43,7 @@ from celebahq.restore.checkpoints import load_network, save_network
 from celebahq.restore.degrade import Photo, bicubic_reduce, jpeg_pair, turn
 from celebahq.restore.infer import native_dtype
 from celebahq.restore.networks import Network, RedNet, SrResNet, grow
+from celebahq.threads import ordered_map
 
 HALVED_FROM_PX = 640  # photos with a shorter side from here on are halved: clean targets from JPEGs
 SMALLEST_PX = 256
@@ -237,24 +241,32 @@ def state_path(out: Path) -> Path:
 
 
 def train(
-    training: Training, patches: Patches, *, steps: int | None, minutes: float | None, every_sec: float
+    training: Training,
+    patches: Patches,
+    *,
+    steps: int | None,
+    minutes: float | None,
+    every_sec: float,
+    loaders: int = 1,
 ) -> Iterator[tuple[bool, float]]:
     """Run to the end; after each step yields whether a checkpoint is due and the loss.
 
     The schedule is planned backwards from `steps`, or from `minutes` of training time, earlier runs included.
+    Batches are made ahead by as many threads as there are `loaders`.
     """
     last_save = time.monotonic()
-    while True:
-        start = time.monotonic()
-        progress = training.step / steps if steps else training.elapsed_sec / (60 * (minutes or 0))
-        if progress >= 1:
-            return
-        loss = training.advance(*patches.at(training.step), progress)
-        training.elapsed_sec += time.monotonic() - start
-        due = time.monotonic() - last_save >= every_sec
-        if due:
-            last_save = time.monotonic()
-        yield due, loss
+    with closing(ordered_map(patches.at, itertools.count(training.step), loaders)) as batches:
+        while True:
+            start = time.monotonic()
+            progress = training.step / steps if steps else training.elapsed_sec / (60 * (minutes or 0))
+            if progress >= 1:
+                return
+            loss = training.advance(*next(batches), progress)
+            training.elapsed_sec += time.monotonic() - start
+            due = time.monotonic() - last_save >= every_sec
+            if due:
+                last_save = time.monotonic()
+            yield due, loss
 
 
 @click.command(help=__doc__)
@@ -271,6 +283,7 @@ def train(
 @click.option("--init", type=click.Path(exists=True, path_type=Path), help="Weights to start from.")
 @click.option("--checkpoint-sec", type=float, default=180, show_default=True, metavar="SEC")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of PyTorch.")
+@click.option("--loaders", type=click.IntRange(min=1), default=1, show_default=True, help="Threads for JPEG.")
 @device_option
 @seed_option
 def main(
@@ -285,6 +298,7 @@ def main(
     init: Path | None,
     checkpoint_sec: float,
     threads: int,
+    loaders: int,
     device: str,
     seed: int,
 ) -> None:
@@ -305,7 +319,7 @@ def main(
     status(f"{kind}: {len(images)} images, {recipe}, {weights:,} weights")
 
     losses: list[float] = []
-    run = train(training, patches, steps=steps, minutes=minutes, every_sec=checkpoint_sec)
+    run = train(training, patches, steps=steps, minutes=minutes, every_sec=checkpoint_sec, loaders=loaders)
     for due, loss in run:
         losses.append(loss)
         if due:

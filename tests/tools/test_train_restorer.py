@@ -70,7 +70,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
         next(halves)
     torch.save(first.state(), tmp_path / "state.pt")
     second.restore(torch.load(tmp_path / "state.pt", weights_only=True))
-    for _ in tool.train(second, patches, steps=4, minutes=None, every_sec=9e9):
+    for _ in tool.train(second, patches, steps=4, minutes=None, every_sec=9e9, loaders=3):
         pass
     assert second.step == 4
     for mine, other in zip(second.average.parameters(), whole.average.parameters(), strict=True):
