@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.align.detectors import Hog
 from celebahq.align.faces import Face, FaceFinder
@@ -35,11 +36,11 @@ WRONG = 0.1  # Of the side, mean over the corners: such a crop is wrong.
 class Case(NamedTuple):
     """A photo whose only face has a known crop."""
 
-    photo: np.ndarray
-    quad: np.ndarray
+    photo: NDArray[np.uint8]
+    quad: NDArray[Any]
 
 
-def turned(face: np.ndarray, degrees: float, rng: np.random.Generator) -> Case:
+def turned(face: NDArray[np.uint8], degrees: float, rng: np.random.Generator) -> Case:
     """An aligned face laid into a canvas, turned clockwise."""
     side = len(face)
     centre = CANVAS / 2 + rng.uniform(-60, 60, 2)
@@ -53,14 +54,14 @@ def turned(face: np.ndarray, degrees: float, rng: np.random.Generator) -> Case:
     return Case(photo, corners @ turn.T + centre)
 
 
-def tight(face: np.ndarray, share: float) -> Case:
+def tight(face: NDArray[np.uint8], share: float) -> Case:
     """The middle of an aligned face, without `share` of the side at each edge."""
     cut = round(len(face) * share)
     inner = np.ascontiguousarray(face[cut:-cut, cut:-cut])
     return Case(inner, np.array([[0, 0], [0, 1], [1, 1], [1, 0]]) * float(len(face)) - cut)
 
 
-def masked(face: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+def masked(face: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.uint8]:
     """A cloth drawn from cheek to cheek over nose and mouth."""
     outline = [(0.27, 0.56), (0.5, 0.53), (0.73, 0.56), (0.7, 0.75), (0.58, 0.88), (0.42, 0.88), (0.3, 0.75)]
     result = face.copy()
@@ -71,7 +72,7 @@ def masked(face: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     return result
 
 
-def cases(faces: list[np.ndarray], step: int) -> Iterator[tuple[str, list[Case]]]:
+def cases(faces: list[NDArray[np.uint8]], step: int) -> Iterator[tuple[str, list[Case]]]:
     """Each kind of photo and its cases."""
     rng = np.random.default_rng(0)
     for degrees in range(0, 181, step):
@@ -116,7 +117,7 @@ class Tally:
         )
 
 
-Find = Callable[[np.ndarray], list[Face]]
+Find = Callable[[NDArray[Any]], list[Face]]
 
 
 def plain() -> Find:

@@ -19,6 +19,7 @@ from typing import Any
 import click
 import numpy as np
 import skimage.data
+from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
@@ -59,7 +60,7 @@ def main(photo: Path | None, landmarks: str | None, rounds: int, as_json: bool) 
             print(f"  {step:<14}{ours:>8.3f}{library:>9.3f}{library / ours:>8.2f}")
 
 
-def astronaut(folder: Path, name: str, shift: tuple[int, int]) -> tuple[Path, np.ndarray]:
+def astronaut(folder: Path, name: str, shift: tuple[int, int]) -> tuple[Path, NDArray[Any]]:
     """A JPEG of the astronaut, with room above where it is moved down, and the landmarks moved."""
     picture = np.pad(skimage.data.astronaut(), ((max(shift[1], 0), 0), (0, 0), (0, 0)), mode="reflect")
     path = folder / f"{name}.jpg"
@@ -67,7 +68,7 @@ def astronaut(folder: Path, name: str, shift: tuple[int, int]) -> tuple[Path, np
     return path, FACE + shift
 
 
-def steps(photo: Path, landmarks: np.ndarray) -> dict[str, tuple[Step, Step]]:
+def steps(photo: Path, landmarks: NDArray[Any]) -> dict[str, tuple[Step, Step]]:
     """Each step twice: this project's, and the library function of the same purpose."""
     quad, zoom = align.landmark_quad(landmarks)
     shrunk = align.shrink(Framed(decode_jpeg(photo), quad, zoom))
@@ -98,17 +99,17 @@ def steps(photo: Path, landmarks: np.ndarray) -> dict[str, tuple[Step, Step]]:
     }
 
 
-def size(image: np.ndarray) -> tuple[int, int]:
+def size(image: NDArray[np.uint8]) -> tuple[int, int]:
     """Width and height."""
     return image.shape[1], image.shape[0]
 
 
-def pillow_lanczos(image: np.ndarray, width: int, height: int) -> np.ndarray:
+def pillow_lanczos(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """Today's Pillow."""
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def pillow_quad(image: np.ndarray, quad: np.ndarray) -> np.ndarray:
+def pillow_quad(image: NDArray[np.uint8], quad: NDArray[Any]) -> NDArray[np.uint8]:
     """Today's Pillow, with the corners as they are."""
     corners = quad.flatten().tolist()
     quadrilateral, bilinear = Image.Transform.QUAD, Image.Resampling.BILINEAR
@@ -116,8 +117,8 @@ def pillow_quad(image: np.ndarray, quad: np.ndarray) -> np.ndarray:
 
 
 def scipy_padding(
-    image: np.ndarray, top_left: list[int], padded_size: tuple[int, int], zoom: float
-) -> np.ndarray:
+    image: NDArray[np.uint8], top_left: list[int], padded_size: tuple[int, int], zoom: float
+) -> NDArray[Any]:
     """The padding with the functions that it was published with."""
     (left, top), (width, height) = top_left, padded_size
     right, bottom = width - left - image.shape[1], height - top - image.shape[0]

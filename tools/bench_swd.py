@@ -15,6 +15,7 @@ Example:
 """
 
 import os
+from typing import Any
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the plain side's; before NumPy is loaded
 
@@ -33,6 +34,7 @@ import numpy as np
 import plain_swd
 import scipy
 import torch
+from numpy.typing import NDArray
 
 import swd
 from swd.method.descriptors import describe
@@ -207,7 +209,7 @@ class NoiseImages(ImageSet):
         """See `ImageSet`."""
         return Counter({(3, 1024, 1024): len(indices)})
 
-    def read(self, indices: Sequence[int], resolution: int) -> np.ndarray:
+    def read(self, indices: Sequence[int], resolution: int) -> NDArray[Any]:
         """See `ImageSet`."""
         shape = 3, resolution, resolution
         made = [np.random.default_rng(index).bytes(3 * resolution**2) for index in indices]

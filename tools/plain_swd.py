@@ -4,13 +4,16 @@ The tests hold `swd` against it, and `bench_swd.py` measures how much faster `sw
 checked by eye against Karras et al. 2018, section 5; patch centres and directions are arguments.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 KERNEL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]).astype(np.float32)[None, None] / 256
 SIZE = 7
 
-Array = np.ndarray
+Array = NDArray[Any]
 Centers = list[Array]
 """Per level `[N, P, 2]` middles (y, x) of the patches."""
 

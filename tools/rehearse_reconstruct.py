@@ -21,12 +21,14 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 import cv2
 import numpy as np
 import skimage.data
 from cryptography.fernet import Fernet
+from numpy.typing import NDArray
 from PIL import Image
 
 from celebahq import PyramidReader, legacy_align
@@ -72,7 +74,7 @@ def make_rehearsal(root: Path, count: int, seed: int = 0) -> None:
     write_image_list(root, images)
 
 
-def draw_photo(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def draw_photo(rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
     """The astronaut, turned, scaled and cut somewhere, and the five whole-pixel landmarks in the result."""
     width, height = rng.integers(200, 420, 2).tolist()
     scale = rng.choice([1.2, 0.6]) * rng.uniform(1, 1.1)
@@ -85,7 +87,7 @@ def draw_photo(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return picture, np.rint(FACE @ turn[:, :2].T + turn[:, 2])
 
 
-def restore_middle(aligned: np.ndarray) -> np.ndarray:
+def restore_middle(aligned: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """What stands for the authors' networks: a blur, of the middle only, so that little is to be packed."""
     final = aligned.copy()
     for plane in final:
@@ -98,7 +100,7 @@ def photo_name(orig_idx: int) -> str:
     return f"{orig_idx + 1:06d}.jpg"
 
 
-def write_landmarks(root: Path, landmarks: list[np.ndarray]) -> None:
+def write_landmarks(root: Path, landmarks: list[NDArray[Any]]) -> None:
     """Write the annotation file as CelebA has it."""
     lines = [str(len(landmarks)), " ".join(LANDMARK_COLUMNS)]
     for orig_idx, points in enumerate(landmarks):
@@ -112,7 +114,7 @@ def write_image_list(root: Path, images: list[PublishedImage]) -> None:
     (root / "deltas" / IMAGE_LIST).write_text("".join(" ".join(map(str, row)) + "\n" for row in rows))
 
 
-def encrypt_delta(delta: np.ndarray, photo: Path) -> bytes:
+def encrypt_delta(delta: NDArray[np.uint8], photo: Path) -> bytes:
     """What `celebahq.legacy.delta.decrypt_delta` decrypts."""
     secret = hashlib.pbkdf2_hmac("sha256", photo.read_bytes(), photo.name.encode(), ITERATIONS, 32)
     return Fernet(base64.urlsafe_b64encode(secret)).encrypt(bz2.compress(delta.tobytes()))
@@ -140,7 +142,7 @@ def read_delta(root: Path, idx: int) -> bytes:
         return archive.read(delta_name(idx))
 
 
-def md5(image: np.ndarray) -> str:
+def md5(image: NDArray[np.uint8]) -> str:
     """MD5 of the CHW bytes."""
     return hashlib.md5(image.tobytes()).hexdigest()
 

@@ -16,10 +16,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from celebahq.processes import World
 from swd.method.copies import cluster, content_keys
@@ -31,7 +33,7 @@ from swd.pipeline.distance import Set, measure_level
 from swd.pipeline.extraction import halves, whole_sample
 from swd.pipeline.sources import open_images
 
-Images = np.ndarray
+Images = NDArray[Any]
 """`[N, 3, r, r]` uint8."""
 
 BLUR = 0.5  # standard deviation in pixels of a generator that is a little worse

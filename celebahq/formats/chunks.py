@@ -9,10 +9,11 @@ from array import array
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.errors import FormatError
 from celebahq.formats.codecs import GZIP_FILTER, inflate
@@ -29,9 +30,9 @@ class StoredLevel:
     """Of the whole data set where it is not cut into chunks."""
     compressed: bool
     """Chunks went through the gzip filter, except those that have the raw length."""
-    offsets: np.ndarray
+    offsets: NDArray[np.int64]
     """int64, position in the file of each chunk, in the order of the chunk grid (last axis fastest)."""
-    sizes: np.ndarray
+    sizes: NDArray[np.int64]
     """int64, stored bytes of each chunk."""
 
     @property
@@ -39,7 +40,7 @@ class StoredLevel:
         """Each image can be read by itself, out of the middle of its chunk."""
         return not self.compressed and self.chunk_shape[1:] == self.shape[1:]
 
-    def plan(self, indices: np.ndarray) -> list[np.ndarray]:
+    def plan(self, indices: NDArray[np.int64]) -> list[NDArray[Any]]:
         """Group positions in `indices` so that no chunk is read by two groups.
 
         Args:
@@ -50,7 +51,13 @@ class StoredLevel:
         boundaries = np.flatnonzero(np.diff(indices[order] // images_per_group)) + 1
         return np.split(order, boundaries)
 
-    def read(self, descriptor: int, indices: np.ndarray, positions: np.ndarray, out: np.ndarray) -> None:
+    def read(
+        self,
+        descriptor: int,
+        indices: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        out: NDArray[np.uint8],
+    ) -> None:
         """Read one group of `plan` into `out[positions]`.
 
         Args:
@@ -80,12 +87,12 @@ class StoredLevel:
                 image = chunk[int(indices[position]) % images_per_chunk]
                 part[...] = image[: part.shape[0], : part.shape[1], : part.shape[2]]
 
-    def _read_raw(self, descriptor: int, number: int, image: int, out: np.ndarray) -> None:
+    def _read_raw(self, descriptor: int, number: int, image: int, out: NDArray[np.uint8]) -> None:
         offset = int(self.offsets[number]) + image * out.nbytes
         if os.preadv(descriptor, [out.reshape(-1).data], offset) != out.nbytes:
             raise FormatError(self.name, f"chunk {number} lies beyond the end of the file: it is truncated")
 
-    def _read_chunk(self, descriptor: int, number: int) -> np.ndarray:
+    def _read_chunk(self, descriptor: int, number: int) -> NDArray[np.uint8]:
         size, raw_size = int(self.sizes[number]), prod(self.chunk_shape)
         blob = os.pread(descriptor, size, int(self.offsets[number]))
         try:
@@ -104,9 +111,9 @@ def filter_numbers(dataset: h5py.Dataset) -> list[int]:
 class ChunkTable(TypedDict):
     """Where the chunks of a data set lie, in the order of the chunk grid (last axis fastest)."""
 
-    offsets: np.ndarray
+    offsets: NDArray[np.int64]
     """int64, position in the file of each."""
-    sizes: np.ndarray
+    sizes: NDArray[np.int64]
     """int64, stored bytes of each."""
     plain: bool
     """They can be read without HDF5: raw, or through the gzip filter, in a file that begins at its start."""
@@ -135,7 +142,7 @@ def chunk_table(dataset: h5py.Dataset, name: str) -> ChunkTable:
     return ChunkTable(offsets=nowhere, sizes=nowhere, plain=False)
 
 
-def _chunks(dataset: h5py.Dataset, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _chunks(dataset: h5py.Dataset, name: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Offset, size and whether the filters were skipped, of each chunk in the order of the grid."""
     grid = [-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True)]
     strides = [prod(grid[axis + 1 :]) for axis in range(len(grid))]

@@ -13,6 +13,7 @@ from typing import Any
 import deflate
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.errors import MissingExtraError
 
@@ -77,7 +78,7 @@ def codec_name(filters: list[int]) -> str:
     return "+".join(_FILTER_NAMES.get(number, f"filter-{number}") for number in filters) or "none"
 
 
-def compress(chunk: np.ndarray, codec: str) -> bytes:
+def compress(chunk: NDArray[np.uint8], codec: str) -> bytes:
     """Compress one chunk (any shape, uint8) into what HDF5 stores for it."""
     if codec == "none":
         return chunk.tobytes()
@@ -105,7 +106,7 @@ def inflate(blob: bytes, size: int) -> bytearray:
     return raw
 
 
-def _compress_by_hdf5(chunk: np.ndarray, codec: str) -> bytes:
+def _compress_by_hdf5(chunk: NDArray[np.uint8], codec: str) -> bytes:
     """Let HDF5's own filter compress the chunk, in a file that exists in memory only."""
     options = dataset_options(codec)
     with h5py.File("chunk", "w", driver="core", backing_store=False) as file:

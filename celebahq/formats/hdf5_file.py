@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.formats.chunks import ChunkTable, chunk_table, filter_numbers
@@ -116,7 +117,7 @@ def read_column(file: int, name: str, column: str) -> Any:
         return np.ascontiguousarray(dataset[()])
 
 
-def read_images(file: int, name: str, level: str, indices: list[int]) -> np.ndarray:
+def read_images(file: int, name: str, level: str, indices: list[int]) -> NDArray[np.uint8]:
     """Images of a level through HDF5's filters: `[n, C, r, r]` uint8.
 
     The file stays open for the next call, see `release`.

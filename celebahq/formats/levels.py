@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.formats.codecs import DEFAULT_CODEC, compress
 
@@ -35,7 +36,7 @@ def chunk_shape(resolution: int, channels: int) -> tuple[int, int, int, int]:
     return images, channels, resolution, resolution
 
 
-def mip_levels(images: np.ndarray) -> list[np.ndarray]:
+def mip_levels(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     """Box-filtered copies of square images at every power of two down to 1x1.
 
     Each level is the 2x2 mean of the float32 level above *before* rounding; only the results are rounded
@@ -65,7 +66,7 @@ def mip_levels(images: np.ndarray) -> list[np.ndarray]:
     return levels
 
 
-def encode_image(image: np.ndarray, codec: str = DEFAULT_CODEC) -> list[bytes]:
+def encode_image(image: NDArray[np.uint8], codec: str = DEFAULT_CODEC) -> list[bytes]:
     """Turn one image into what `PyramidWriter.append_encoded` stores; the costly part, for workers.
 
     Args:

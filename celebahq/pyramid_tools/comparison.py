@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.errors import one_line
 from celebahq.pyramid import PyramidReader
@@ -112,7 +114,7 @@ def _compare_levels(
     largest = np.zeros((count, len(resolutions)), np.int64)
     totals = np.zeros(len(resolutions), np.int64)
 
-    def differences(index: int) -> list[np.ndarray]:
+    def differences(index: int) -> list[NDArray[Any]]:
         return [np.abs(a.read([index], r).astype(np.int16) - b.read([index], r)) for r in resolutions]
 
     for index, levels in enumerate(ordered_map(differences, range(count))):
@@ -131,7 +133,7 @@ def _compare_levels(
     ]
 
 
-def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+def _equal(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:
     if a is None or b is None:
         return a is b
     return np.array_equal(a, b)

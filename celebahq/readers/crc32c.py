@@ -5,8 +5,10 @@ all at once, two bytes per step; the lanes' registers are then combined by the o
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 POLYNOMIAL = np.uint32(0x82F63B78)  # bits reversed
 ALL_ONES = 0xFFFFFFFF
@@ -46,7 +48,7 @@ def _feed_lanes(register: int, data: bytes) -> int:
     return int(registers[0] ^ start[0])
 
 
-def _feed_zero_bits(registers: np.ndarray, count: int) -> np.ndarray:
+def _feed_zero_bits(registers: NDArray[Any], count: int) -> NDArray[np.uint32]:
     for _ in range(count):
         registers = (registers >> 1) ^ np.where(registers & 1, POLYNOMIAL, np.uint32(0))
     return registers
@@ -60,13 +62,13 @@ def _byte_table() -> list[int]:
 
 
 @lru_cache(maxsize=1)
-def _two_byte_table() -> np.ndarray:
+def _two_byte_table() -> NDArray[np.uint32]:
     """Register after two bytes, for each value of its low 16 bits: `[65536]` uint32."""
     return _feed_zero_bits(np.arange(1 << 16, dtype=np.uint32), 16)
 
 
 @lru_cache(maxsize=256)
-def _zeros_operator(count: int) -> np.ndarray:
+def _zeros_operator(count: int) -> NDArray[np.uint32]:
     """Columns `[32]` uint32 of the linear operator "feed `count` zero bytes"."""
     result = np.uint32(1) << np.arange(32, dtype=np.uint32)  # identity
     power = _feed_zero_bits(result, 8)
@@ -78,8 +80,8 @@ def _zeros_operator(count: int) -> np.ndarray:
     return result
 
 
-def _apply(operator: np.ndarray, registers: np.ndarray) -> np.ndarray:
+def _apply(operator: NDArray[Any], registers: NDArray[Any]) -> NDArray[np.uint32]:
     """XOR of the operator's columns at the bits that are set."""
     bits = (registers[:, None] >> np.arange(32, dtype=np.uint32)) & 1
-    applied: np.ndarray = np.bitwise_xor.reduce(np.where(bits == 1, operator, np.uint32(0)), axis=1)
+    applied: NDArray[Any] = np.bitwise_xor.reduce(np.where(bits == 1, operator, np.uint32(0)), axis=1)
     return applied

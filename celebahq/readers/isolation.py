@@ -24,6 +24,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, ToolError
 
@@ -80,7 +81,7 @@ def run_apart(
             raise FormatError(name, f"damaged: {err.cause(seconds)}") from None
 
 
-def scratch(shape: tuple[int, ...], dtype: Any = np.uint8) -> np.ndarray:
+def scratch(shape: tuple[int, ...], dtype: Any = np.uint8) -> NDArray[Any]:
     """An array that an answer carries without copying; for functions at work in the helper."""
     return np.empty(shape, dtype) if _tray is None else _tray.array(shape, dtype)
 
@@ -216,7 +217,7 @@ class _Tray:
             self._map = None
             os.ftruncate(self._file, 0)
 
-    def array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    def array(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         dtype = np.dtype(dtype)
         start = -(-self._used // 64) * 64
         self._used = start + int(np.prod(shape, dtype=object)) * dtype.itemsize
@@ -224,7 +225,7 @@ class _Tray:
             self._grow(self._used)
         return np.ndarray(shape, dtype, self._map, start)
 
-    def place(self, array: np.ndarray) -> int:
+    def place(self, array: NDArray[Any]) -> int:
         """Offset at which an array lies, after it was copied where it must."""
         base = 0 if self._map is None else np.frombuffer(self._map, np.uint8).ctypes.data
         offset = array.ctypes.data - base

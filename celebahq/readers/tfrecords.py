@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.errors import FormatError
 from celebahq.readers.crc32c import crc32c
@@ -29,7 +30,7 @@ class Place(NamedTuple):
     size: int
 
 
-def encode_record(image: np.ndarray) -> bytes:
+def encode_record(image: NDArray[np.uint8]) -> bytes:
     """One record with an image `[C, H, W]` uint8."""
     features = b"".join(
         _delimited(1, _delimited(1, name.encode()) + _delimited(2, feature))
@@ -67,7 +68,7 @@ def scan_records(path: Path) -> list[Place]:
     return places
 
 
-def read_image(path: Path, place: Place) -> np.ndarray:
+def read_image(path: Path, place: Place) -> NDArray[np.uint8]:
     """The image `[C, H, W]` uint8 of one record.
 
     Raises:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.errors import FormatError
 from celebahq.readers.pickles import ARRAY_GLOBALS, read_pickle, to_array, to_text
@@ -92,7 +93,7 @@ class Cifar100(_Cifar):
     }
 
 
-def _read_batch(path: Path, label_key: str, classes: int) -> tuple[np.ndarray, list[int], list[str]]:
+def _read_batch(path: Path, label_key: str, classes: int) -> tuple[NDArray[np.uint8], list[int], list[str]]:
     """Images `[n, 3, 32, 32]`, labels and names of a batch."""
     try:
         with path.open("rb") as file:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.errors import ToolError
 from celebahq.files import md5_file, sha256_file
@@ -25,9 +26,9 @@ log = logging.getLogger(__name__)
 class Example:
     """One image with what is known about it."""
 
-    image: np.ndarray
+    image: NDArray[np.uint8]
     """`[C, r, r]` uint8."""
-    label: np.ndarray | None = None
+    label: NDArray[np.float32] | None = None
     """`[L]` float32; for all images of a set or for none."""
     meta: dict[str, Any] = field(default_factory=dict)
     """Further facts, the same names for all images of a set."""
@@ -166,7 +167,7 @@ def require_count(path: Path, found: int, published: int, options: ImportOptions
         )
 
 
-def one_hot(label: int, classes: int) -> np.ndarray:
+def one_hot(label: int, classes: int) -> NDArray[np.float32]:
     """`[classes]` float32, 1 at `label`."""
     row = np.zeros(classes, np.float32)
     row[label] = 1

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.errors import FormatError
 from celebahq.files import parse_json
@@ -13,7 +14,7 @@ MAX_CLASSES = 100_000
 MAX_LABEL_BYTES = 4 << 30
 
 
-def parse_labels(data: bytes, names: Sequence[str], where: str) -> np.ndarray | None:
+def parse_labels(data: bytes, names: Sequence[str], where: str) -> NDArray[np.float32] | None:
     """Labels from StyleGAN's `dataset.json`: `{"labels": [[name, class or numbers], ...]}` or null.
 
     Args:
@@ -44,7 +45,7 @@ def parse_labels(data: bytes, names: Sequence[str], where: str) -> np.ndarray | 
     return _as_rows([labels[name] for name in names], where)
 
 
-def class_rows(classes: Sequence[int], where: str) -> np.ndarray:
+def class_rows(classes: Sequence[int], where: str) -> NDArray[np.float32]:
     """Class numbers as rows with a single 1: `[N, largest + 1]` float32.
 
     Raises:
@@ -62,7 +63,7 @@ def class_rows(classes: Sequence[int], where: str) -> np.ndarray:
     return rows
 
 
-def _as_rows(values: list[Any], where: str) -> np.ndarray:
+def _as_rows(values: list[Any], where: str) -> NDArray[np.float32]:
     if all(isinstance(value, int) and value >= 0 for value in values):
         return class_rows(values, where)
     try:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.errors import ToolError, one_line
 from celebahq.pictures.decoding import decode_photo
@@ -37,7 +38,7 @@ class Lsun(DataSet):
         # Millions of keys: one array takes a third of the memory of separate objects.
         listing = run_apart(list_keys, str(path), name=str(path), seconds=LISTING_SEC)
         self._keys: bytes = listing["keys"]
-        self._ends: np.ndarray = listing["ends"]
+        self._ends: NDArray[Any] = listing["ends"]
         if not len(self._ends):
             raise ToolError(path, "the LMDB is empty")
 

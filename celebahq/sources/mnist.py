@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.errors import FormatError
 from celebahq.sources.catalogue import SOURCES
@@ -114,7 +115,7 @@ class MnistRgb(Mnist):
         return f"{self._files[0].name}/" + ",".join(map(str, self._triples[index]))
 
 
-def read_idx(path: Path, dimensions: int) -> np.ndarray:
+def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """An array of uint8 from an idx.gz file, read to its end, where its checksum is.
 
     Raises:

@@ -1,8 +1,9 @@
 """What sources made of picture files have in common: square images of one size and kind."""
 
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from celebahq.errors import ToolError
@@ -45,7 +46,7 @@ def find_kind(files: PictureFiles, side: int | None = None) -> Kind:
     raise ToolError(files.path, f"no picture can be decoded: {reason}")
 
 
-def resized_square(photo: np.ndarray, side: int) -> np.ndarray:
+def resized_square(photo: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """The middle square of an `(H, W, C)` uint8 picture at another size: `(side, side, C)`, by Lanczos."""
     height, width, _ = photo.shape
     length = min(height, width)
@@ -57,7 +58,7 @@ def resized_square(photo: np.ndarray, side: int) -> np.ndarray:
 
 def decode_as(
     kind: Kind, file: BinaryIO, name: str, *, resize: bool = False, center_crop: bool = False
-) -> np.ndarray:
+) -> NDArray[Any]:
     """A picture as `[C, r, r]` uint8.
 
     Args:

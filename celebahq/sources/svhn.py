@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.io.matlab import MatReadError
 
 from celebahq.errors import FormatError
@@ -94,7 +95,7 @@ class Svhn(LoadedFiles):
         return f"{self._file.name}/{index}"
 
 
-def read_mat(file: int, name: str) -> dict[str, np.ndarray]:
+def read_mat(file: int, name: str) -> dict[str, NDArray[Any]]:
     """X and y of a .mat file; in the helper process, for SciPy's reader crashes on damaged ones.
 
     Raises:

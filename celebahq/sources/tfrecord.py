@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.files import sha256_file
@@ -59,7 +60,7 @@ class TFRecords(DataSet):
         """Its number."""
         return f"{self._file.name}/{index}"
 
-    def _read_labels(self) -> np.ndarray:
+    def _read_labels(self) -> NDArray[np.float32]:
         path = self._labels_file
         labels = map_npy(path)
         if labels.ndim != 2 or len(labels) != len(self) or labels.dtype.kind not in "biuf":
