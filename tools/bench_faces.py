@@ -88,9 +88,12 @@ def cases(faces: list[NDArray[np.uint8]], step: int) -> Iterator[tuple[str, list
 class Tally:
     """What became of some cases."""
 
-    corners: list[float] = field(default_factory=list)  # mean distance, in sides
-    rolls: list[float] = field(default_factory=list)  # degrees
-    false: int = 0  # kept faces that are none
+    corners: list[float] = field(default_factory=list)
+    """Mean distance, in sides."""
+    rolls: list[float] = field(default_factory=list)
+    """Degrees."""
+    false: int = 0
+    """Kept faces that are none."""
     total: int = 0
     seconds: float = 0.0
     pixels: int = 0

@@ -52,7 +52,8 @@ class Outcome(NamedTuple):
     """One run of pytest."""
 
     status: int
-    counts: str  # as pytest says them: "3 failed, 900 passed, 2 skipped"
+    counts: str
+    """As pytest says them: "3 failed, 900 passed, 2 skipped"."""
     elapsed_sec: float
 
 

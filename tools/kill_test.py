@@ -46,8 +46,10 @@ class Case:
     """A command that writes `{out}`."""
 
     words: Sequence[str]
-    ending: str  # of the output's name
-    volatile: tuple[str, ...] = ()  # names beside or in the output that differ between equal runs
+    ending: str
+    """Of the output's name."""
+    volatile: tuple[str, ...] = ()
+    """Names beside or in the output that differ between equal runs."""
     goes_on_with: Sequence[str] = ()
     """The command for a run that was begun, where it is another one."""
     partly: bool = False

@@ -11,11 +11,16 @@ class JobReport:
     """What a job did, in numbers."""
 
     total: int
-    kept: list[int]  # items in the file, in its order
-    scores: dict[int, float]  # of all finished items, where there are scores
-    skipped: dict[int, str]  # item -> reason
-    resumed: int  # items that earlier runs had finished
-    elapsed_sec: float  # of the last run, before writing
+    kept: list[int]
+    """Items in the file, in its order."""
+    scores: dict[int, float]
+    """Of all finished items, where there are scores."""
+    skipped: dict[int, str]
+    """Item -> reason."""
+    resumed: int
+    """Items that earlier runs had finished."""
+    elapsed_sec: float
+    """Of the last run, before writing."""
 
     @cached_property
     def ranking(self) -> list[int]:

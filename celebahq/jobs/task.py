@@ -43,8 +43,10 @@ class StopJob(ToolError):
 class Task(ABC):
     """What a job does to each item; picklable; on one machine the same result wherever it runs."""
 
-    name: str  # what people call the stage
-    may_move: bool = False  # whether an item may get another number when others join it
+    name: str
+    """What people call the stage."""
+    may_move: bool = False
+    """Whether an item may get another number when others join it."""
 
     @abstractmethod
     def __len__(self) -> int:

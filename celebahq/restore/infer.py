@@ -31,14 +31,7 @@ TILES_AT_ONCE = {"cpu": 1, "cuda": 4}
 
 
 class Restorer:
-    """A restoration network as a function on photos.
-
-    Attributes:
-        name: The shipped network's name, or the file's path.
-        scale: Output pixels per input pixel: 1 or 4, with other people's networks also 2 and the like.
-        halo: Input pixels around a tile or box that are looked at.
-        sha256: Of the weight file; part of a data set's provenance.
-    """
+    """A restoration network as a function on photos."""
 
     def __init__(
         self,
@@ -57,13 +50,19 @@ class Restorer:
 
         The network is moved to the device, and to float64 if that is the dtype.
         """
-        self.name, self.sha256, self.scale = name, sha256, network.scale
+        self.name = name
+        """The shipped network's name, or the file's path."""
+        self.scale = network.scale
+        """Output pixels per input pixel: 1 or 4, with other people's networks also 2 and the like."""
+        self.sha256 = sha256
+        """Of the weight file; part of a data set's provenance."""
         self.device, self.strength = device, strength
         self.dtype = dtype or native_dtype(device)
         usual_px = network.tile_px if isinstance(network, CommunityNetwork) else TILE_PX[network.scale]
         self.tile_px = tile_px or usual_px
         near = network.halo if isinstance(network, CommunityNetwork) else network.near_halo
         self.halo = network.halo if exact else min(near, network.halo)
+        """Input pixels around a tile or box that are looked at."""
         self._full_dtype = torch.promote_types(self.dtype, torch.float32)  # of weights, inputs and sums
         self.network = network.to(device, self._full_dtype)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

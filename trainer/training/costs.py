@@ -20,18 +20,15 @@ from trainer.training.passes import DiscriminatorInputs, GeneratorInputs, discri
 
 
 class CostCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts what is done inside it.
-
-    Attributes:
-        peak: The most bytes that tensors made inside took at the same time.
-        flops: Floating-point operations of convolutions and matrix products.
-    """
+    """Counts what is done inside it."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.live = 0
         self.peak = 0
+        """The most bytes that tensors made inside took at the same time."""
         self.flops = 0
+        """Floating-point operations of convolutions and matrix products."""
         self._known: weakref.WeakKeyDictionary[torch.UntypedStorage, int] = weakref.WeakKeyDictionary()
 
     def __torch_dispatch__(

@@ -22,15 +22,13 @@ class Interrupt:
 
     Launchers pass a signal on to processes that have received it already. SIGHUP and SIGUSR1 are what batch
     systems send before they take a machine away; a SIGHUP that is ignored (`nohup`) stays so.
-
-    Attributes:
-        requested: The signal's number; 0 before there was one.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
     def __init__(self) -> None:
         self.requested = 0
+        """The signal's number; 0 before there was one."""
         self._first = 0.0
         self._previous: dict[signal.Signals, Any] = {}
 
