@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from celebahq.console import Progress, status
+from celebahq.jobs.progress import Stage
 
 
 @contextmanager
@@ -40,15 +41,15 @@ class Stages:
         if self._shown is not None:
             self._shown.__exit__(kind, value, trace)
 
-    def __call__(self, stage: str, done: int, total: int, skipped: int = 0, unit: str = "images") -> None:
+    def __call__(self, stage: Stage) -> None:
         """Show where a stage is."""
-        if self._shown is None or self._shown.stage != stage:
+        if self._shown is None or self._shown.stage != stage.name:
             self.__exit__(None, None, None)
-            self._shown = Progress(stage, total, unit=unit, done=done)
+            self._shown = Progress(stage.name, stage.total, unit=stage.unit, done=stage.done)
             self._shown.__enter__()
-            self._shown.skipped = skipped
+            self._shown.skipped = stage.skipped
         else:
-            self._shown.advance(done - self._shown.done, skipped=skipped - self._shown.skipped)
+            self._shown.advance(stage.done - self._shown.done, skipped=stage.skipped - self._shown.skipped)
 
 
 class _StatusLines(logging.Handler):

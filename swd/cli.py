@@ -222,9 +222,5 @@ def _resources(device: str, workers: int | None) -> Iterator["Resources"]:
     with on_terminal("swd") as stages:
         if device == "auto":
             resolve_device(device)
-
-        def show(stage: str, done: int, total: int, unit: str) -> None:
-            stages(stage, done, total, unit=unit)
-
-        with open_resources(device, workers, show, together=True) as resources:
+        with open_resources(device, workers, stages, together=True) as resources:
             yield resources

@@ -11,6 +11,7 @@ import torch
 
 from celebahq.errors import ToolError
 from celebahq.files import atomic_path, make_folder, refuse_existing
+from celebahq.jobs.progress import Progress, silent
 from celebahq.processes import choose_device, join_world, processes_here
 from celebahq.threads import processors
 from swd.diversity import Similarity, measure_diversity
@@ -22,7 +23,7 @@ from swd.pipeline.cache import SUFFIX, cache_bytes, is_cache, save_cache
 from swd.pipeline.distance import summarize
 from swd.pipeline.fakes import measure_fakes
 from swd.pipeline.reference import Reference, prepare_reference
-from swd.pipeline.resources import ALONE, OnProgress, Resources
+from swd.pipeline.resources import ALONE, Resources
 from swd.pipeline.room import require_room
 from swd.pipeline.sources import ImageSet
 from swd.protocol_choice import choose_protocol
@@ -41,7 +42,7 @@ def compare(
     paired: bool = False,
     device: str | torch.device = "auto",
     threads: int | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: Progress = silent,
 ) -> Report:
     """Compare sets of generated images with the real ones, in this process alone.
 
@@ -60,7 +61,7 @@ def compare(
             so that what they have in common cancels in the differences' errors.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: One per processor unless told.
-        on_progress: Called with a stage's name, its items done, their number, and what they are.
+        on_progress: Called as the work goes on, with a `celebahq.jobs.progress.Stage`.
 
     Raises:
         ToolError: The sets cannot be compared.
@@ -133,7 +134,7 @@ def compare_sets(
 def open_resources(
     device: str | torch.device = "auto",
     threads: int | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: Progress = silent,
     *,
     together: bool = False,
 ) -> Iterator[Resources]:

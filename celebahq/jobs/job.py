@@ -25,7 +25,7 @@ from celebahq.jobs.logs import (
 )
 from celebahq.jobs.options import JobOptions
 from celebahq.jobs.parameters import PARAMETERS, digest_of, require_same
-from celebahq.jobs.progress import Progress, silent
+from celebahq.jobs.progress import Progress, Stage, silent
 from celebahq.jobs.ranking import Ranking
 from celebahq.jobs.report import JobReport
 from celebahq.jobs.scratch import Scratch
@@ -237,7 +237,7 @@ class Job:
         return f"{several} ({self.task.item_name(item)}: {reason})"
 
     def _report_progress(self) -> None:
-        self._progress(self.task.name, len(self.entries), len(self.task), self._skipped)
+        self._progress(Stage(self.task.name, len(self.entries), len(self.task), self._skipped))
 
     def _count(self, entry: Entry) -> None:
         self.entries[entry.item] = entry

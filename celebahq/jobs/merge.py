@@ -8,7 +8,7 @@ import numpy as np
 from celebahq.errors import ToolError
 from celebahq.files import write_text
 from celebahq.jobs.job import Job
-from celebahq.jobs.progress import Progress, silent
+from celebahq.jobs.progress import Progress, Stage, silent
 from celebahq.jobs.report import JobReport
 from celebahq.jobs.scratch import MERGING, REPLACING
 from celebahq.pyramid import PyramidWriter
@@ -49,7 +49,7 @@ def write_pyramid(
     with PyramidWriter(
         out, resolution, channels, codec=codec, provenance=provenance, overwrite=replacing
     ) as writer:
-        progress("write", 0, len(kept), 0)
+        progress(Stage("write", 0, len(kept)))
         for record in job.records():
             item = record.entry.item
             if item not in kept:
@@ -59,6 +59,6 @@ def write_pyramid(
                 meta |= {"quality_score": record.entry.score, "quality_rank": quality_rank[item]}
             label = None if record.label is None else np.asarray(record.label, dtype=np.float32)
             writer.append_encoded(record.blobs, label=label, meta=meta)
-            progress("write", len(writer), len(kept), 0)
+            progress(Stage("write", len(writer), len(kept)))
     (job.scratch.folder / REPLACING).unlink(missing_ok=True)
     return report

@@ -1,14 +1,25 @@
-"""How a long job says where it is: it calls a function, and writes nothing itself."""
+"""How long work says where it is: it calls a function, and writes nothing itself."""
 
-from typing import Protocol
-
-
-class Progress(Protocol):
-    """What wants to know: called after every item, and when a stage begins."""
-
-    def __call__(self, stage: str, done: int, total: int, skipped: int) -> None:
-        """`done` of `total` items of a stage are there; `skipped` of them were left out."""
+from collections.abc import Callable
+from typing import NamedTuple
 
 
-def silent(stage: str, done: int, total: int, skipped: int) -> None:
+class Stage(NamedTuple):
+    """Where a stage of the work is."""
+
+    name: str
+    done: int
+    """Items that are finished, the skipped ones among them."""
+    total: int
+    skipped: int = 0
+    """Items that were left out."""
+    unit: str = "images"
+    """What the items are."""
+
+
+Progress = Callable[[Stage], object]
+"""What wants to know: called when a stage begins, and after every item or few."""
+
+
+def silent(stage: Stage) -> None:
     """The progress of those who do not want to know."""

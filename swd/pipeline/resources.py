@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
+from celebahq.jobs.progress import Progress, Stage, silent
 from celebahq.processes import World
 
 ALONE = World()
 
 log = logging.getLogger("swd")
-
-OnProgress = Callable[[str, int, int, str], object]
-"""Called with a stage's name, how many of its items are done, how many there are, and what they are."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Resources:
     workers: int = 1
     """Threads that read images and cut patches."""
     world: World = ALONE
-    on_progress: OnProgress | None = None
+    on_progress: Progress = silent
 
     def say(self, message: str) -> None:
         """Log what the user should know, once for all processes."""
@@ -45,8 +43,8 @@ class Resources:
         def advance(count: int) -> None:
             nonlocal done
             done += count
-            if self.on_progress and self.world.is_main:
-                self.on_progress(stage, done, total, unit)
+            if self.world.is_main:
+                self.on_progress(Stage(stage, done, total, unit=unit))
 
         advance(0)
         yield advance

@@ -105,10 +105,10 @@ def test_items_of_another_size_are_named(reals):
 def test_the_library_says_nothing_by_itself(reals, fakes, capfd, caplog):
     stages = []
     with caplog.at_level(logging.INFO, "swd"):
-        compare(reals.images, fakes.images, device="auto", on_progress=lambda *stage: stages.append(stage))
+        compare(reals.images, fakes.images, device="auto", on_progress=stages.append)
     assert capfd.readouterr() == ("", "")
     assert "20 images of each set are used" in caplog.text
-    assert ("fake", 20, 20, "images") in stages
+    assert ("fake", 20, 20, 0, "images") in stages
     compare(reals.images, np.repeat(fakes.images[:4], 5, axis=0), device="cpu")
     assert capfd.readouterr() == ("", "")  # not even a warning
 

@@ -92,7 +92,7 @@ def evaluate(
         metrics=metrics,
         device=device,
         threads=1,
-        on_progress=lambda stage, done, total, unit: progress(stage, done, total, 0),
+        on_progress=progress,
     )
 
 

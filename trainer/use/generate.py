@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebahq.files import atomic_folder, atomic_zip, refuse_existing
-from celebahq.jobs.progress import Progress, silent
+from celebahq.jobs.progress import Progress, Stage, silent
 from celebahq.pictures.encoding import encode_png
 from celebahq.pyramid import PyramidWriter
 from trainer.use.snapshot import Snapshot, block_size
@@ -36,7 +36,7 @@ def generate_to(snapshot: Snapshot, out: Path, *, num: int, seed: int, progress:
         for first in range(0, num, size):
             indices = range(first, min(first + size, num))
             write([f"{i:08d}.png" for i in indices], snapshot.generate(seed, indices).numpy())
-            progress("generate", indices.stop, num, 0)
+            progress(Stage("generate", indices.stop, num))
 
 
 def generate_seeds_to(
@@ -47,7 +47,7 @@ def generate_seeds_to(
     with _open_sink(snapshot, out, seeds) as write:
         for done, seed in enumerate(seeds, 1):
             write([f"seed{seed}.png"], snapshot.generate(seed, [0]).numpy())
-            progress("generate", done, len(seeds), 0)
+            progress(Stage("generate", done, len(seeds)))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from celebahq.errors import ToolError
-from celebahq.jobs.progress import Progress, silent
+from celebahq.jobs.progress import Progress, Stage, silent
 from trainer.storage.checkpoint import read_tensors, write_tensors
 from trainer.use.options import ModeCount
 from trainer.use.snapshot import Snapshot
@@ -126,7 +126,7 @@ def score_modes(
         for first in range(start, start + samples, BATCH):
             indices = range(first, min(first + BATCH, start + samples))
             counts += count_modes(snapshot.generate(seed, indices).to(snapshot.device), classifier)
-            progress("modes", indices.stop, total, 0)
+            progress(Stage("modes", indices.stop, total))
         rows.append([float((counts > 0).sum()), kl_from_uniform(counts)])
     values = torch.tensor(rows, dtype=torch.float64)  # [repeats, 2]
     means, stds = values.mean(dim=0).tolist(), values.std(dim=0, correction=0).tolist()

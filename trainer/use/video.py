@@ -12,7 +12,7 @@ from torch import Tensor
 
 from celebahq.errors import MissingExtraError, ToolError
 from celebahq.files import atomic_path
-from celebahq.jobs.progress import Progress, silent
+from celebahq.jobs.progress import Progress, Stage, silent
 from celebahq.pictures.grids import image_grid
 from trainer.randomness import Stream, keyed_normal
 from trainer.use.grids import enlarge, to_uint8
@@ -125,7 +125,7 @@ def write_video(
             encoder.send(None)
             for sent, frame in enumerate(chain([first], iterator), 1):
                 encoder.send(_rgb(frame[:height, :width]))
-                progress("frames", sent, total, 0)
+                progress(Stage("frames", sent, total, unit="frames"))
             encoder.close()
             stored, _ = count_frames_and_secs(str(partial))
         except (OSError, RuntimeError) as err:  # the encoder is gone, or left what is no video
