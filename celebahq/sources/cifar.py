@@ -9,36 +9,23 @@ from numpy.typing import NDArray
 from celebahq.errors import FormatError
 from celebahq.readers.pickles import ARRAY_GLOBALS, read_pickle, to_array, to_text
 from celebahq.sources.catalogue import SOURCES
-from celebahq.sources.data_set import (
-    Example,
-    ImportOptions,
-    LoadedFiles,
-    one_hot,
-    require_count,
-    require_files,
-    say_if_changed,
-)
+from celebahq.sources.data_set import Example, LoadedFiles, one_hot
 
 
 class _Cifar(LoadedFiles):
     """Rows of 3072 bytes: 32x32 red, then green, then blue."""
 
+    resolution, channels = 32, 3
     loaded = ("_images",)
     folder: ClassVar[str]
     batches: ClassVar[dict[str, list[str]]]
     label_key: ClassVar[str]
     classes: ClassVar[int]
-    published: ClassVar[dict[str, int]]
-    published_md5: ClassVar[dict[str, str]]
 
-    def __init__(self, path: Path, options: ImportOptions) -> None:
-        self.resolution, self.channels = 32, 3
+    def files(self, path: Path, split: str) -> list[Path]:
+        """The batches."""
         folder = path / self.folder if (path / self.folder).is_dir() else path
-        self._files = [folder / name for name in self.batches[options.split]]
-        require_files(self._files, self.source.origin)
-        say_if_changed(self._files, self.published_md5)
-        self.load()
-        require_count(folder, len(self), self.published[options.split], options)
+        return [folder / name for name in self.batches[split]]
 
     def __len__(self) -> int:
         return len(self._labels)

@@ -5,7 +5,7 @@ A source is a module with a class derived from `DataSet`, and an entry in `celeb
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -79,12 +79,37 @@ class DataSet(ABC):
 
 
 class LoadedFiles(DataSet):
-    """A set of few files, which `load` reads whole."""
+    """A published set of few files, which `load` reads whole."""
 
+    published: ClassVar[dict[str, int]]
+    """Images of each split."""
+    published_md5: ClassVar[dict[str, str]]
+    """File name -> checksum, as torchvision's downloads are held against."""
     loaded: ClassVar[tuple[str, ...]]
     """The arrays that `load` makes: each worker reads them again, which takes less than sending them."""
 
-    _files: list[Path]
+    _labels: Sequence[int] | NDArray[np.integer[Any]]
+    """Of each image that `load` has read."""
+
+    def __init__(self, path: Path, options: ImportOptions) -> None:
+        """Read the files, and say which are not the published ones: they may still be what is wanted.
+
+        Raises:
+            ToolError: Some are missing, are damaged, or hold another number of images.
+        """
+        self._files = self.files(path, options.split)
+        for file in self._files:
+            if not file.is_file():
+                raise ToolError(file, f"not found; {self.source.origin}")
+            found, published = md5_file(file), self.published_md5[file.name]
+            if found != published:
+                log.warning("%s: not the published file (MD5 %s, not %s)", file, found, published)
+        self.load()
+        require_count(path, len(self._labels), self.published[options.split], options)
+
+    @abstractmethod
+    def files(self, path: Path, split: str) -> list[Path]:
+        """Where they are."""
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the arrays."""
@@ -126,13 +151,6 @@ def _require_kind(path: Path, source: Source) -> None:
     )
 
 
-def require_files(paths: Iterable[Path], origin: str) -> None:
-    """Raise `ToolError` for the first of `paths` that is not there."""
-    for path in paths:
-        if not path.is_file():
-            raise ToolError(path, f"not found; {origin}")
-
-
 def require_colours(channels: int, name: str) -> int:
     """The number of channels, which must be one that a pyramid can have.
 
@@ -142,19 +160,6 @@ def require_colours(channels: int, name: str) -> int:
     if channels not in (1, 3):
         raise ToolError(name, f"images of {channels} channels; expected 3 (RGB) or 1 (grey)")
     return channels
-
-
-def say_if_changed(paths: Iterable[Path], published_md5: Mapping[str, str]) -> None:
-    """Say which files are not the published ones, byte for byte: they may still be what is wanted.
-
-    Args:
-        paths: Of the files.
-        published_md5: File name -> checksum, as torchvision's downloads are held against.
-    """
-    for path in paths:
-        found = md5_file(path)
-        if found != published_md5[path.name]:
-            log.warning("%s: not the published file (MD5 %s, not %s)", path, found, published_md5[path.name])
 
 
 def require_count(path: Path, found: int, published: int, options: ImportOptions) -> None:

@@ -12,26 +12,11 @@ from numpy.typing import NDArray
 
 from celebahq.errors import FormatError
 from celebahq.sources.catalogue import SOURCES
-from celebahq.sources.data_set import (
-    Example,
-    ImportOptions,
-    LoadedFiles,
-    one_hot,
-    require_count,
-    require_files,
-    say_if_changed,
-)
+from celebahq.sources.data_set import Example, LoadedFiles, one_hot
 
-PUBLISHED = {"train": 60_000, "test": 10_000}
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
-}
-PUBLISHED_MD5 = {
-    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
-    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
-    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
 }
 MAX_IDX_BYTES = 1 << 30
 SIDE = 28
@@ -44,15 +29,19 @@ class Mnist(LoadedFiles):
     """Grey digits, padded with black to 32x32."""
 
     source = SOURCES["mnist"]
+    resolution, channels = SIDE + 2 * BORDER, 1
     loaded: ClassVar[tuple[str, ...]] = ("_digits",)
+    published: ClassVar = {"train": 60_000, "test": 10_000}
+    published_md5: ClassVar = {
+        "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+    }
 
-    def __init__(self, path: Path, options: ImportOptions) -> None:
-        self.resolution, self.channels = SIDE + 2 * BORDER, 1
-        self._files = [path / name for name in FILES[options.split]]
-        require_files(self._files, self.source.origin)
-        say_if_changed(self._files, PUBLISHED_MD5)
-        self.load()
-        require_count(self._files[0], len(self._digits), PUBLISHED[options.split], options)
+    def files(self, path: Path, split: str) -> list[Path]:
+        """Digits and labels."""
+        return [path / name for name in FILES[split]]
 
     def __len__(self) -> int:
         return len(self._digits)
@@ -85,11 +74,8 @@ class MnistRgb(Mnist):
     """
 
     source = SOURCES["mnist-rgb"]
+    channels = 3
     loaded = ("_digits", "_triples")
-
-    def __init__(self, path: Path, options: ImportOptions) -> None:
-        super().__init__(path, options)
-        self.channels = 3
 
     def __len__(self) -> int:
         return RGB_COUNT

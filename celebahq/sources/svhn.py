@@ -5,7 +5,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,21 +14,8 @@ from scipy.io.matlab import MatReadError
 from celebahq.errors import FormatError
 from celebahq.readers.isolation import run_apart
 from celebahq.sources.catalogue import SOURCES
-from celebahq.sources.data_set import (
-    Example,
-    ImportOptions,
-    LoadedFiles,
-    one_hot,
-    require_count,
-    require_files,
-    say_if_changed,
-)
+from celebahq.sources.data_set import Example, LoadedFiles, one_hot
 
-PUBLISHED = {"train": 73_257, "test": 26_032}
-PUBLISHED_MD5 = {
-    "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
-    "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
-}
 MAT_ERRORS = (
     MatReadError,
     ValueError,
@@ -52,24 +39,26 @@ class Svhn(LoadedFiles):
     """32x32 colour digits; the digit 0, which the files call 10, is class 0."""
 
     source = SOURCES["svhn"]
+    resolution, channels = 32, 3
     loaded = ("_images",)
+    published: ClassVar = {"train": 73_257, "test": 26_032}
+    published_md5: ClassVar = {
+        "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
+        "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
+    }
 
-    def __init__(self, path: Path, options: ImportOptions) -> None:
-        self.resolution, self.channels = 32, 3
-        self._file = path / f"{options.split}_32x32.mat"
-        self._files = [self._file]
-        require_files(self._files, f"{self.source.expects}: {self.source.origin}")
-        say_if_changed(self._files, PUBLISHED_MD5)
-        self.load()
-        require_count(self._file, len(self), PUBLISHED[options.split], options)
+    def files(self, path: Path, split: str) -> list[Path]:
+        """The one file."""
+        return [path / f"{split}_32x32.mat"]
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def load(self) -> None:
         """Read the file."""
-        with self._file.open("rb") as file:
-            content = run_apart(read_mat, name=str(self._file), file=file.fileno())
+        (path,) = self._files
+        with path.open("rb") as file:
+            content = run_apart(read_mat, name=str(path), file=file.fileno())
         images, labels = content["X"], content["y"]
         if (
             images.dtype != np.uint8
@@ -78,7 +67,7 @@ class Svhn(LoadedFiles):
             or not np.isin(labels, range(1, 11)).all()
         ):
             raise FormatError(
-                self._file,
+                path,
                 f"X {images.shape} {images.dtype} and y {labels.shape}, expected "
                 "[32, 32, 3, N] uint8 and N digits 1..10",
             )
@@ -92,7 +81,7 @@ class Svhn(LoadedFiles):
 
     def image_name(self, index: int) -> str:
         """Its number."""
-        return f"{self._file.name}/{index}"
+        return f"{self._files[0].name}/{index}"
 
 
 def read_mat(file: int, name: str) -> dict[str, NDArray[Any]]:
