@@ -107,7 +107,9 @@ def test_the_library_is_silent_and_tells_whoever_asks(in_process, writers, tmp_p
         request = ImportRequest("folder", tmp_path / "pictures", tmp_path / "a.h5")
         report = import_dataset(request, steps.append)
     assert len(PyramidReader(report.out)) == 6
-    assert [step[:4] for step in steps] == [(stage, done, 6, 0) for stage in ("import", "write") for done in range(7)]
+    assert [step[:4] for step in steps] == [
+        (stage, done, 6, 0) for stage in ("import", "write") for done in range(7)
+    ]
     assert "6 images 16x16 RGB" in caplog.text
     assert capsys.readouterr() == ("", "")
 
