@@ -3,9 +3,12 @@
 import ast
 import importlib.metadata
 import inspect
+import re
 import textwrap
 from typing import Any
 
+from docutils import nodes  # type: ignore[import-untyped]
+from sphinx import addnodes
 from sphinx.application import Sphinx
 
 project = "celebahq-toolkit"
@@ -20,6 +23,8 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+
+ARRAY = re.compile(r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]")
 
 FIELDS: dict[str, list[str]] = {}
 
@@ -55,6 +60,15 @@ def restore_fields(app: Sphinx, what: str, name: str, subject: Any, options: Any
     lines[:] = FIELDS.get(name, lines)
 
 
+def shorten_arrays(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """`NDArray[float64]`, as it is written, for what it stands for."""
+    for kind in (addnodes.desc_annotation, addnodes.desc_parameter):
+        for node in list(doctree.findall(kind)):
+            text = ARRAY.sub(r"NDArray[\1]", node.astext())
+            if text != node.astext():
+                node[:] = [nodes.Text(text)]
+
+
 def link_cards(app: Sphinx, page: str, source: list[str]) -> None:
     """The networks' cards lie beside their weights; here they are pages."""
     source[0] = source[0].replace("](../celebahq/restore/weights/", "](cards/")
@@ -66,3 +80,4 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", keep_fields, priority=400)  # Napoleon has 500
     app.connect("autodoc-process-docstring", restore_fields, priority=600)
     app.connect("source-read", link_cards)
+    app.connect("doctree-resolved", shorten_arrays)
