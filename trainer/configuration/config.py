@@ -17,23 +17,25 @@ class ConfigError(ToolError, ValueError):
     """A field of the configuration is unknown, has the wrong type, or contradicts another."""
 
 
-def _require(condition: bool, message: str) -> None:
+def _require(condition: bool, subject: str, reason: str) -> None:
     if not condition:
-        raise ConfigError(message)
+        raise ConfigError(subject, reason)
 
 
 def _require_power_of_two(name: str, value: int) -> None:
-    _require(value >= 4 and value & (value - 1) == 0, f"{name} = {value}: must be a power of two, at least 4")
+    _require(
+        value >= 4 and value & (value - 1) == 0, f"{name} = {value}", "must be a power of two, at least 4"
+    )
 
 
 def _require_at_least(least: float, section: str, **values: float) -> None:
     for name, value in values.items():
-        _require(value >= least, f"{section}.{name} = {value}: must be at least {least:g}")
+        _require(value >= least, f"{section}.{name} = {value}", f"must be at least {least:g}")
 
 
 def _require_positive(name: str, values: Iterable[float]) -> None:
     for value in values:
-        _require(value > 0, f"{name} = {value}: must be above 0")
+        _require(value > 0, f"{name} = {value}", "must be above 0")
 
 
 def _require_table(name: str, table: dict[int, int] | dict[int, float]) -> None:
@@ -65,7 +67,8 @@ class NetworkConfig:
         narrowest = min(int(self.fmap_base / 2 ** (stage * self.fmap_decay)), self.fmap_max)
         _require(
             narrowest >= 1,
-            f"{self.section}: fmap_base = {self.fmap_base} and fmap_max = {self.fmap_max} leave no feature "
+            self.section,
+            f"fmap_base = {self.fmap_base} and fmap_max = {self.fmap_max} leave no feature "
             f"map at {self.resolution}x{self.resolution}",
         )
 
@@ -116,11 +119,13 @@ class DiscriminatorConfig(NetworkConfig):
         _require_at_least(0, "discriminator", mbdisc_kernels=self.mbdisc_kernels)
         _require(
             self.mbstd_group_size == "all" or self.mbstd_group_size >= 0,
-            'discriminator.mbstd_group_size: must be 0 (off), a group size, or "all"',
+            f"discriminator.mbstd_group_size = {self.mbstd_group_size}",
+            'must be 0 (off), a group size, or "all"',
         )
         _require(
             not (self.use_layernorm and self.use_batchnorm),
-            "discriminator: use_layernorm and use_batchnorm exclude each other",
+            "discriminator",
+            "use_layernorm and use_batchnorm exclude each other",
         )
 
 
@@ -147,14 +152,18 @@ class ScheduleConfig:
         _require_power_of_two("schedule.initial_resolution", self.initial_resolution)
         _require(
             self.initial_resolution <= self.resolution,
-            f"schedule.initial_resolution = {self.initial_resolution}: above the final {self.resolution}",
+            f"schedule.initial_resolution = {self.initial_resolution}",
+            f"above the final {self.resolution}",
         )
         _require(
-            self.train_kimg >= 0 and self.trans_kimg >= 0, "schedule: train_kimg and trans_kimg must be >= 0"
+            self.train_kimg >= 0 and self.trans_kimg >= 0,
+            "schedule",
+            "train_kimg and trans_kimg must be >= 0",
         )
         _require(
             self.initial_resolution == self.resolution or self.train_kimg + self.trans_kimg > 0,
-            "schedule: train_kimg and trans_kimg are both 0, so the networks never reach "
+            "schedule",
+            "train_kimg and trans_kimg are both 0, so the networks never reach "
             f"{self.resolution}; set schedule.initial_resolution={self.resolution}",
         )
         for name, table in (
@@ -207,7 +216,7 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         for name, beta in (("beta1", self.beta1), ("beta2", self.beta2)):
-            _require(0 <= beta < 1, f"optimizer.{name} = {beta}: must be at least 0 and below 1")
+            _require(0 <= beta < 1, f"optimizer.{name} = {beta}", "must be at least 0 and below 1")
         _require_positive("optimizer.epsilon", [self.epsilon])
 
 
@@ -232,8 +241,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _require_positive("train.total_kimg", [self.total_kimg])
         _require_at_least(1, "train", minibatch_repeats=self.minibatch_repeats, d_repeats=self.d_repeats)
-        _require(0 <= self.ema_beta < 1, f"train.ema_beta = {self.ema_beta}: must be at least 0 and below 1")
-        _require(0 <= self.seed < 2**63, f"train.seed = {self.seed}: must be at least 0 and below 2^63")
+        _require(
+            0 <= self.ema_beta < 1, f"train.ema_beta = {self.ema_beta}", "must be at least 0 and below 1"
+        )
+        _require(0 <= self.seed < 2**63, f"train.seed = {self.seed}", "must be at least 0 and below 2^63")
 
 
 AUGMENTATIONS = ("color", "translation", "cutout")
@@ -252,7 +263,8 @@ class DataConfig:
         for kind in self.augmentations:
             _require(
                 kind in AUGMENTATIONS,
-                f"data.augment = {self.augment!r}: {kind!r} is none of {', '.join(AUGMENTATIONS)}",
+                f"data.augment = {self.augment!r}",
+                f"{kind!r} is none of {', '.join(AUGMENTATIONS)}",
             )
 
     @property
@@ -327,19 +339,20 @@ class TrainingConfig:
         g, d = self.generator, self.discriminator
         _require(
             re.fullmatch(r"\w[\w.+-]{0,99}", self.name) is not None,
-            f"name = {self.name!r}: names a folder; letters, digits and . + - _ only",
+            f"name = {self.name!r}",
+            "names a folder; letters, digits and . + - _ only",
         )
         _require(
             g.resolution == d.resolution == self.schedule.resolution,
-            f"resolutions differ: generator {g.resolution}, discriminator {d.resolution}, "
+            "resolution",
+            f"generator {g.resolution}, discriminator {d.resolution}, "
             f"schedule {self.schedule.resolution}; resolution=R sets all three",
         )
-        _require(
-            g.channels == d.channels, f"channels differ: generator {g.channels}, discriminator {d.channels}"
-        )
+        _require(g.channels == d.channels, "channels", f"generator {g.channels}, discriminator {d.channels}")
         _require(
             g.label_size == d.label_size,
-            f"label_size differs: generator {g.label_size}, discriminator {d.label_size}",
+            "label_size",
+            f"generator {g.label_size}, discriminator {d.label_size}",
         )
 
     @property

@@ -61,12 +61,12 @@ def preset(name: str, world_size: int = 1) -> TrainingConfig:
     base, *variants = name.split("+")
     names = _preset_names()
     if base not in names:
-        raise ConfigError(f"{_no_such('preset', base, names)}; `trainer presets` lists them")
+        raise ConfigError(f"preset {base!r}", f"{_no_such(base, names)}; `trainer presets` lists them")
     values = _load(base)
     for variant in variants:
         known = values.get("variants", {})
         if variant not in known:
-            raise ConfigError(f"preset {name}: {_no_such('variant', variant, known)}")
+            raise ConfigError(f"preset {name!r}, variant {variant!r}", _no_such(variant, known))
         values = _merge(values, known[variant])
     values = _merge(values, _values_for(world_size, values.get("world_size", {}), name))
     plain = {key: value for key, value in values.items() if key not in CHOICES}
@@ -104,7 +104,7 @@ def even_minibatch(minibatch: int, world_size: int, group_size: int) -> int:
     """
     share = minibatch // world_size
     if share == 0:
-        raise ConfigError(f"a minibatch of {minibatch} images cannot feed {world_size} processes; use fewer")
+        raise ConfigError(f"a minibatch of {minibatch}", f"cannot feed {world_size} processes; use fewer")
     if share > group_size > 0:
         share -= share % group_size
     return share * world_size
@@ -147,6 +147,6 @@ def _merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
-def _no_such(kind: str, name: str, known: Iterable[str]) -> str:
+def _no_such(name: str, known: Iterable[str]) -> str:
     near = nearest_name(name, known)
-    return f"no {kind} {name!r}; " + (f"did you mean {near}?" if near else f"known are {', '.join(known)}")
+    return "there is none; " + (f"did you mean {near}?" if near else f"known are {', '.join(known)}")

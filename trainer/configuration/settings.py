@@ -51,7 +51,7 @@ def override(config: TrainingConfig, assignments: Iterable[str]) -> TrainingConf
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals:
-            raise ConfigError(f"{assignment}: write it as FIELD=VALUE, for example train.total_kimg=100")
+            raise ConfigError(assignment, "write it as FIELD=VALUE, for example train.total_kimg=100")
         _assign(values, path.strip(), _parse_value(text.strip()))
     return from_dict(TrainingConfig, values)
 
@@ -83,7 +83,7 @@ def load_config(path: Path) -> TrainingConfig:
     try:
         return from_dict(TrainingConfig, values)
     except ConfigError as err:
-        raise ConfigError(f"{path}: {err}") from err
+        raise ConfigError(path, str(err)) from err
 
 
 def _plain(value: Any) -> Any:
@@ -142,14 +142,14 @@ def _coerce(value: Any, hint: Any, name: str) -> Any:
             return float(value)
     elif isinstance(hint, type) and type(value) is hint:
         return value
-    raise ConfigError(f"{name} = {reprlib.repr(value)}: must be {_type_text(hint)}")
+    raise ConfigError(f"{name} = {reprlib.repr(value)}", f"must be {_type_text(hint)}")
 
 
 def _table_key(key: Any, name: str) -> int:
     try:
         return int(key)
     except ValueError:
-        raise ConfigError(f"{name}.{key}: the keys of this table are resolutions, such as 64") from None
+        raise ConfigError(f"{name}.{key}", "the keys of this table are resolutions, such as 64") from None
 
 
 def _type_text(hint: Any) -> str:
@@ -207,4 +207,4 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
 def _unknown(name: str, known: list[str]) -> ConfigError:
     near = nearest_name(name, known)
     hint = f"did you mean {near}?" if near else f"known are {', '.join(known)}"
-    return ConfigError(f"{name}: no such field; {hint}")
+    return ConfigError(name, f"no such field; {hint}")

@@ -56,14 +56,15 @@ def possible_chunks(config: TrainingConfig, minibatch: int, world_size: int) -> 
     """
     group = group_size(config, minibatch, minibatch // world_size)
     if not group:
-        raise ToolError(f"a minibatch of {minibatch} cannot feed {world_size} processes; use fewer")
+        raise ToolError(f"a minibatch of {minibatch}", f"cannot feed {world_size} processes; use fewer")
     if minibatch % (group * world_size):
         reason = (
             "a layer needs the whole minibatch" if group == minibatch else f"it is made of groups of {group}"
         )
         raise ToolError(
-            f"a minibatch of {minibatch} cannot be shared by {world_size} processes ({reason}); "
-            "use another number of processes or set schedule.minibatch"
+            f"a minibatch of {minibatch}",
+            f"cannot be shared by {world_size} processes ({reason}); use another number of processes or set "
+            "schedule.minibatch",
         )
     share = minibatch // world_size
     return [chunk for chunk in range(group, share + 1, group) if share % chunk == 0]
@@ -108,7 +109,7 @@ def choose_chunks(
             raise ValueError("either costs or minibatch_gpu must be given")
         fitting = [chunk for chunk in possible if chunk <= limit]
         if not fitting:
-            raise ToolError(_too_small(config, resolution, possible[0], told, limit, costs))
+            raise _too_small(config, resolution, possible[0], told, limit, costs)
         chosen[resolution] = fitting[-1]
     return chosen
 
@@ -120,12 +121,12 @@ def _too_small(
     told: str,
     limit: int,
     costs: "Mapping[int, StepCost] | None",
-) -> str:
-    needs = f"a pass at {resolution}x{resolution} needs at least {smallest} images"
+) -> ToolError:
+    needs = f"needs at least {smallest} images"
     if costs is not None:
         needs += f", about {costs[resolution].bytes_of(smallest) / 1e9:.1f} GB"
     remedy = "set schedule.minibatch lower or use a device with more memory"
     if config.needs_whole_minibatch:
         needs += " (a layer looks at the whole minibatch, so it cannot be divided)"
         remedy = "set a lower schedule.minibatch, or discriminator.mbstd_group_size=4 if that is the layer"
-    return f"{needs}; {told} {limit}; {remedy}"
+    return ToolError(f"a pass at {resolution}x{resolution}", f"{needs}; {told} {limit}; {remedy}")

@@ -33,11 +33,14 @@ def change_run(config: TrainingConfig, assignments: Iterable[str], nimg: int) ->
     for name, (old, new) in differences(config, changed).items():
         if not name.startswith(FREE):
             raise ConfigError(
-                f"{name} = {new}: the run was begun with {old}, and what it has learned depends on it; start "
-                "another run (--init RUN starts it from this one's networks)"
+                f"{name} = {new}",
+                f"the run was begun with {old}, and what it has learned depends on it; start "
+                "another run (--init RUN starts it from this one's networks)",
             )
     if changed.train.total_kimg * 1000 < nimg and changed.train.total_kimg < config.train.total_kimg:
-        raise ConfigError(f"train.total_kimg = {changed.train.total_kimg:g}: the run is at {nimg / 1000:g}")
+        raise ConfigError(
+            f"train.total_kimg = {changed.train.total_kimg:g}", f"the run is at {nimg / 1000:g}"
+        )
     require_same_past(config, changed, nimg)
     return changed
 
@@ -49,9 +52,10 @@ def require_same_past(config: TrainingConfig, changed: TrainingConfig, nimg: int
         before, after = old.at(kimg), new.at(kimg)
         if (before.lod, before.minibatch) != (after.lod, after.minibatch):
             raise ConfigError(
-                f"schedule: at {kimg:.1f} kimg, which the run has behind it, lod {before.lod:.2f} with "
+                "schedule",
+                f"at {kimg:.1f} kimg, which the run has behind it, lod {before.lod:.2f} with "
                 f"minibatch {before.minibatch} would have been lod {after.lod:.2f} with {after.minibatch}; "
-                "change what is still to come, or start another run"
+                "change what is still to come, or start another run",
             )
 
 
@@ -60,8 +64,9 @@ def require_unchanged(folder: Path, config: TrainingConfig) -> None:
     for name, (old, new) in differences(load_config(folder / CONFIG), config).items():
         if not name.startswith("runtime.minibatch_gpu"):
             raise ConfigError(
-                f"{folder}: has {name} = {old}, not {new}; `trainer resume {folder} --set {name}={new}` "
-                "changes it where it still can be, without --resume another run begins"
+                folder,
+                f"has {name} = {old}, not {new}; `trainer resume {folder} --set {name}={new}` "
+                "changes it where it still can be, without --resume another run begins",
             )
 
 

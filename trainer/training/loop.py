@@ -89,6 +89,7 @@ def skip_or_stop(network: str, run: Run, state: TrainingState, world: World) -> 
     if world.is_main:
         save_state(run.folder, state)
     raise NonFiniteError(
-        f"{run.folder}: {network}'s loss or gradients are not finite after {state.nimg / 1000:.1f} kimg; the "
-        f"state before that step is saved, `trainer resume {run.folder} --on-nan skip` leaves such steps out"
+        run.folder,
+        f"{network}'s loss or gradients are not finite after {state.nimg / 1000:.1f} kimg; the "
+        f"state before that step is saved, `trainer resume {run.folder} --on-nan skip` leaves such steps out",
     )

@@ -88,8 +88,9 @@ def smaller_passes(config: TrainingConfig, phase: Phase, world: World) -> Traini
     smaller = [n for n in possible_chunks(config, phase.minibatch, world.size) if n < chunk]
     if not smaller:
         raise ToolError(
-            f"out of memory at {phase.resolution}x{phase.resolution} with {chunk} images per pass, the "
-            "fewest that give the same result; use a device with more memory, or more processes"
+            f"a pass at {phase.resolution}x{phase.resolution}",
+            f"out of memory with {chunk} images, the fewest that give the same result; use a device with "
+            "more memory, or more processes",
         )
     fitting = [n for n in smaller if n <= chunk // 2] or smaller[:1]
     return with_passes(config, {**config.runtime.minibatch_gpu, phase.resolution: fitting[-1]})

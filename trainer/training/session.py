@@ -197,7 +197,7 @@ def newest_state(run: Run, device: torch.device) -> TrainingState | None:
     if found:
         return load_state(found[-1], run.config, device)
     if (run.folder / STATS).exists() and read_jsonl(run.folder / STATS):
-        raise ToolError(f"{run.folder}: its states are gone, so that nothing is left to continue from")
+        raise ToolError(run.folder, "its states are gone, so that nothing is left to continue from")
     return None
 
 
@@ -266,13 +266,14 @@ def open_data(config: TrainingConfig, path: Path) -> TrainingData:
         if not fits:
             reals.close()
             raise ToolError(
-                f"{path}: {name} {found}, but {config.name} has {wanted}; --set {name}={found} fits"
+                path, f"{name} {found}, but {config.name} has {wanted}; --set {name}={found} fits"
             )
     if reals.labels is not None and not is_one_hot(reals.labels):
         reals.close()
         raise ToolError(
-            f"{path}: its labels are not one-hot (a single 1 per image), which is what networks with labels "
-            "learn from; --set label_size=0 leaves the labels out"
+            path,
+            "its labels are not one-hot (a single 1 per image), which is what networks with labels "
+            "learn from; --set label_size=0 leaves the labels out",
         )
     return reals
 

@@ -177,11 +177,11 @@ def test_minibatches_divide_over_processes_and_groups(minibatch, world_size, gro
 @pytest.mark.parametrize(
     ("name", "world_size", "message"),
     [
-        ("celebahq", 1, "no preset 'celebahq'; did you mean celebahq-1024?"),
+        ("celebahq", 1, "preset 'celebahq': there is none; did you mean celebahq-1024?"),
         ("table1-i", 1, "did you mean table1-"),
-        ("../config", 1, "no preset '../config'"),
-        ("mnist-rgb-1k+ournrom", 1, "no variant 'ournrom'; did you mean ournorm?"),
-        ("smoke", 17, "a minibatch of 16 images cannot feed 17 processes"),
+        ("../config", 1, "preset '../config': there is none"),
+        ("mnist-rgb-1k+ournrom", 1, "variant 'ournrom': there is none; did you mean ournorm?"),
+        ("smoke", 17, "a minibatch of 16: cannot feed 17 processes"),
     ],
 )
 def test_what_does_not_exist_is_refused_with_the_nearest_name(name, world_size, message):
@@ -248,7 +248,7 @@ def test_the_documentation_names_every_preset_and_variant():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "smok"], "no preset 'smok'; did you mean smoke?"),
+        (["--preset", "smok"], "preset 'smok': there is none; did you mean smoke?"),
         (["--preset", "smoke", "--set", "train.totl_kimg=1"], "did you mean train.total_kimg?"),
     ],
 )

@@ -74,7 +74,7 @@ def test_facts_of_the_data_reach_all_sections(config):
         ),
         ("train.total_kimg.x=1", "no such field"),
         ("train=1", "train = 1: must be a section"),
-        ("generator.resolution=64", "resolutions differ: generator 64, discriminator 1024, schedule 1024"),
+        ("generator.resolution=64", "resolution: generator 64, discriminator 1024, schedule 1024"),
         ("resolution=100", "generator.resolution = 100: must be a power of two, at least 4"),
         ("schedule.initial_resolution=2048", "above the final 1024"),
     ],

@@ -65,7 +65,7 @@ def test_what_does_not_fit_is_refused_with_the_memory_it_would_need():
 
 
 def test_a_whole_minibatch_layer_refuses_several_processes():
-    with pytest.raises(ToolError, match="16 cannot be shared by 2 processes"):
+    with pytest.raises(ToolError, match="16: cannot be shared by 2 processes"):
         possible_chunks(config(mbstd_group_size="all"), 16, 2)
 
 

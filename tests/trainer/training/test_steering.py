@@ -103,7 +103,7 @@ def test_out_of_memory_halves_the_passes(finished, data, tmp_path, monkeypatch, 
 
 def test_out_of_memory_with_the_smallest_passes_ends_the_run(data, tmp_path, monkeypatch):
     run_out_of_memory(monkeypatch, "penalty", 3, torch.OutOfMemoryError("CUDA out of memory"))
-    with pytest.raises(ToolError, match="out of memory at 4x4 with 4 images per pass, the fewest"):
+    with pytest.raises(ToolError, match="a pass at 4x4: out of memory with 4 images, the fewest"):
         start(tiny_config(**SHORT), data, tmp_path)
 
 
@@ -201,7 +201,7 @@ def test_changes_on_the_command_line(finished, data):
 
 def test_a_minibatch_that_cannot_be_shared_fails_in_the_dry_run():
     message = call("run", *SMOKE, "--set", "schedule.minibatch=6", "--dry-run", status=1)
-    assert "a minibatch of 6 cannot be shared by 1 processes (it is made of groups of 4)" in message
+    assert "a minibatch of 6: cannot be shared by 1 processes (it is made of groups of 4)" in message
 
 
 @pytest.mark.usefixtures("heeded_hangup")
