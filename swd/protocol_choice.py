@@ -108,12 +108,13 @@ def _check_cache(
     }
     for option, (wanted, has) in asked.items():
         if wanted not in (None, has):
-            raise ToolError(f"cache of {reals.name}: made with {option} {has}, not {wanted}; make another")
+            raise ToolError(f"cache of {reals.name}", f"made with {option} {has}, not {wanted}; make another")
     for fake in fakes:
         if len(fake) < held.images:
             raise ToolError(
-                f"{fake.name}: {len(fake):,} images, but the cache of {reals.name} holds {held.images:,}; "
-                f"make one with --images {len(fake)}"
+                fake.name,
+                f"{len(fake):,} images, but the cache of {reals.name} holds {held.images:,}; "
+                f"make one with --images {len(fake)}",
             )
 
 
@@ -128,14 +129,15 @@ def _survey(image_set: ImageSet, count: int, set_id: int, seed: int) -> Survey:
     for (channels, height, width), number in image_set.shapes(order[:count].tolist()).items():
         if height != width:
             raise ToolError(
-                f"{image_set.name}: {number:,} of the images are {width}x{height} px; "
-                "the metric compares square images: crop them first"
+                image_set.name,
+                f"{number:,} of the images are {width}x{height} px; "
+                "the metric compares square images: crop them first",
             )
         colours[channels] += number
         sizes[height] += number
     if min(sizes) < MIN_RESOLUTION:
         raise ToolError(
-            f"{image_set.name}: images of {min(sizes)} px; the metric needs at least {MIN_RESOLUTION} px"
+            image_set.name, f"images of {min(sizes)} px; the metric needs at least {MIN_RESOLUTION} px"
         )
     unknown = [channels for channels in colours if channels not in COLOURS]
     if unknown:
@@ -144,7 +146,7 @@ def _survey(image_set: ImageSet, count: int, set_id: int, seed: int) -> Survey:
         )
     if len(colours) > 1:
         raise ToolError(
-            f"{image_set.name}: {colours[1]:,} grey images among {colours[3]:,} in colour; convert one kind"
+            image_set.name, f"{colours[1]:,} grey images among {colours[3]:,} in colour; convert one kind"
         )
     return Survey(image_set.name, next(iter(colours)), sizes, image_set.lossy)
 
@@ -178,7 +180,7 @@ def _only_size(surveys: Sequence[Survey]) -> int:
     for survey in surveys:
         if len(survey.sizes) > 1:
             counts = ", ".join(f"{number:,} of {size} px" for size, number in survey.sizes.most_common(3))
-            raise ToolError(f"{survey.name}: images of different sizes ({counts}); {remedy}")
+            raise ToolError(survey.name, f"images of different sizes ({counts}); {remedy}")
     if len({size for survey in surveys for size in survey.sizes}) > 1:
         listing = ", ".join(f"{survey.name}: {next(iter(survey.sizes))} px" for survey in surveys)
         raise ToolError(f"the sets differ in size ({listing}); {remedy}")
@@ -200,8 +202,9 @@ def _reductions(survey: Survey, resolution: int) -> list[str]:
     for size, number in sorted(survey.sizes.items()):
         if size < resolution:
             raise ToolError(
-                f"{survey.name}: {number:,} images of {size} px, but --resolution asks for {resolution} px; "
-                "images are never enlarged"
+                survey.name,
+                f"{number:,} images of {size} px, but --resolution asks for {resolution} px; "
+                "images are never enlarged",
             )
         if size > resolution:
             how = "a box filter" if is_box_factor(size, resolution) else "Lanczos"

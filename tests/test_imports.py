@@ -69,7 +69,7 @@ def test_help_does_not_import_torch(package):
 
 
 FLOORS = {
-    "swd": ["method", "pipeline"],
+    "swd": ["kernels", "method", "pipeline"],
     "trainer": ["configuration", "networks", "storage", "use", "legacy", "training"],
 }
 
@@ -86,8 +86,7 @@ def test_a_room_imports_only_from_rooms_below_it(package):
 
 
 def test_the_metrics_mathematics_needs_tensors_alone():
-    # OpenCV's pyramid and filters are what torch does on a GPU, far faster on a CPU.
-    allowed = {"torch", "numpy", "cv2", "celebahq.randomness", "celebahq.threads"}
+    allowed = {"torch", "numpy", "celebahq.randomness", "celebahq.threads", "swd.kernels.planes"}
     for path in (ROOT / "swd" / "method").glob("*.py"):
         for module in imported_modules(path):
             top = module.split(".")[0]

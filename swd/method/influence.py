@@ -6,6 +6,10 @@ of the distance with respect to its weight. An image's influence is the mean ove
 directions, corrected for the image's part in the mean and standard deviation that normalised its set. The
 spread of the influences gives the distance's standard error, without computing it anew for resampled sets of
 images (the infinitesimal jackknife; Efron & Tibshirani 1993, chapter 21).
+
+Where F_b - F_a is no larger than its sampling error, its absolute value spreads less than a slope of 1 or -1
+says. There the slope is the sign that another sample is expected to show: the error function of the
+difference in its standard errors. docs/precision.md says why that is the right one.
 """
 
 from collections.abc import Sequence
@@ -14,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from swd.method.copies import cluster
 from swd.method.wasserstein import (
     Pair,
     match_quantiles,
@@ -25,6 +30,8 @@ from swd.method.wasserstein import (
 
 # phi is tabulated, with bins far narrower than the distances of interest.
 _BINS = 512
+# Quantiles at which it is seen how much a distribution function varies, and the clusters that are looked at.
+_GROUPS, _FEW_CLUSTERS = 16, 512
 # Patches of an image that the correction for the standard deviation is computed from.
 _FEW_PATCHES = 8
 
@@ -47,6 +54,7 @@ def measure_influence(
     pairs: Sequence[Pair],
     directions: Sequence[Tensor],
     *,
+    clusters: Sequence[Tensor],
     patches: int,
     channels: int,
 ) -> list[Influence]:
@@ -56,10 +64,11 @@ def measure_influence(
         sets: `[N * patches, C * 49]` float32, normalised, an image's patches adjacent; N may differ.
         pairs: Which of them are compared.
         directions: In parts `[C * 49, p]`.
+        clusters: Of each set `[N]` int64, equal for images that are one draw.
         patches: Per image.
         channels: C.
     """
-    sides = [_Side(rows, patches, channels) for rows in sets]
+    sides = [_Side(rows, draws, patches, channels) for rows, draws in zip(sets, clusters, strict=True)]
     found = [_empty(sides[a], sides[b], directions) for a, b in pairs]
     for number, part in enumerate(directions):
         work = _Examination(sides, pairs, part, [influence.along[number] for influence in found])
@@ -96,8 +105,11 @@ class _Examination:
         for rows in row_blocks(projections):
             blocks = [values[rows] for values in projections]
             ordered = [sort_rows(values.clone()) for values in blocks]
+            functions = [
+                side.distribution(*of) for side, *of in zip(self._sides, blocks, ordered, strict=True)
+            ]
             for number, (a, b) in enumerate(self._pairs):
-                potential = _Potential(ordered[a], ordered[b])
+                potential = _Potential(functions[a], functions[b])
                 for side, table in zip((a, b), tables[number], strict=True):
                     self._sides[side].look_up(potential, blocks[side], table, rows)
                 distances = sorted_distances(ordered[a], ordered[b], self._matchings[number])
@@ -109,18 +121,39 @@ class _Examination:
         ]
 
 
-class _Potential:
-    """phi of some pairs of sorted rows `[p, M]`, `[p, K]`, in bins."""
+class _Distribution:
+    """The distribution functions of some sorted rows `[p, M]`."""
 
-    def __init__(self, a: Tensor, b: Tensor) -> None:
-        self.low = torch.minimum(a[:, :1], b[:, :1])
-        high = torch.maximum(a[:, -1:], b[:, -1:])
-        width = ((high - self.low) / _BINS).clamp(min=torch.finfo(a.dtype).tiny)
+    def __init__(self, ordered: Tensor, excess: Tensor) -> None:
+        """Args: `excess` `[p, G + 1]` is for `variance`, see `_Side.distribution`."""
+        self.ordered, self._excess = ordered, excess
+
+    def below(self, places: Tensor) -> Tensor:
+        """Share of the values below some places `[p, B]`."""
+        return torch.searchsorted(self.ordered, places) / self.ordered.shape[1]
+
+    def variance(self, below: Tensor) -> Tensor:
+        """Sampling variance of such shares; at least that of a single value, for tails seen in none."""
+        place = below * _GROUPS
+        group = place.long().clamp(max=_GROUPS - 1)
+        first, second = self._excess.gather(1, group), self._excess.gather(1, group + 1)
+        excess = torch.lerp(first, second, place - group)
+        count = self.ordered.shape[1]
+        return (below * (1 - below) * excess).clamp(min=1 / count) / count
+
+
+class _Potential:
+    """phi of some pairs of distribution functions, in bins."""
+
+    def __init__(self, a: _Distribution, b: _Distribution) -> None:
+        self.low = torch.minimum(a.ordered[:, :1], b.ordered[:, :1])
+        high = torch.maximum(a.ordered[:, -1:], b.ordered[:, -1:])
+        width = ((high - self.low) / _BINS).clamp(min=torch.finfo(high.dtype).tiny)
         self.scale = 1 / width
-        middles = self.low + width * (torch.arange(_BINS, device=a.device) + 0.5)
-        below_a = torch.searchsorted(a, middles) / a.shape[1]
-        below_b = torch.searchsorted(b, middles) / b.shape[1]
-        self.slope = torch.sign(below_b - below_a)
+        middles = self.low + width * (torch.arange(_BINS, device=high.device) + 0.5)
+        below_a, below_b = a.below(middles), b.below(middles)
+        variance = a.variance(below_a) + b.variance(below_b)
+        self.slope = torch.erf((below_b - below_a) / (2 * variance).sqrt())
         self.value = width * (self.slope.cumsum(dim=1) - self.slope / 2)  # in the middle of each bin
 
     def bins(self, values: Tensor) -> Tensor:
@@ -141,7 +174,7 @@ class _Table:
 class _Side:
     """What the influences in one set need of its descriptors."""
 
-    def __init__(self, descriptors: Tensor, patches: int, channels: int) -> None:
+    def __init__(self, descriptors: Tensor, clusters: Tensor, patches: int, channels: int) -> None:
         """Args: as for `measure_influence`."""
         images = descriptors.view(-1, patches, channels, descriptors.shape[1] // channels)  # [N, P, C, 49]
         self._shape = images.shape
@@ -151,6 +184,11 @@ class _Side:
         # The squares of a few images at a time stay in a processor's cache.
         squares = torch.cat([some.square().mean((1, 3)) for some in torch.split(images, 16)])
         self._variance = squares.double() - 1
+        # Every so many-th cluster is enough to see how much shares vary.
+        numbers = cluster(clusters).to(descriptors.device)
+        step = -(-int(numbers.max() + 1) // _FEW_CLUSTERS)
+        self._seen = (numbers % step == 0).nonzero().flatten()
+        self._clusters = numbers[self._seen] // step
 
     def __len__(self) -> int:
         return self._shape[0]
@@ -164,6 +202,27 @@ class _Side:
         """To be filled in."""
         sizes = len(self), len(self._few)
         return _Table(*(torch.empty(directions, size, device=self._few.device) for size in sizes))
+
+    def distribution(self, projections: Tensor, ordered: Tensor) -> _Distribution:
+        """The set's distribution functions, from its projections `[p, M]` and the same sorted.
+
+        With them goes by how much the share of values below a quantile varies more than that of independent
+        values would, at the quantiles 0, 1/G, ..., 1.
+        """
+        directions, (images, patches) = len(projections), self._shape[:2]
+        places = torch.arange(1, _GROUPS, device=ordered.device) * ordered.shape[1] // _GROUPS
+        values = projections.view(directions, images, patches)[:, self._seen].flatten(1)
+        group = torch.searchsorted(ordered[:, places].contiguous(), values, right=True)
+        clusters = int(self._clusters.max()) + 1
+        row = torch.arange(directions, device=values.device)[:, None] * clusters
+        cells = (row + self._clusters.repeat_interleave(patches)).mul_(_GROUPS).add_(group)
+        counts = torch.bincount(cells.flatten(), minlength=directions * clusters * _GROUPS)
+        below = counts.view(directions, clusters, _GROUPS).cumsum(2).to(ordered.dtype)  # the last: all
+        whole = below[:, :, -1:].sum(1, keepdim=True)
+        share = below.sum(1, keepdim=True) / whole
+        squares = (below - below[:, :, -1:] * share).square().sum(1) * (clusters / max(1, clusters - 1))
+        inner = (squares / (whole * share * (1 - share)).squeeze(1).clamp(min=1))[:, :-1]
+        return _Distribution(ordered, torch.cat([inner[:, :1], inner, inner[:, -1:]], dim=1))
 
     def look_up(self, potential: _Potential, projections: Tensor, table: _Table, rows: slice) -> None:
         """Fill in some rows of a table from the set's projections `[p, M]`."""

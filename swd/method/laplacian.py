@@ -1,9 +1,10 @@
 """The Laplacian pyramid: an image as octave bands of detail."""
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
+
+from swd.kernels.planes import split_planes
 
 MIN_RESOLUTION = 16
 """The coarsest level of the metric's pyramid, in pixels."""
@@ -54,32 +55,14 @@ def _split(images: Tensor, *, overwrite: bool) -> tuple[Tensor, Tensor]:
 
     `overwrite` tells that the images are not needed any more.
     """
+    count, channels, height, width = images.shape
     if images.device.type == "cpu":
-        return _split_planes(images, overwrite=overwrite)
-    height, width = images.shape[2:]
+        planes = np.ascontiguousarray(images.numpy()).reshape(-1, height, width)
+        found = split_planes(planes, overwrite=overwrite)
+        band, reduced = (torch.from_numpy(part).unflatten(0, (count, channels)) for part in found)
+        return band, reduced
     reduced = pyr_down(images)
     return images - pyr_up(reduced)[:, :, :height, :width], reduced
-
-
-def _split_planes(images: Tensor, *, overwrite: bool) -> tuple[Tensor, Tensor]:
-    """`_split` with OpenCV, one plane at a time: far faster on a CPU than torch's operations.
-
-    In place where it may, since fresh memory costs as much as the arithmetic.
-    """
-    height, width = images.shape[2:]
-    planes = np.ascontiguousarray(images.numpy()).reshape(-1, height, width)
-    bands = planes if overwrite else np.empty_like(planes)
-    reduced = np.empty((len(planes), (height + 1) // 2, (width + 1) // 2), np.float32)
-    enlarged = np.empty((2 * reduced.shape[1], 2 * reduced.shape[2]), np.float32)
-    for plane, band, small in zip(planes, bands, reduced, strict=True):
-        cv2.pyrDown(plane, dst=small)
-        cv2.pyrUp(small, dst=enlarged)
-        np.subtract(plane, enlarged[:height, :width], out=band)
-    count, channels = images.shape[:2]
-    return (
-        torch.from_numpy(bands).view(images.shape),
-        torch.from_numpy(reduced).view(count, channels, *reduced.shape[1:]),
-    )
 
 
 def pyr_down(images: Tensor) -> Tensor:

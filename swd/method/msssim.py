@@ -1,11 +1,12 @@
 """Multi-scale structural similarity: how alike two images are."""
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+
+from swd.kernels.planes import window_means
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Of the five scales, full resolution first."""
@@ -86,15 +87,10 @@ def _gaussian_window(size: int, sigma: float) -> NDArray[np.float64]:
 
 def _filter(images: Tensor, window: NDArray[np.float64]) -> Tensor:
     """Weighted means over the square windows of s px that fit: `[N, C, H - s + 1, W - s + 1]`."""
-    size = len(window)
     if images.device.type != "cpu":
         return _filter_axis(_filter_axis(images, window, 2), window, 3)
-    planes = images.numpy().reshape(-1, *images.shape[2:])
-    # Anchored at its first tap, the window fits up to `size - 1` from the end.
-    filtered = [cv2.sepFilter2D(plane, -1, window, window, anchor=(0, 0)) for plane in planes]
-    height, width = images.shape[2] - size + 1, images.shape[3] - size + 1
-    fitting = np.stack([plane[:height, :width] for plane in filtered])
-    return torch.from_numpy(fitting).reshape(*images.shape[:2], height, width)
+    means = window_means(images.numpy().reshape(-1, *images.shape[2:]), window)
+    return torch.from_numpy(means).unflatten(0, images.shape[:2])
 
 
 def _filter_axis(images: Tensor, window: NDArray[np.float64], axis: int) -> Tensor:

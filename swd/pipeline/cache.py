@@ -148,26 +148,26 @@ def load_cache(path: Path, device: torch.device) -> Reference:
         FormatError: It is damaged, no such cache, or of another version of this tool.
     """
     if not path.is_file():
-        raise ToolError(f"{path}: no such file")
+        raise ToolError(path, "no such file")
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as err:
-        raise FormatError(f"{path}: not a readable safetensors file, or damaged ({err})") from err
+        raise FormatError(path, f"not a readable safetensors file, or damaged ({err})") from err
     if metadata.get("format") != FORMAT_NAME:
-        raise FormatError(f"{path}: not made by `swd cache`")
+        raise FormatError(path, "not made by `swd cache`")
     try:
         version = int(metadata["format_version"])
         if version > FORMAT_VERSION:
-            raise FormatError(f"{path}: written by a later version of this tool: update it")
+            raise FormatError(path, "written by a later version of this tool: update it")
         if version < FORMAT_VERSION:
             raise FormatError(
-                f"{path}: written by an earlier version of this tool: make it anew with `swd cache`"
+                path, "written by an earlier version of this tool: make it anew with `swd cache`"
             )
         return _reference(path, metadata, shapes, device)
     except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as err:
-        raise FormatError(f"{path}: its metadata are damaged; make it anew with `swd cache`") from err
+        raise FormatError(path, "its metadata are damaged; make it anew with `swd cache`") from err
 
 
 def _reference(
@@ -193,7 +193,7 @@ def _reference(
         _distance_or_none(metadata["disjoint_corrected"]),
     )
     if shapes != {name: shape for name, (_, shape) in _shapes(reference).items()}:
-        raise FormatError(f"{path}: its levels are not those of its protocol")
+        raise FormatError(path, "its levels are not those of its protocol")
     return reference
 
 

@@ -88,6 +88,7 @@ def measure_level(
         [s.rows for s in sets],
         every,
         [directions[:, part] for part in parts],
+        clusters=[s.sample.clusters[s.sample.members] for s in sets],
         patches=protocol.patches,
         channels=protocol.channels,
     )

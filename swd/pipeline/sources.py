@@ -63,7 +63,7 @@ def open_images(path: Path) -> ImageSet:
     """
     suffix = path.suffix.lower()
     if not path.exists():
-        raise ToolError(f"{path}: no such file or folder")
+        raise ToolError(path, "no such file or folder")
     images: ImageSet
     if path.is_dir():
         images = FileImages(FolderFiles(path))
@@ -75,13 +75,12 @@ def open_images(path: Path) -> ImageSet:
         images = PyramidImages(path)
     elif suffix == ".safetensors":
         raise ToolError(
-            f"{path}: no images; a cache can only stand for the reals, "
-            "and `trainer evaluate` measures snapshots"
+            path, "no images; a cache can only stand for the reals, and `trainer evaluate` measures snapshots"
         )
     else:
-        raise ToolError(f"{path}: not a set of images; use an .h5 pyramid, a folder, .zip, .npz or .npy")
+        raise ToolError(path, "not a set of images; use an .h5 pyramid, a folder, .zip, .npz or .npy")
     if len(images) == 0:
-        raise ToolError(f"{path}: no image in it")
+        raise ToolError(path, "no image in it")
     return images
 
 
@@ -119,7 +118,7 @@ class ArrayImages(ImageSet):
             array = array.transpose(0, 3, 1, 2)
         if array.dtype != np.uint8 or array.ndim != 4 or array.shape[1] not in (1, 3):
             raise FormatError(
-                f"{path}: {array.dtype} of shape {array.shape}; expected uint8 0..255 of shape [N, H, W, C]"
+                path, f"{array.dtype} of shape {array.shape}; expected uint8 0..255 of shape [N, H, W, C]"
             )
         self._array: NDArray[np.uint8] = array
 
@@ -165,7 +164,7 @@ def _only_images(path: Path, names: Sequence[str]) -> str:
     if "arr_0.npy" in names:
         return "arr_0.npy"
     found = ", ".join(name.removesuffix(".npy") for name in names) or "none"
-    raise FormatError(f"{path}: expected one array, the images, or one called arr_0; found {found}")
+    raise FormatError(path, f"expected one array, the images, or one called arr_0; found {found}")
 
 
 class FileImages(ImageSet):

@@ -4,7 +4,7 @@ import torch
 from scipy import ndimage
 
 from swd import laplacian_pyramid
-from swd.method.laplacian import _split_planes, level_resolutions, pyr_down, pyr_up
+from swd.method.laplacian import level_resolutions, pyr_down, pyr_up
 
 # Every file of the reference set; those not kept here are read from ../shared.
 ALL = [f"swd_{size}_{kind}" for size in (16, 32, 64, 128) for kind in ("uint8", "float32")]
@@ -49,17 +49,6 @@ def test_the_border_is_mirrored_however_small_the_image(shape):
     enlarged = torch.from_numpy(ndimage.convolve(stuffed, 4 * kernel, mode="mirror"))
     torch.testing.assert_close(pyr_down(images)[0, 0], reduced)
     torch.testing.assert_close(pyr_up(images)[0, 0], enlarged)
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (2, 1), (3, 2), (7, 5), (64, 48), (33, 64)])
-def test_opencv_splits_levels_as_the_code_for_gpus_does(shape, overwrite):
-    images = torch.rand(2, 3, *shape) * 255
-    expected = pyr_down(images)
-    enlarged = pyr_up(expected)[:, :, : shape[0], : shape[1]]
-    band, reduced = _split_planes(images.clone(), overwrite=overwrite)
-    torch.testing.assert_close(reduced, expected, rtol=0, atol=PIXEL_ATOL)
-    torch.testing.assert_close(band, images - enlarged, rtol=0, atol=PIXEL_ATOL)
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (37, 52), (33, 17)])
