@@ -13,8 +13,7 @@ def split_planes(
     In place if they may be overwritten, since fresh memory costs as much as the arithmetic.
 
     Returns:
-        `[N, H, W]` and `[N, ceil(H / 2), ceil(W / 2)]`, what `pyr_down` and `pyr_up` of `swd.method.laplacian`
-        give.
+        `[N, H, W]` and `[N, ceil(H / 2), ceil(W / 2)]`, as `swd.method.laplacian` reduces and enlarges.
     """
     count, height, width = planes.shape
     bands = planes if overwrite else np.empty_like(planes)

@@ -100,13 +100,15 @@ class _Examination:
     def __call__(self, which: slice, projections: Sequence[Tensor]) -> list[list[Tensor]]:
         """Of each pair, the influences on both sides, summed over these directions."""
         count = len(projections[0])
+        chunk = self._directions[:, which]
         # Tables first: small results between large temporary ones would leave holes in memory.
         tables = [[self._sides[side].empty_table(count) for side in pair] for pair in self._pairs]
         for rows in row_blocks(projections):
             blocks = [values[rows] for values in projections]
             ordered = [sort_rows(values.clone()) for values in blocks]
+            along = chunk[:, rows]
             functions = [
-                side.distribution(*of) for side, *of in zip(self._sides, blocks, ordered, strict=True)
+                side.distribution(*of, along) for side, *of in zip(self._sides, blocks, ordered, strict=True)
             ]
             for number, (a, b) in enumerate(self._pairs):
                 potential = _Potential(functions[a], functions[b])
@@ -114,7 +116,6 @@ class _Examination:
                     self._sides[side].look_up(potential, blocks[side], table, rows)
                 distances = sorted_distances(ordered[a], ordered[b], self._matchings[number])
                 self._along[number][which][rows] = distances
-        chunk = self._directions[:, which]
         return [
             [self._sides[side].influence(table, chunk) for side, table in zip(pair, of_pair, strict=True)]
             for pair, of_pair in zip(self._pairs, tables, strict=True)
@@ -125,7 +126,9 @@ class _Distribution:
     """The distribution functions of some sorted rows `[p, M]`."""
 
     def __init__(self, ordered: Tensor, excess: Tensor) -> None:
-        """Args: `excess` `[p, G + 1]` is for `variance`, see `_Side.distribution`."""
+        """Args: `excess` `[p, G + 1]` is the sampling variance of the share of values below the quantiles
+        0, 1/G, ..., 1, divided by that of independent values.
+        """
         self.ordered, self._excess = ordered, excess
 
     def below(self, places: Tensor) -> Tensor:
@@ -153,7 +156,7 @@ class _Potential:
         middles = self.low + width * (torch.arange(_BINS, device=high.device) + 0.5)
         below_a, below_b = a.below(middles), b.below(middles)
         variance = a.variance(below_a) + b.variance(below_b)
-        self.slope = torch.erf((below_b - below_a) / (2 * variance).sqrt())
+        self.slope = torch.erf((below_b - below_a) / variance.sqrt())
         self.value = width * (self.slope.cumsum(dim=1) - self.slope / 2)  # in the middle of each bin
 
     def bins(self, values: Tensor) -> Tensor:
@@ -189,6 +192,16 @@ class _Side:
         step = -(-int(numbers.max() + 1) // _FEW_CLUSTERS)
         self._seen = (numbers % step == 0).nonzero().flatten()
         self._clusters = numbers[self._seen] // step
+        number = int(self._clusters.max()) + 1
+        self._freedom = number / max(1, number - 1)
+        self._sizes = patches * torch.bincount(self._clusters).to(descriptors.dtype)
+        self._cluster_means = patches * self._per_cluster(self._mean[self._seen]).to(descriptors.dtype)
+        variances = self._variance[self._seen].mean(1, keepdim=True)
+        self._cluster_variances = patches * self._per_cluster(variances).squeeze(1).to(descriptors.dtype)
+
+    def _per_cluster(self, rows: Tensor) -> Tensor:
+        """Sums of images' `[n, k]` over clusters."""
+        return rows.new_zeros(len(self._sizes), rows.shape[1]).index_add_(0, self._clusters, rows)
 
     def __len__(self) -> int:
         return self._shape[0]
@@ -203,25 +216,29 @@ class _Side:
         sizes = len(self), len(self._few)
         return _Table(*(torch.empty(directions, size, device=self._few.device) for size in sizes))
 
-    def distribution(self, projections: Tensor, ordered: Tensor) -> _Distribution:
-        """The set's distribution functions, from its projections `[p, M]` and the same sorted.
+    def distribution(self, projections: Tensor, ordered: Tensor, directions: Tensor) -> _Distribution:
+        """The set's distribution functions along `directions` `[C * 49, p]`, and how much they vary.
 
-        With them goes by how much the share of values below a quantile varies more than that of independent
-        values would, at the quantiles 0, 1/G, ..., 1.
+        Args: `projections` are `[p, M]`, `ordered` the same sorted.
         """
-        directions, (images, patches) = len(projections), self._shape[:2]
-        places = torch.arange(1, _GROUPS, device=ordered.device) * ordered.shape[1] // _GROUPS
-        values = projections.view(directions, images, patches)[:, self._seen].flatten(1)
-        group = torch.searchsorted(ordered[:, places].contiguous(), values, right=True)
-        clusters = int(self._clusters.max()) + 1
-        row = torch.arange(directions, device=values.device)[:, None] * clusters
+        count, (images, patches, channels, _) = len(projections), self._shape
+        step = ordered.shape[1] / (2 * _GROUPS)
+        places = (torch.arange(1, 2 * _GROUPS, device=ordered.device) * step).long()
+        quantiles = ordered[:, places]  # every second one, and those around it for the density
+        values = projections.view(count, images, patches)[:, self._seen].flatten(1)
+        group = torch.searchsorted(quantiles[:, 1::2].contiguous(), values, right=True)
+        row = torch.arange(count, device=values.device)[:, None] * len(self._sizes)
         cells = (row + self._clusters.repeat_interleave(patches)).mul_(_GROUPS).add_(group)
-        counts = torch.bincount(cells.flatten(), minlength=directions * clusters * _GROUPS)
-        below = counts.view(directions, clusters, _GROUPS).cumsum(2).to(ordered.dtype)  # the last: all
-        whole = below[:, :, -1:].sum(1, keepdim=True)
-        share = below.sum(1, keepdim=True) / whole
-        squares = (below - below[:, :, -1:] * share).square().sum(1) * (clusters / max(1, clusters - 1))
-        inner = (squares / (whole * share * (1 - share)).squeeze(1).clamp(min=1))[:, :-1]
+        found = torch.bincount(cells.flatten(), minlength=count * len(self._sizes) * _GROUPS)
+        below = found.view(count, -1, _GROUPS).cumsum(2)[:, :, :-1].to(ordered.dtype)  # [p, clusters, G - 1]
+        share = below.sum(1, keepdim=True) / self._sizes.sum()
+        # A cluster's mean and variance shift and stretch what is normalised by them.
+        density = 1 / _GROUPS / (quantiles[:, 2::2] - quantiles[:, :-1:2]).clamp(min=1e-6)
+        shift = (directions.T.reshape(count, channels, -1).sum(2) @ self._cluster_means.T)[:, :, None]
+        stretch = quantiles[:, None, 1::2] * self._cluster_variances[:, None] / 2
+        excess = below - self._sizes[:, None] * share + density[:, None] * (shift + stretch)
+        squares = excess.square().sum(1) * self._freedom
+        inner = squares / (self._sizes.sum() * share * (1 - share)).squeeze(1).clamp(min=1)
         return _Distribution(ordered, torch.cat([inner[:, :1], inner, inner[:, -1:]], dim=1))
 
     def look_up(self, potential: _Potential, projections: Tensor, table: _Table, rows: slice) -> None:

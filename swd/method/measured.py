@@ -144,13 +144,17 @@ def from_distances(
 
 
 def _contributions(influences: Tensor, sample: Sample, share: float) -> Tensor:
-    """`Measured.images` of one set: its images' weights are 1/N, and the variance has N - 1 degrees."""
+    """`Measured.images` of one set, whose images' weights are 1/N.
+
+    The variance is that of Student's t with N - 1 degrees of freedom, (N - 1) / (N - 3), for few images tell
+    little of their own spread.
+    """
     mean, difference = (influences[0] + influences[1]) / 2, (influences[0] - influences[1]) / 2
     rows = torch.stack([mean, difference, math.sqrt(share) * difference])
     rows = (rows - rows.mean(dim=1, keepdim=True)) / influences.shape[1]
     clusters = sample.clusters[sample.members]
     independent = count_different(clusters)
-    freedom = math.sqrt(independent / max(1, independent - 1))
+    freedom = math.sqrt(independent / max(1, independent - 3))
     result = torch.zeros(3, int(sample.clusters.max()) + 1, dtype=torch.float64)
     return result.index_add_(1, clusters, rows * freedom)
 

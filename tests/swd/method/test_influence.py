@@ -11,7 +11,7 @@ IMAGES, PATCHES, CHANNELS = 150, 16, 3
 
 @pytest.fixture(scope="module")
 def patches():
-    """Two sets `[N, P, C, 7, 7]` whose images differ in brightness and contrast, far beyond sampling errors."""
+    """Two sets `[N, P, C, 7, 7]` whose images differ in brightness and contrast, far from each other."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(spread, tail):
