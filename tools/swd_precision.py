@@ -6,14 +6,13 @@ is the spread of the figures over the draws; a corrected figure, if it does not 
 
 Example:
     python tools/swd_precision.py errors REAL FAKE --images 50 100 400 --draws 60
-    python tools/swd_precision.py differences REAL FAKE --images 100 --draws 60
     python tools/swd_precision.py corrected REAL FAKE --images 50 100 200 400 800 --draws 20
     python tools/swd_precision.py gaussians --images 50 100 200 400 800 1600 3200 --draws 20
 """
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,71 +171,59 @@ def summary(estimates: Sequence[Estimate]) -> str:
     return f"{values.mean():.2f} | {spread:.2f} | {errors.mean() / spread:.2f} | {cover:.2f}"
 
 
-def kinds(real: Pool, fake: Pool) -> dict[str, Callable[[int, np.random.Generator], tuple[Images, Images]]]:
-    """Pairs of sets, drawn anew each time."""
-
-    def repeated(count: int, random: np.random.Generator) -> Images:
-        return np.repeat(fake.draw(count // 10, random), 10, axis=0)
-
-    def mirrored(count: int, random: np.random.Generator) -> Images:
-        half = fake.draw(count // 2, random)
-        return np.concatenate([half, half[..., ::-1]])
-
-    return {
-        "real, generated": lambda n, random: (real.draw(n, random), fake.draw(n, random)),
-        "real, other real (alike)": lambda n, random: (real.draw(n, random), real.draw(n, random)),
-        "each of N/10 generated ten times": lambda n, random: (real.draw(n, random), repeated(n, random)),
-        "generated and mirrored": lambda n, random: (real.draw(n, random), mirrored(n, random)),
+def draw_sets(
+    real: Pool, fake: Pool, count: int, random: np.random.Generator
+) -> tuple[Images, dict[str, Images]]:
+    """Reals, and sets to compare with them; the differences of three are taken to the first."""
+    reals, first, second, others = (pool.draw(count, random) for pool in (real, fake, fake, real))
+    few, half = np.repeat(fake.draw(count // 10, random), 10, axis=0), fake.draw(count // 2, random)
+    return reals, {
+        "generated": first,
+        NEAR: second,
+        FAR: blurred(second),
+        SAME: blurred(first),
+        "other reals (alike)": others,
+        "each of N/10 generated ten times": few,
+        "generated and mirrored": np.concatenate([half, half[..., ::-1]]),
     }
 
 
+NEAR = "others of the same generator"
+FAR = "others, blurred"
+SAME = "the first, blurred"
+
+
 def errors(arguments: argparse.Namespace) -> Iterator[str]:
-    """Standard errors against the spread over draws, for kinds of sets."""
-    yield "| sets | N | figure | spread | se / spread | cover | finest level: se / spread | cover |"
-    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
-    for name, draw in kinds(*pools(arguments)).items():
-        for count in arguments.images:
-            raw, finest = [], []
-            for number in range(arguments.draws):
-                random = np.random.default_rng([number, count])
-                sets = [
-                    described(images, set_id, number, arguments.patches)
-                    for images, set_id in zip(draw(count, random), (REALS, FAKES), strict=True)
-                ]
-                found = figures(sets, number, arguments.patches)
-                raw.append(found.raw[0].estimate)
-                finest.append(found.finest[0].estimate)
-            fine = summary(finest).split(" | ", 2)[2]
-            yield f"| {name} | {count} | {summary(raw)} | {fine} |"
-
-
-def differences(arguments: argparse.Namespace) -> Iterator[str]:
-    """Standard errors of differences between two sets of fakes, against their spread."""
+    """Standard errors against the spread over draws: of figures, and of differences of two sets of fakes."""
     real, fake = pools(arguments)
-    yield "| sets of fakes | N | difference | spread | se / spread | cover | both bars combined / spread |"
-    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
-    found: dict[str, list[tuple[Estimate, float]]] = {}
+    found: dict[tuple[str, int], list[tuple[Estimate, Estimate]]] = {}
+    apart: dict[tuple[str, int], list[tuple[Estimate, float]]] = {}
     for count in arguments.images:
-        found.clear()
         for number in range(arguments.draws):
-            random = np.random.default_rng([number, count])
-            reals, a, b = real.draw(count, random), fake.draw(count, random), fake.draw(count, random)
-            fakes = (a, b, blurred(b), blurred(a))
+            reals, fakes = draw_sets(real, fake, count, np.random.default_rng([number, count]))
             sets = [described(reals, REALS, number, arguments.patches)]
-            sets += [described(images, FAKES, number, arguments.patches) for images in fakes]
-            first, near, far, same = figures(sets, number, arguments.patches).raw
-            for name, other, difference in (
-                ("near: the same generator", near, near - first),
-                ("far: blurred", far, far - first),
-                ("same latents, blurred (`--paired`)", same, as_pair(first, same)),
-            ):
-                both = math.hypot(first.estimate.se or 0, other.estimate.se or 0)
-                found.setdefault(name, []).append((difference.estimate, both))
-        for name, results in found.items():
-            estimates = [estimate for estimate, _ in results]
-            spread = np.std([estimate.value for estimate in estimates], ddof=1)
-            combined = np.mean([both for _, both in results]) / spread
-            yield f"| {name} | {count} | {summary(estimates)} | {combined:.2f} |"
+            sets += [described(images, FAKES, number, arguments.patches) for images in fakes.values()]
+            both = figures(sets, number, arguments.patches)
+            first = both.raw[0]
+            for name, raw, finest in zip(fakes, both.raw, both.finest, strict=True):
+                found.setdefault((name, count), []).append((raw.estimate, finest.estimate))
+                if name in (NEAR, FAR, SAME):
+                    difference = as_pair(first, raw) if name == SAME else raw - first
+                    combined = math.hypot(first.estimate.se or 0, raw.estimate.se or 0)
+                    apart.setdefault((name, count), []).append((difference.estimate, combined))
+    yield "| reals against | N | figure | spread | se / spread | cover | finest level: se / spread | cover |"
+    yield "| --- |" + " ---: |" * 7
+    for (name, count), results in found.items():
+        fine = summary([finest for _, finest in results]).split(" | ", 2)[2]
+        yield f"| {name} | {count} | {summary([raw for raw, _ in results])} | {fine} |"
+    yield ""
+    yield "| difference to the first | N | difference | spread | se / spread | cover | both bars / spread |"
+    yield "| --- |" + " ---: |" * 6
+    for (name, count), differences in apart.items():
+        estimates = [estimate for estimate, _ in differences]
+        bars = np.mean([both for _, both in differences])
+        spread = np.std([estimate.value for estimate in estimates], ddof=1)
+        yield f"| {name} | {count} | {summary(estimates)} | {bars / spread:.2f} |"
 
 
 def pools(arguments: argparse.Namespace) -> tuple[Pool, Pool]:
@@ -321,7 +308,6 @@ def normal_set(
 
 EXPERIMENTS = {
     "errors": errors,
-    "differences": differences,
     "corrected": corrections,
     "gaussians": gaussians,
 }

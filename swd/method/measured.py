@@ -147,7 +147,7 @@ def _contributions(influences: Tensor, sample: Sample, share: float) -> Tensor:
     """`Measured.images` of one set, whose images' weights are 1/N.
 
     The variance is that of Student's t with N - 1 degrees of freedom, (N - 1) / (N - 3), for few images tell
-    little of their own spread.
+    little of their own spread. Of two or three images it would be infinite.
     """
     mean, difference = (influences[0] + influences[1]) / 2, (influences[0] - influences[1]) / 2
     rows = torch.stack([mean, difference, math.sqrt(share) * difference])

@@ -43,7 +43,8 @@ def test_error_of_the_average_counts_that_levels_share_directions(levels):
 
 
 def test_error_of_images_adds_the_variances_of_both_sets(levels):
-    variance_a = (2 * 0.4**2 + 2 * 0.2**2) / 3
+    # Of four images the variance of Student's t with 3 degrees of freedom: 3 times that of a normal.
+    variance_a = 3 * (2 * 0.4**2 + 2 * 0.2**2) / 3
     variance_b = 2 * 0.6**2
     assert levels[0].estimate.se_images == pytest.approx(1000 * math.sqrt(variance_a / 4 + variance_b / 2))
 
@@ -104,7 +105,7 @@ def test_what_two_figures_share_cancels_in_their_difference():
 def test_members_of_a_population_are_matched_by_their_places():
     whole = figure([0.01, 0.01], [0.1, 0.2, -0.3], [0.0, 0.0], a=sample("a", 3))
     part = figure([0.01, 0.01], [0.5, -0.5], [0.0, 0.0], a=sample("a", 3, members=[2, 0]))
-    root = math.sqrt(3 / 2)
+    root = math.sqrt(3)
     together = (whole + part).images["a"][0]
     assert together.tolist() == pytest.approx(
         [0.1 / 3 * root - 0.25 * math.sqrt(2), 0.2 / 3 * root, -0.1 * root + 0.25 * math.sqrt(2)]
