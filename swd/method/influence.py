@@ -31,7 +31,7 @@ from swd.method.wasserstein import (
 # phi is tabulated, with bins far narrower than the distances of interest.
 _BINS = 512
 # Quantiles at which it is seen how much a distribution function varies, and the clusters that are looked at.
-_GROUPS, _FEW_CLUSTERS = 16, 512
+_GROUPS, _FEW_CLUSTERS = 16, 128
 # Patches of an image that the correction for the standard deviation is computed from.
 _FEW_PATCHES = 8
 
@@ -106,9 +106,9 @@ class _Examination:
         for rows in row_blocks(projections):
             blocks = [values[rows] for values in projections]
             ordered = [sort_rows(values.clone()) for values in blocks]
-            along = chunk[:, rows]
             functions = [
-                side.distribution(*of, along) for side, *of in zip(self._sides, blocks, ordered, strict=True)
+                side.distribution(values, in_order, chunk[:, rows])
+                for side, values, in_order in zip(self._sides, blocks, ordered, strict=True)
             ]
             for number, (a, b) in enumerate(self._pairs):
                 potential = _Potential(functions[a], functions[b])

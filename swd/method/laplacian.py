@@ -58,9 +58,8 @@ def _split(images: Tensor, *, overwrite: bool) -> tuple[Tensor, Tensor]:
     count, channels, height, width = images.shape
     if images.device.type == "cpu":
         planes = np.ascontiguousarray(images.numpy()).reshape(-1, height, width)
-        found = split_planes(planes, overwrite=overwrite)
-        band, reduced = (torch.from_numpy(part).unflatten(0, (count, channels)) for part in found)
-        return band, reduced
+        bands, smaller = map(torch.from_numpy, split_planes(planes, overwrite=overwrite))
+        return bands.view(images.shape), smaller.view(count, channels, *smaller.shape[1:])
     reduced = pyr_down(images)
     return images - pyr_up(reduced)[:, :, :height, :width], reduced
 

@@ -90,7 +90,7 @@ def _filter(images: Tensor, window: NDArray[np.float64]) -> Tensor:
     if images.device.type != "cpu":
         return _filter_axis(_filter_axis(images, window, 2), window, 3)
     means = window_means(images.numpy().reshape(-1, *images.shape[2:]), window)
-    return torch.from_numpy(means).unflatten(0, images.shape[:2])
+    return torch.from_numpy(means).view(*images.shape[:2], *means.shape[1:])
 
 
 def _filter_axis(images: Tensor, window: NDArray[np.float64], axis: int) -> Tensor:
