@@ -12,8 +12,9 @@ Example:
 
 import argparse
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -162,13 +163,33 @@ def as_pair(base: Measured, other: Measured) -> Measured:
     return renamed[1] - renamed[0]
 
 
+def spread_of(estimates: Sequence[Estimate]) -> float:
+    """Standard deviation of figures."""
+    return float(np.std([estimate.value for estimate in estimates], ddof=1))
+
+
+def error_to_spread(estimates: Sequence[Estimate]) -> float:
+    """Mean standard error over the figures' standard deviation."""
+    return float(np.mean([estimate.se or math.nan for estimate in estimates])) / spread_of(estimates)
+
+
 def summary(estimates: Sequence[Estimate]) -> str:
     """Mean figure, its spread, mean standard error over spread, how often the mean is within two of them."""
     values = np.array([estimate.value for estimate in estimates])
     errors = np.array([estimate.se for estimate in estimates], dtype=float)
-    spread = values.std(ddof=1)
     cover = np.mean(np.abs(values - values.mean()) < 2 * errors)
-    return f"{values.mean():.2f} | {spread:.2f} | {errors.mean() / spread:.2f} | {cover:.2f}"
+    spread, ratio = spread_of(estimates), error_to_spread(estimates)
+    return f"{values.mean():.2f} | {spread:.2f} | {ratio:.2f} | {cover:.2f}"
+
+
+# Sets that are compared with the reals.
+FIRST = "generated"
+NEAR = "others of the same generator"
+FAR = "others, blurred"
+SAME = "the first, blurred"
+ALIKE = "other reals (alike)"
+REPEATED = "each of N/10 generated ten times"
+MIRRORED = "generated and mirrored"
 
 
 def draw_sets(
@@ -178,52 +199,67 @@ def draw_sets(
     reals, first, second, others = (pool.draw(count, random) for pool in (real, fake, fake, real))
     few, half = np.repeat(fake.draw(count // 10, random), 10, axis=0), fake.draw(count // 2, random)
     return reals, {
-        "generated": first,
+        FIRST: first,
         NEAR: second,
         FAR: blurred(second),
         SAME: blurred(first),
-        "other reals (alike)": others,
-        "each of N/10 generated ten times": few,
-        "generated and mirrored": np.concatenate([half, half[..., ::-1]]),
+        ALIKE: others,
+        REPEATED: few,
+        MIRRORED: np.concatenate([half, half[..., ::-1]]),
     }
 
 
-NEAR = "others of the same generator"
-FAR = "others, blurred"
-SAME = "the first, blurred"
+@dataclass
+class Draws:
+    """What was found in each draw of sets, by set."""
+
+    raw: dict[str, list[Estimate]] = field(default_factory=lambda: defaultdict(list))
+    finest: dict[str, list[Estimate]] = field(default_factory=lambda: defaultdict(list))
+    """On the finest level."""
+    difference: dict[str, list[Estimate]] = field(default_factory=lambda: defaultdict(list))
+    """To the first set."""
+    bars: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """What a difference's error would be, were the two figures independent."""
+
+
+def repeat(real: Pool, fake: Pool, count: int, draws: int, patches: int) -> Draws:
+    """Draw sets of so many images, again and again."""
+    found = Draws()
+    for number in range(draws):
+        reals, fakes = draw_sets(real, fake, count, np.random.default_rng([number, count]))
+        sets = [described(reals, REALS, number, patches)]
+        sets += [described(images, FAKES, number, patches) for images in fakes.values()]
+        both = figures(sets, number, patches)
+        first = both.raw[0]
+        for name, raw, finest in zip(fakes, both.raw, both.finest, strict=True):
+            found.raw[name].append(raw.estimate)
+            found.finest[name].append(finest.estimate)
+            if name in (NEAR, FAR, SAME):
+                difference = as_pair(first, raw) if name == SAME else raw - first
+                found.difference[name].append(difference.estimate)
+                found.bars[name].append(math.hypot(first.estimate.se or 0, raw.estimate.se or 0))
+    return found
 
 
 def errors(arguments: argparse.Namespace) -> Iterator[str]:
     """Standard errors against the spread over draws: of figures, and of differences of two sets of fakes."""
     real, fake = pools(arguments)
-    found: dict[tuple[str, int], list[tuple[Estimate, Estimate]]] = {}
-    apart: dict[tuple[str, int], list[tuple[Estimate, float]]] = {}
-    for count in arguments.images:
-        for number in range(arguments.draws):
-            reals, fakes = draw_sets(real, fake, count, np.random.default_rng([number, count]))
-            sets = [described(reals, REALS, number, arguments.patches)]
-            sets += [described(images, FAKES, number, arguments.patches) for images in fakes.values()]
-            both = figures(sets, number, arguments.patches)
-            first = both.raw[0]
-            for name, raw, finest in zip(fakes, both.raw, both.finest, strict=True):
-                found.setdefault((name, count), []).append((raw.estimate, finest.estimate))
-                if name in (NEAR, FAR, SAME):
-                    difference = as_pair(first, raw) if name == SAME else raw - first
-                    combined = math.hypot(first.estimate.se or 0, raw.estimate.se or 0)
-                    apart.setdefault((name, count), []).append((difference.estimate, combined))
+    found = {
+        count: repeat(real, fake, count, arguments.draws, arguments.patches) for count in arguments.images
+    }
     yield "| reals against | N | figure | spread | se / spread | cover | finest level: se / spread | cover |"
     yield "| --- |" + " ---: |" * 7
-    for (name, count), results in found.items():
-        fine = summary([finest for _, finest in results]).split(" | ", 2)[2]
-        yield f"| {name} | {count} | {summary([raw for raw, _ in results])} | {fine} |"
+    for count, draws in found.items():
+        for name, raw in draws.raw.items():
+            fine = summary(draws.finest[name]).split(" | ", 2)[2]
+            yield f"| {name} | {count} | {summary(raw)} | {fine} |"
     yield ""
     yield "| difference to the first | N | difference | spread | se / spread | cover | both bars / spread |"
     yield "| --- |" + " ---: |" * 6
-    for (name, count), differences in apart.items():
-        estimates = [estimate for estimate, _ in differences]
-        bars = np.mean([both for _, both in differences])
-        spread = np.std([estimate.value for estimate in estimates], ddof=1)
-        yield f"| {name} | {count} | {summary(estimates)} | {bars / spread:.2f} |"
+    for count, draws in found.items():
+        for name, estimates in draws.difference.items():
+            bars = np.mean(draws.bars[name]) / spread_of(estimates)
+            yield f"| {name} | {count} | {summary(estimates)} | {bars:.2f} |"
 
 
 def pools(arguments: argparse.Namespace) -> tuple[Pool, Pool]:

@@ -1,6 +1,7 @@
 """Reference numbers of the metric and what the tests of `swd` share."""
 
 import importlib.util
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,14 +47,25 @@ def _reproducible() -> None:
     torch.manual_seed(0)
 
 
+def load_tool(name: str) -> ModuleType:
+    """A module of `tools/`."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[2] / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="session")
 def plain() -> ModuleType:
     """The metric restated in plain NumPy and SciPy."""
-    path = Path(__file__).parents[2] / "tools" / "plain_swd.py"
-    spec = importlib.util.spec_from_file_location("plain_swd", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("plain_swd")
+
+
+@pytest.fixture(scope="session")
+def precision() -> ModuleType:
+    """Draws sets again and again."""
+    return load_tool("swd_precision")
 
 
 def noise_images(count: int, size: int, *, seed: int, slope: float = 1.0) -> np.ndarray:
