@@ -29,7 +29,7 @@ def test_errors_of_differences_are_their_spread(draws, precision, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["FIRST", "NEAR", "FAR", "SAME", "ALIKE", "REPEATED", "MIRRORED"])
 def test_errors_of_figures_are_their_spread(draws, precision, kind):
-    # Noise around 0 makes them up to 1.16 times too wide, a difference near it 0.86 times too narrow; see
+    # Noise around 0 makes them up to 1.16 times too wide, a difference near it 0.82 times; see
     # docs/precision.md. Of six different images in the repeated sets nothing is known better.
     assert 0.75 < precision.error_to_spread(draws.raw[getattr(precision, kind)]) < 1.3
 
