@@ -191,7 +191,7 @@ def _run(
     """Compare, and give the result in the forms asked for."""
     from celebahq.files import require_writable
     from swd import report as forms
-    from swd.comparison import compare_sets
+    from swd.comparison import compare
     from swd.plot import plot_levels, plot_track
 
     if to_json and as_csv:
@@ -201,7 +201,7 @@ def _run(
     if plot:
         require_writable(plot)
     with _resources(device, workers) as resources:
-        report = compare_sets(real, list(fakes), metrics=metrics, resources=resources, **choices)
+        report = compare(real, list(fakes), metrics=metrics, resources=resources, **choices)
         if not resources.world.is_main:
             return
     if to_json:

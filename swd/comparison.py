@@ -43,6 +43,7 @@ def compare(
     device: str | torch.device = "auto",
     threads: int | None = None,
     on_progress: Progress = silent,
+    resources: Resources | None = None,
 ) -> Report:
     """Compare sets of generated images with the real ones, in this process alone.
 
@@ -62,6 +63,7 @@ def compare(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: One per processor unless told.
         on_progress: Called as the work goes on, with a `celebahq.jobs.progress.Stage`.
+        resources: Instead of these three, where more is done with them.
 
     Raises:
         ToolError: The sets cannot be compared.
@@ -76,58 +78,32 @@ def compare(
     >>> report.rows[0].distance.average.se > 0
     True
     """
-    with open_resources(device, threads, on_progress) as resources:
-        return compare_sets(
-            real,
-            fake,
-            images=images,
-            resolution=resolution,
-            seed=seed,
-            metrics=metrics,
-            baseline=baseline,
-            paired=paired,
-            resources=resources,
-        )
-
-
-def compare_sets(
-    real: Any,
-    fake: Any,
-    *,
-    images: int | None = None,
-    resolution: int | None = None,
-    seed: int = 0,
-    metrics: Sequence[str] = ("swd",),
-    baseline: str | None = None,
-    paired: bool = False,
-    resources: Resources,
-) -> Report:
-    """`compare`, with what there is to compute with."""
-    inception = [metric for metric in ("fid", "is") if metric in metrics]
-    if inception:
-        require_torch_fidelity()  # now, rather than after an hour
-    source = open_reals(real, resources.device)
-    if isinstance(source, Reference) and "fid" in metrics:
-        raise ToolError(str(real), "FID needs the real images themselves, not their cache")
-    fakes = open_fakes(fake)
-    first = place_of(baseline, fakes)
-    if paired:
-        check_pairs(fakes)
-    protocol, remarks = choose_protocol(source, fakes, images=images, resolution=resolution, seed=seed)
-    for remark in remarks:
-        resources.say(remark)
-    rows = [Result(fake.name, protocol.images) for fake in fakes]
-    if "swd" in metrics:
-        rows = _distances(source, fakes, protocol, resources, baseline=first, paired=paired)
-    if "msssim" in metrics:
-        rows = _with_similarities(rows, source, fakes, protocol, resources)
-    if inception and resources.world.is_main:  # torch-fidelity does not divide its work
-        reals = None if isinstance(source, Reference) else source
-        found = [measure_fidelity(reals, fake, protocol, resources, inception) for fake in fakes]
-        rows = [replace(row, fidelity=one) for row, one in zip(rows, found, strict=False)] + rows[
-            len(fakes) :
-        ]
-    return Report(source.name, protocol, rows, fakes[first].name if len(fakes) > 1 else None)
+    with nullcontext(resources) if resources else open_resources(device, threads, on_progress) as given:
+        inception = [metric for metric in ("fid", "is") if metric in metrics]
+        if inception:
+            require_torch_fidelity()  # now, rather than after an hour
+        source = open_reals(real, given.device)
+        if isinstance(source, Reference) and "fid" in metrics:
+            raise ToolError(str(real), "FID needs the real images themselves, not their cache")
+        fakes = open_fakes(fake)
+        first = place_of(baseline, fakes)
+        if paired:
+            check_pairs(fakes)
+        protocol, remarks = choose_protocol(source, fakes, images=images, resolution=resolution, seed=seed)
+        for remark in remarks:
+            given.say(remark)
+        rows = [Result(fake.name, protocol.images) for fake in fakes]
+        if "swd" in metrics:
+            rows = _distances(source, fakes, protocol, given, baseline=first, paired=paired)
+        if "msssim" in metrics:
+            rows = _with_similarities(rows, source, fakes, protocol, given)
+        if inception and given.world.is_main:  # torch-fidelity does not divide its work
+            reals = None if isinstance(source, Reference) else source
+            found = [measure_fidelity(reals, fake, protocol, given, inception) for fake in fakes]
+            rows = [replace(row, fidelity=one) for row, one in zip(rows, found, strict=False)] + rows[
+                len(fakes) :
+            ]
+        return Report(source.name, protocol, rows, fakes[first].name if len(fakes) > 1 else None)
 
 
 @contextmanager
