@@ -93,7 +93,7 @@ def _index_celeba(source: CelebaSource) -> Indexed:
             f"{faces.folder}: {len(missing):,} of {len(faces):,} annotated photos are missing: "
             f"{', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}"
         )
-    counts = {"annotated photos": len(faces) + len(left_out), "photos left out by name": len(left_out)}
+    counts = {"annotated_photos": len(faces) + len(left_out), "photos_left_out_by_name": len(left_out)}
     return Indexed(faces, counts, left_out, notices=notices)
 
 
@@ -113,11 +113,11 @@ def _index_photos(source: PhotoSource, job: Job) -> Indexed:
     whole = [each.stage for each in left_out if each.score is None]
     counts = {
         "photos": len(task),
-        "unreadable photos": len(unreadable),
-        "photos without a face": whole.count("find faces"),
-        "photos that repeat another one": whole.count("find repeats"),
-        "photos left out by name": whole.count("choose"),
-        "faces left out": sum(each.score is not None for each in left_out),
+        "unreadable_photos": len(unreadable),
+        "photos_without_a_face": whole.count("find faces"),
+        "photos_that_repeat_another_one": whole.count("find repeats"),
+        "photos_left_out_by_name": whole.count("choose"),
+        "faces_left_out": sum(each.score is not None for each in left_out),
         "faces": len(chosen),
     }
     faces = index_photos(source.folder, chosen, source.detector)

@@ -43,8 +43,8 @@ def report_build(
         parameters=parameters,
         counts={
             **indexed.counts,
-            "skipped for an error": len(failed),
-            "left out by the ranking": len(job.ranking) - len(kept),
+            "skipped_for_an_error": len(failed),
+            "left_out_by_the_ranking": len(job.ranking) - len(kept),
             "kept": len(kept),
         },
         notices=notices,

@@ -26,6 +26,6 @@ COMMANDS = [
 
 
 @click.group(cls=ToolGroup, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="celebahq-toolkit")
+@click.version_option(package_name="celebahq-toolkit", prog_name="celebahq")
 def main() -> None:
     """Rebuild CelebA-HQ from in-the-wild photos, and make data sets like it from any folder."""

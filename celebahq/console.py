@@ -1,13 +1,12 @@
 """What every command shares: the click group, status on stderr, progress, JSON on stdout."""
 
 import json
-import os
+import re
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+import traceback
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -16,16 +15,25 @@ from celebahq.errors import ToolError, describe_error, one_line
 if TYPE_CHECKING:
     import torch
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 EXIT_SKIPPED = 3
 EXIT_INTERRUPTED = 130
 
 PLAIN_INTERVAL_SEC = 10.0
+VOLUME = "celebahq.volume"
+"""In a click context's `meta`: how much is said, -1 with `-q`, 1 with `-v`."""
 
 
 class ToolGroup(click.Group):
-    """Reports expected failures as one line on stderr, exit status 1."""
+    """Reports expected failures as one line on stderr, exit status 1; its commands know `-v` and `-q`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for command in self.commands.values():
+            _add_volume(command)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, with `-v` and `-q`."""
+        super().add_command(_add_volume(cmd), name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, then explain what failed."""
@@ -33,17 +41,56 @@ class ToolGroup(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise  # click ends quietly
+        except click.MissingParameter as err:
+            raise click.UsageError(f"{err.format_message()}{_example(err.ctx)}", err.ctx) from err
         except KeyboardInterrupt:
-            status("interrupted; nothing is half-written, and the same command goes on or begins again")
+            warn("interrupted; nothing is half-written, and the same command goes on or begins again")
             sys.exit(EXIT_INTERRUPTED)
         except MemoryError as err:
             raise click.ClickException("out of memory; ask for less at a time, or of fewer workers") from err
         except (ToolError, OSError) as err:
+            if ctx.meta.get(VOLUME, 0) > 0:
+                traceback.print_exc()
             raise click.ClickException(one_line(describe_error(err))) from err
 
 
+def _add_volume(command: click.Command) -> click.Command:
+    """Give a command `-v` and `-q`, of which it need not know."""
+
+    def note(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.meta[VOLUME] = 1 if param.name == "verbose" else -1
+
+    for names, text in (
+        (["-v", "--verbose"], "Say more: what is skipped when it is, and where an error comes from."),
+        (["-q", "--quiet"], "Say nothing but warnings, errors and the result."),
+    ):
+        command.params.append(
+            click.Option(names, is_flag=True, expose_value=False, is_eager=True, callback=note, help=text)
+        )
+    return command
+
+
+def _example(ctx: click.Context | None) -> str:
+    """The first example of a command's help, for those who left something out."""
+    found = re.search(r"Examples?:\n +(.+)", (ctx.command.help if ctx else None) or "")
+    return f" For example: {found[1]}" if found else ""
+
+
+def volume() -> int:
+    """How much the command that runs is to say: -1 little, 0, or 1 more."""
+    ctx = click.get_current_context(silent=True)
+    return 0 if ctx is None else int(ctx.meta.get(VOLUME, 0))
+
+
 def status(message: str) -> None:
-    """Say something to the person who waits: one line on stderr."""
+    """Say something to the person who waits: one line on stderr, none with `-q`."""
+    if volume() >= 0:
+        warn(message)
+
+
+def warn(message: str) -> None:
+    """Say something that matters also to those who want to hear little."""
     click.echo(one_line(message), err=True)
 
 
@@ -68,60 +115,6 @@ def resolve_device(name: str) -> "torch.device":
     return device
 
 
-def device_option(command: F) -> F:
-    """`--device`, resolved with `resolve_device` inside the command."""
-    return click.option(
-        "--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N."
-    )(command)
-
-
-def seed_option(command: F) -> F:
-    """`--seed`, 0 unless told."""
-    return click.option(
-        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Key of all randomness."
-    )(command)
-
-
-def json_option(command: F) -> F:
-    """`--json`: the result as one JSON object on stdout, parameter `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")(
-        command
-    )
-
-
-WORKERS = click.IntRange(1, 1024)
-
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-ANY_PATH = click.Path(exists=True, path_type=Path)
-
-
-class _NewPath(click.Path):
-    """Something that the command will make."""
-
-    def __init__(self, *, file_okay: bool = True, dir_okay: bool = True, ending: str = "") -> None:
-        """Args: `ending` is what the name must end in."""
-        super().__init__(file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
-        self.ending = ending
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse the empty name, and one that says another format than is written."""
-        if not os.fspath(value):
-            self.fail("the name is empty", param, ctx)
-        path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if not path.name.lower().endswith(self.ending):
-            self.fail(f"'{path}' does not end in {self.ending}; no other format is written", param, ctx)
-        return path
-
-
-NEW_PATH = _NewPath()
-NEW_FILE = _NewPath(dir_okay=False)
-NEW_FOLDER = _NewPath(file_okay=False)
-NEW_PNG = _NewPath(dir_okay=False, ending=".png")
-NEW_MP4 = _NewPath(dir_okay=False, ending=".mp4")
-NEW_SAFETENSORS = _NewPath(dir_okay=False, ending=".safetensors")
-
-
 class Progress:
     """Rate, ETA and skipped count of one stage, on stderr.
 
@@ -137,7 +130,7 @@ class Progress:
         self._bar: Any = None
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and volume() >= 0:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
             from rich.progress import Progress as RichProgress
@@ -183,6 +176,19 @@ class Progress:
         if self.skipped:
             text += f", {self.skipped:,} skipped"
         return text
+
+
+def in_words(value: Any) -> str:
+    """A JSON value as people write it: `name jpeg, sha256 4f2e`, `1, 2, 3`, `yes`, `none`."""
+    if value is None or value in ((), [], {}, ""):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {in_words(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(in_words, value))
+    return str(value)
 
 
 def format_duration(seconds: float) -> str:

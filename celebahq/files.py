@@ -180,25 +180,30 @@ def md5_file(path: Path) -> str:
 
 
 def refuse_existing(path: Path, *, overwrite: bool | None = None) -> None:
-    """Raise `ToolError` if `path` is there already and may not be replaced.
+    """Raise `ToolError` if `path` is there already and may not be replaced; a folder never may.
 
     Args:
         path: What is to be made.
         overwrite: The command's option of that name; None where it has none.
     """
-    if path.exists() and not overwrite:
-        remedy = "remove it" if overwrite is None else "pass --overwrite to replace it"
+    if path.exists() and (path.is_dir() or not overwrite):
+        removed = overwrite is None or path.is_dir()
+        remedy = "remove it" if removed else "pass --overwrite to replace it"
         raise ToolError(path, f"exists already; choose another name, or {remedy}")
 
 
-def require_writable(path: Path) -> None:
-    """Find out before the work whether a new file can be written at `path`; makes its folder.
+def require_writable(path: Path, *, overwrite: bool | None = None) -> None:
+    """Find out before the work whether a file can be written at `path`; makes its folder.
+
+    Args:
+        path: What is to be made.
+        overwrite: As for `refuse_existing`.
 
     Raises:
         ToolError: It is there already, or its folder is none, or closed to the user.
         OSError: The folder cannot be made.
     """
-    refuse_existing(path)
+    refuse_existing(path, overwrite=overwrite)
     make_folder(path.parent)
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ToolError(path.parent, "you may not write there; choose another place")

@@ -139,9 +139,9 @@ def _report(request: ImportRequest, task: ImportTask, job: JobReport) -> BuildRe
         out=request.out,
         parameters=task.fingerprint(),
         counts={
-            "images in the source": len(task.images),
+            "images_in_the_source": len(task.images),
             "tried": job.total,
-            "skipped for an error": len(skipped),
+            "skipped_for_an_error": len(skipped),
             "written": len(job.kept),
         },
         notices=[],

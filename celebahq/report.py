@@ -39,7 +39,7 @@ class BuildReport:
     out: Path
     parameters: dict[str, Any]
     counts: dict[str, int]
-    """What -> how many, in the order of the stages."""
+    """What, with underscores for spaces -> how many, in the order of the stages."""
     notices: Sequence[str]
     ranking: Sequence[Ranked]
     """The best first."""
@@ -78,7 +78,10 @@ class BuildReport:
             **self.summary(),
             "parameters": self.parameters,
             "notices": list(self.notices),
-            "skip_reasons": dict(Counter(f"{skip.stage}: {skip.reason}" for skip in self.skipped)),
+            "skip_reasons": [
+                {"stage": stage, "reason": reason, "count": count}
+                for (stage, reason), count in Counter((s.stage, s.reason) for s in self.skipped).most_common()
+            ],
             "repeats": [list(pair) for pair in self.repeats],
             "skipped": [asdict(skip) for skip in self.skipped],
             "ranking": [asdict(image) for image in self.ranking],

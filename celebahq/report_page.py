@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from celebahq.console import format_duration
+from celebahq.console import format_duration, in_words
 from celebahq.files import write_json, write_text
 from celebahq.report import BuildReport, Ranked, report_paths
 
@@ -62,11 +62,11 @@ def render_page(report: BuildReport, sections: Mapping[str, Sequence[Tile]]) -> 
     return environment.get_template("build-report.html").render(
         report=report,
         rate=f"{report.images_per_sec:.3g} images/s, {format_duration(report.elapsed_sec)} in the last run",
-        counts={what: f"{count:,}" for what, count in report.counts.items()},
+        counts={what.replace("_", " "): f"{count:,}" for what, count in report.counts.items()},
         histogram=_histogram(report.ranking) if report.ranking else None,
         sections={title: [_shown(tile) for tile in tiles] for title, tiles in sections.items()},
         reasons=_reasons(report),
-        parameters=report.parameters,
+        parameters={name: in_words(value) for name, value in report.parameters.items()},
         tile_px=TILE_PX,
     )
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from celebahq.console import Progress, status
+from celebahq.console import Progress, status, volume, warn
 from celebahq.jobs.progress import Stage
 
 
@@ -16,7 +16,7 @@ def on_terminal(package: str = "celebahq") -> Iterator["Stages"]:
     logger, handler, stages = logging.getLogger(package), _StatusLines(), Stages()
     before = logger.level, logger.propagate
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG)
     logger.propagate = False
     try:
         with stages:
@@ -54,5 +54,7 @@ class Stages:
 
 class _StatusLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        warning = "warning: " if record.levelno >= logging.WARNING else ""
-        status(warning + self.format(record))
+        if record.levelno >= logging.WARNING:
+            warn(f"warning: {self.format(record)}")
+        elif record.levelno >= logging.INFO or volume() > 0:
+            status(self.format(record))

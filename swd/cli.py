@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from celebahq.console import (
+from celebahq.arguments import (
     ANY_PATH,
     NEW_FILE,
     NEW_PNG,
-    WORKERS,
-    ToolGroup,
     device_option,
-    emit_json,
     json_option,
-    resolve_device,
+    overwrite_option,
     seed_option,
+    workers_option,
 )
+from celebahq.console import ToolGroup, emit_json, resolve_device, status
 from celebahq.terminal import on_terminal
 
 if TYPE_CHECKING:
@@ -77,17 +76,11 @@ def difference_options(command: F) -> F:
 
 def machine_options(command: F) -> F:
     """What does not: `--device`, `--workers`."""
-    workers = click.option(
-        "--workers",
-        type=WORKERS,
-        metavar="N",
-        help="Threads  [default: one per processor].",
-    )
-    return device_option(workers(command))
+    return device_option(workers_option(command))
 
 
 def output_options(command: F) -> F:
-    """`--metrics`, `--json`, `--csv`, `--plot`."""
+    """`--metrics`, `--json`, `--csv`, `--plot`, `--overwrite`."""
     metrics = click.option(
         "--metrics",
         type=MetricList(),
@@ -97,11 +90,11 @@ def output_options(command: F) -> F:
     )
     as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print the result as CSV.")
     plot = click.option("--plot", type=NEW_PNG, metavar="FILE.png", help="Draw the distances.")
-    return metrics(json_option(as_csv(plot(command))))
+    return metrics(json_option(as_csv(plot(overwrite_option(command)))))
 
 
 @click.group(cls=ToolGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="celebahq-toolkit")
+@click.version_option(package_name="celebahq-toolkit", prog_name="swd")
 def main() -> None:
     """Judge image generators by the Laplacian-pyramid sliced Wasserstein distance."""
 
@@ -155,7 +148,7 @@ def track(as_json: bool, **options: Any) -> None:
 @main.command()
 @click.argument("real", type=ANY_PATH)
 @click.option("-o", "--out", type=NEW_FILE, required=True, metavar="FILE.swd.safetensors", help="To write.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@overwrite_option
 @protocol_options
 @machine_options
 def cache(real: Path, out: Path, overwrite: bool, device: str, workers: int | None, **protocol: Any) -> None:
@@ -182,6 +175,7 @@ def _run(
     to_json: Callable[[Any], dict[str, Any]] | None,
     as_csv: bool,
     plot: Path | None,
+    overwrite: bool,
     metrics: list[str],
     device: str,
     workers: int | None,
@@ -199,7 +193,7 @@ def _run(
     if plot and "swd" not in metrics:
         raise click.UsageError("--plot draws distances: add swd to --metrics")
     if plot:
-        require_writable(plot)
+        require_writable(plot, overwrite=overwrite)
     with _resources(device, workers) as resources:
         report = compare(real, list(fakes), metrics=metrics, resources=resources, **choices)
         if not resources.world.is_main:
@@ -212,6 +206,7 @@ def _run(
         click.echo(forms.as_table(report))
     if plot:
         (plot_track if curves or len(fakes) > 1 else plot_levels)(report, plot)
+        status(f"{plot}: distances of {len(fakes)} sets")
 
 
 @contextmanager

@@ -101,6 +101,6 @@ def _save(draw: Callable[[Any], None], path: Path) -> None:
     axes.set_ylabel(_LABEL)
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=4)  # beside the axes, where it hides nothing
     with atomic_path(path) as partial:
         figure.savefig(partial, format=path.suffix.removeprefix(".").lower() or "png", dpi=120)

@@ -131,7 +131,8 @@ def _survey(image_set: ImageSet, count: int, set_id: int, seed: int) -> Survey:
             raise ToolError(
                 image_set.name,
                 f"{number:,} of the images are {width}x{height} px; "
-                "the metric compares square images: crop them first",
+                "the metric compares square images: celebahq build makes them of the faces in photos, "
+                "celebahq import folder --resize --center-crop of other pictures",
             )
         colours[channels] += number
         sizes[height] += number

@@ -11,9 +11,19 @@ ROOT = Path(__file__).parent.parent
 SHARED = {
     f"celebahq.{name}"
     for name in (
-        *("errors", "console", "files", "processes", "pyramid", "randomness", "terminal", "threads"),
+        *(
+            "arguments",
+            "errors",
+            "console",
+            "files",
+            "processes",
+            "pyramid",
+            "randomness",
+            "terminal",
+            "threads",
+        ),
         *("jobs.locks", "jobs.progress", "readers.npy", "readers.pickles", "readers.zips"),
-        *("pictures.decoding", "pictures.encoding", "pictures.files", "pictures.grids"),
+        *("pictures.decoding", "pictures.encoding", "pictures.files", "pictures.grids", "pictures.suffixes"),
     )
 }
 LOWER = {"celebahq": set(), "swd": {"celebahq"}, "trainer": {"celebahq", "swd"}}

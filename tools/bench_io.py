@@ -21,7 +21,8 @@ import cv2
 import h5py
 import numpy as np
 
-from celebahq.pictures.decoding import SUFFIXES, load_photo
+from celebahq.pictures.decoding import load_photo
+from celebahq.pictures.suffixes import SUFFIXES
 from celebahq.pyramid import CODECS, PyramidReader, PyramidWriter, encode_image
 
 RESOLUTION = 1024

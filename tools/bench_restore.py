@@ -28,7 +28,8 @@ from PIL import Image
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio
 
-from celebahq.console import device_option, emit_json, json_option, resolve_device, status
+from celebahq.arguments import device_option, json_option
+from celebahq.console import emit_json, resolve_device, status
 from celebahq.errors import ToolError
 from celebahq.restore.degrade import Photo, bicubic_reduce, jpeg
 from celebahq.restore.infer import Restorer, load_restorer

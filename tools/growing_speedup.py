@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import click
 
-from celebahq.console import device_option, emit_json, json_option, resolve_device
+from celebahq.arguments import device_option, json_option
+from celebahq.console import emit_json, resolve_device
 from celebahq.errors import ToolError
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.presets import preset

@@ -15,15 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from celebahq.console import (
-    FILE,
-    NEW_PATH,
-    Progress,
-    device_option,
-    resolve_device,
-    seed_option,
-    status,
-)
+from celebahq.arguments import FILE, NEW_PATH, device_option, seed_option
+from celebahq.console import Progress, resolve_device, status
 from celebahq.errors import ToolError
 from celebahq.files import refuse_existing
 from celebahq.pyramid import PyramidReader

@@ -35,10 +35,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from celebahq.console import device_option, resolve_device, seed_option, status
+from celebahq.arguments import device_option, seed_option
+from celebahq.console import resolve_device, status
 from celebahq.errors import ToolError
 from celebahq.files import append_jsonl, atomic_path
-from celebahq.pictures.decoding import SUFFIXES, load_photo
+from celebahq.pictures.decoding import load_photo
+from celebahq.pictures.suffixes import SUFFIXES
 from celebahq.restore.checkpoints import load_network, save_network
 from celebahq.restore.degrade import Photo, bicubic_reduce, jpeg_pair, turn
 from celebahq.restore.infer import native_dtype

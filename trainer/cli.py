@@ -25,7 +25,7 @@ COMMANDS = [
 
 
 @click.group(cls=ToolGroup, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="celebahq-toolkit")
+@click.version_option(package_name="celebahq-toolkit", prog_name="trainer")
 @click.pass_context
 def main(context: click.Context) -> None:
     """Train progressive GANs, continue them, and use what was trained."""

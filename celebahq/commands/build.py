@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from celebahq.arguments import FILE, FOLDER, NEW_DATA_SET, device_option
 from celebahq.commands.options import (
     chosen,
     conclude,
@@ -14,14 +15,7 @@ from celebahq.commands.options import (
     require_fitting,
     restorer_options,
 )
-from celebahq.console import (
-    FILE,
-    FOLDER,
-    NEW_FILE,
-    device_option,
-    emit_json,
-    resolve_device,
-)
+from celebahq.console import emit_json, resolve_device
 from celebahq.options import BuildOptions, CelebaSource, JobOptions, PhotoSource, Source
 from celebahq.terminal import on_terminal
 
@@ -39,10 +33,28 @@ ONLY_PHOTOS = (
 )
 
 
-@click.command("build")
+class _BuildCommand(click.Command):
+    """Says what is missing to those who give a folder alone."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what is no option, with the command that was meant."""
+        _, unnamed, _ = self.make_parser(ctx).parse_args(list(args))
+        if unnamed:
+            folder = unnamed[0].rstrip("/")
+            ctx.fail(
+                f"'{unnamed[0]}' has no option before it. Photos are given as --photos DIR (or CelebA as "
+                f"--celeba-dir DIR), the data set to make as --out FILE.h5: "
+                f"celebahq build --photos {folder} --out {folder}.h5"
+            )
+        return super().parse_args(ctx, args)
+
+
+@click.command("build", cls=_BuildCommand)
 @click.option("--celeba-dir", type=FOLDER, metavar="DIR", help="CelebA: img_celeba/ and Anno/ below it.")
 @click.option("--photos", type=FOLDER, metavar="DIR", help="Any photos, in sub-folders too.")
-@click.option("--out", "-o", required=True, type=NEW_FILE, metavar="FILE.h5", help="The data set to make.")
+@click.option(
+    "--out", "-o", required=True, type=NEW_DATA_SET, metavar="FILE.h5", help="The data set to make."
+)
 @click.option(
     "--resolution",
     type=click.Choice(["64", "128", "256", "512", "1024", "2048"]),

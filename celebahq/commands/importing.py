@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
+from celebahq.arguments import ANY_PATH, NEW_DATA_SET
 from celebahq.commands.options import chosen, conclude, job_options, refuse_given
-from celebahq.console import ANY_PATH, NEW_FILE, emit_json
+from celebahq.console import emit_json
 from celebahq.options import ImportOptions, ImportRequest, JobOptions
 from celebahq.sources.catalogue import SOURCES
 from celebahq.terminal import on_terminal
@@ -29,7 +30,9 @@ class _ImportCommand(click.Command):
 @click.command("import", cls=_ImportCommand)
 @click.argument("name", metavar="NAME")
 @click.argument("src", metavar="SRC", type=ANY_PATH)
-@click.option("--out", "-o", required=True, type=NEW_FILE, metavar="FILE.h5", help="The data set to make.")
+@click.option(
+    "--out", "-o", required=True, type=NEW_DATA_SET, metavar="FILE.h5", help="The data set to make."
+)
 @click.option(
     "--max-images", type=click.IntRange(min=1), metavar="N", help="Only the first N  [default: all]."
 )

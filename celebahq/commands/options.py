@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from celebahq.console import WORKERS, emit_json, exit_if_skipped, json_option, status
+from celebahq.arguments import dry_run_option, json_option, workers_option
+from celebahq.console import emit_json, exit_if_skipped, status, warn
 from celebahq.options import BuildOptions, JobOptions
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def job_options(command: F) -> F:
     """What `build`, `import` and `reconstruct` share, as `JobOptions` has it; `--dry-run` and `--json`."""
     for option in (
         json_option,
-        click.option("--dry-run", is_flag=True, help="Check, print the configuration as JSON, and stop."),
+        dry_run_option,
         click.option(
             "--item-timeout",
             type=click.FloatRange(min=0, min_open=True),
@@ -44,7 +45,7 @@ def job_options(command: F) -> F:
             metavar="SHARE",
             help="Stop when more items fail  [default: 1 for bad files, 0.05 for trouble that may pass].",
         ),
-        click.option("--workers", type=WORKERS, metavar="N", help="Processes  [default: all]."),
+        workers_option,
         click.option(
             "--cluster", metavar="ADDRESS", help="Scheduler of a dask cluster that sees the same folders."
         ),
@@ -113,11 +114,11 @@ def refuse_given(ctx: click.Context, names: tuple[str, ...], source: str) -> Non
 def conclude(report: "BuildReport", as_json: bool) -> None:
     """Say what a job did, and end with its exit status."""
     for skip in report.failures[:20]:
-        status(f"skipped {skip.name}: {skip.reason}")
+        warn(f"skipped {skip.name}: {skip.reason}")
     if len(report.failures) > 20:
-        status(f"... and {len(report.failures) - 20:,} more, see the report")
+        warn(f"... and {len(report.failures) - 20:,} more, see the report")
     for what, count in report.counts.items():
-        status(f"{count:>9,} {what}")
+        status(f"{count:>9,} {what.replace('_', ' ')}")
     status(f"{report.images_per_sec:.3g} images/s; report: {report.page}")
     if as_json:
         emit_json({"file": str(report.out), "report": str(report.page), **report.summary()})

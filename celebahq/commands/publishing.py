@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
+from celebahq.arguments import DATA_SET, FILE, NEW_DATA_SET, NEW_FOLDER, NEW_PATH, NEW_ZIP, overwrite_option
 from celebahq.commands.options import parse_indices
-from celebahq.console import FILE, NEW_FILE, NEW_PATH, Progress, status
+from celebahq.console import Progress, status
 
 
 def _parse_labels(
@@ -26,8 +27,8 @@ def _parse_labels(
 
 
 @click.command()
-@click.argument("file", type=FILE)
-@click.option("--out", "-o", required=True, type=NEW_FILE, metavar="OUT.h5", help="The data set to make.")
+@click.argument("file", type=DATA_SET)
+@click.option("--out", "-o", required=True, type=NEW_DATA_SET, metavar="OUT.h5", help="The data set to be.")
 @click.option("--best", type=click.IntRange(min=1), metavar="N", help="The N of the best score, of the rest.")
 @click.option("--indices", callback=parse_indices, metavar="RANGES", help="Such as 205,0-99, in that order.")
 @click.option("--names", type=FILE, metavar="LIST", help="Only photos that this file names, one a line.")
@@ -42,7 +43,7 @@ def _parse_labels(
     metavar="NAME=VALUE",
     help="Only images whose label (its name, or the number of its column) has this value; may be repeated.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
+@overwrite_option
 def select(
     file: Path, out: Path, names: Path | None, exclude: Path | None, overwrite: bool, **given: Any
 ) -> None:
@@ -68,15 +69,20 @@ def select(
     status(f"{out}: {count:,} of {len(reader):,} images")
 
 
+OUT = 2  # the place of `--out` among the parameters of `export`
 FORMS = ("folder", "zip", "tfrecord", "webdataset", "folder-by-class", "imagefolder")
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=DATA_SET)
 @click.option("--to", "form", required=True, type=click.Choice(FORMS))
 @click.option("--out", "-o", required=True, type=NEW_PATH, metavar="PATH", help="Folder or zip to be.")
 @click.option("--resolution", type=int, metavar="PX", help="Level to take  [default: the largest].")
-def export(file: Path, form: str, out: Path, resolution: int | None) -> None:
+@overwrite_option
+@click.pass_context
+def export(
+    ctx: click.Context, /, file: Path, form: str, out: Path, resolution: int | None, overwrite: bool
+) -> None:
     """Write a data set FILE in a form that other trainers read.
 
     \b
@@ -97,10 +103,13 @@ def export(file: Path, form: str, out: Path, resolution: int | None) -> None:
     from celebahq.pyramid import PyramidReader
     from celebahq.pyramid_tools.exporting import export_images, facts_left_out
 
+    (NEW_ZIP if form == "zip" else NEW_FOLDER)(out, ctx.command.params[OUT], ctx)
     if form == "tfrecord" and resolution:
         raise click.UsageError("--resolution: tfrecord always holds every level")
     with PyramidReader(file, threads=1) as reader, Progress("export", len(reader)) as progress:
-        export_images(reader, out, form, resolution=resolution, on_image=progress.advance)
+        export_images(
+            reader, out, form, resolution=resolution, overwrite=overwrite, on_image=progress.advance
+        )
         dropped = facts_left_out(reader, form)
     status(f"{out}: {len(reader):,} images")
     if dropped:

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
+from celebahq.arguments import DATA_SET, NEW_FOLDER, NEW_PNG, json_option, overwrite_option
 from celebahq.commands.options import parse_indices
-from celebahq.console import FILE, NEW_FOLDER, NEW_PNG, Progress, emit_json, json_option, status
+from celebahq.console import Progress, emit_json, status
 from celebahq.errors import ToolError, one_line
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=DATA_SET)
 @json_option
 def inspect(file: Path, as_json: bool) -> None:
     """Say what a data set FILE holds: images, levels, codecs, labels, facts and provenance.
@@ -31,7 +32,7 @@ def inspect(file: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=DATA_SET)
 @json_option
 def verify(file: Path, as_json: bool) -> None:
     """Check a data set FILE: checksums, counts, and every level recomputed from the largest.
@@ -56,8 +57,8 @@ def verify(file: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("a", type=FILE)
-@click.argument("b", type=FILE)
+@click.argument("a", type=DATA_SET)
+@click.argument("b", type=DATA_SET)
 @json_option
 def compare(a: Path, b: Path, as_json: bool) -> None:
     """Compare the data sets A and B, image by image at every level.
@@ -84,7 +85,7 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=DATA_SET)
 @click.option("--out", "-o", required=True, type=NEW_FOLDER, metavar="DIR", help="Folder of the pictures.")
 @click.option("--indices", callback=parse_indices, metavar="RANGES", help="Such as 0-99,205  [default: all].")
 @click.option("--resolution", type=int, metavar="PX", help="Level to take  [default: the largest].")
@@ -106,7 +107,7 @@ def extract(file: Path, out: Path, indices: list[int] | None, resolution: int | 
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=DATA_SET)
 @click.option("--out", "-o", required=True, type=NEW_PNG, metavar="FILE.png", help="The picture to be.")
 @click.option("--indices", callback=parse_indices, metavar="RANGES", help="Such as 205,0-99, in that order.")
 @click.option("--best", type=click.IntRange(min=1), metavar="N", help="The N images of the best score.")
@@ -120,7 +121,7 @@ def extract(file: Path, out: Path, indices: list[int] | None, resolution: int | 
 )
 @click.option("--columns", type=click.IntRange(min=1), metavar="N", help="[default: as many as rows]")
 @click.option("--resolution", type=int, metavar="PX", help="Level to take  [default: 128 or less].")
-@click.option("--overwrite", is_flag=True, help="Replace the picture if it is there.")
+@overwrite_option
 def sheet(
     file: Path,
     out: Path,

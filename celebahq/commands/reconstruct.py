@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
+from celebahq.arguments import FOLDER, NEW_DATA_SET
 from celebahq.commands.options import chosen, job_options, parse_indices
-from celebahq.console import FOLDER, NEW_FILE, emit_json, exit_if_skipped, status
+from celebahq.console import emit_json, exit_if_skipped, status
 from celebahq.options import JobOptions, ReconstructOptions
 from celebahq.terminal import on_terminal
 
@@ -13,7 +14,7 @@ from celebahq.terminal import on_terminal
 @click.command("reconstruct")
 @click.option("--celeba-dir", required=True, type=FOLDER, metavar="DIR", help="Holds img_celeba and Anno.")
 @click.option("--delta-dir", required=True, type=FOLDER, metavar="DIR", help="image_list.txt and 30 zips.")
-@click.option("--out", "-o", required=True, type=NEW_FILE, metavar="FILE.h5", help="The data set to be.")
+@click.option("--out", "-o", required=True, type=NEW_DATA_SET, metavar="FILE.h5", help="The data set to be.")
 @click.option("--indices", callback=parse_indices, metavar="RANGES", help="Only these, e.g. 0-99,205.")
 @click.option("--strict", is_flag=True, help="Stop at the first image that fails a check.")
 @click.option("--skip-self-test", is_flag=True, help="Accept other input than the published files.")

@@ -5,30 +5,21 @@ from pathlib import Path
 
 import click
 
+from celebahq.arguments import ANY_PATH, NEW_FOLDER, device_option, json_option, overwrite_option
 from celebahq.commands.options import require_fitting, restorer_options
-from celebahq.console import (
-    ANY_PATH,
-    NEW_FOLDER,
-    Progress,
-    device_option,
-    emit_json,
-    exit_if_skipped,
-    json_option,
-    resolve_device,
-    status,
-)
+from celebahq.console import Progress, emit_json, exit_if_skipped, resolve_device, status, warn
 
 
 @click.command()
-@click.argument("photos", metavar="IMAGE...", nargs=-1, required=True, type=ANY_PATH)
+@click.argument("given", metavar="IMAGE|DIR...", nargs=-1, required=True, type=ANY_PATH)
 @click.option("--out", "-o", required=True, type=NEW_FOLDER, metavar="DIR", help="Folder of the results.")
 @restorer_options
 @click.option("--compare", is_flag=True, help="Also write NAME.compare.png: before and after, side by side.")
-@click.option("--overwrite", is_flag=True, help="Replace results that are there; else they are kept.")
+@overwrite_option
 @device_option
 @json_option
 def restore(
-    photos: tuple[Path, ...],
+    given: tuple[Path, ...],
     out: Path,
     jpeg_model: str,
     jpeg_strength: float,
@@ -40,16 +31,18 @@ def restore(
 ) -> None:
     """Remove JPEG artifacts from photos and enlarge them 4 times.
 
-    Writes DIR/NAME.png for each photo. The networks are the two that come with the package (jpeg, sr4x) or
-    weight files of your own; none leaves a stage out.
+    Writes DIR/NAME.png for each photo; those of a folder keep their places in it. Results that are there
+    are kept, so that the same command goes on; --overwrite makes them anew. The networks are the two that
+    come with the package (jpeg, sr4x) or weight files of your own; none leaves a stage out.
 
     \b
-    Example:
+    Examples:
       celebahq restore photo.jpg --out restored --compare
+      celebahq restore holiday/ --out restored
     """
     from celebahq.restore.infer import load_restorer
     from celebahq.restore.likeness import describe_likeness
-    from celebahq.restore.photos import restore_photos
+    from celebahq.restore.photos import photos_of, restore_photos
 
     require_fitting(jpeg_strength, jpeg_model)
     where = resolve_device(device)
@@ -60,6 +53,7 @@ def restore(
         stages.append(load_restorer(sr_model, where))
     if not stages:
         raise click.UsageError("--jpeg-model none and --sr-model none leave nothing to do")
+    photos = photos_of(given, out)
     names = " and ".join(stage.name for stage in stages)
     status(f"{len(photos)} photos through {names} ({stages[0].dtype}) into {out}")
     with Progress("restore", len(photos), unit="photos") as progress:
@@ -74,7 +68,7 @@ def restore(
     for untouched in outcome.without_blocks:
         status(f"{untouched}: no JPEG, and no blocks in it; --jpeg-model none would keep all of its detail")
     for photo, reason in outcome.skipped.items():
-        status(f"skipped {photo}: {reason}")
+        warn(f"skipped {photo}: {reason}")
     for photo, found in outcome.likeness.items():
         status(f"{photo} and its result: {describe_likeness(found)}")
     kept = f", {len(outcome.kept)} were there already" if outcome.kept else ""

@@ -186,6 +186,7 @@ class Job:
         self._skipped += entry.reason is not None
         self._report_progress()
         if entry.reason is not None:
+            log.debug("%s: skipped %s: %s", self.task.name, self.task.item_name(entry.item), entry.reason)
             self._require_few_skips()
 
     def _completed(self, shard: Shard) -> None:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from celebahq.console import in_words
 from celebahq.errors import ToolError
 from celebahq.files import read_json, write_json
 
@@ -46,5 +47,5 @@ def changes(folder: Path, parameters: dict[str, Any]) -> dict[str, tuple[Any, An
 
 
 def _difference(name: str, before: Any, now: Any) -> str:
-    both = f"{name} was {before}, now {now}"
+    both = f"{name} was {in_words(before)}, now {in_words(now)}"
     return both if len(both) <= 80 else f"other {name}"  # checksums tell people nothing

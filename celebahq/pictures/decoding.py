@@ -29,12 +29,6 @@ FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000"
 HEIF_BRANDS = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis"))
 """Bytes 4 to 12 of HEIC files."""
 
-LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".jp2", ".avif", ".heic", ".heif")
-"""Endings of formats that lose something, as they are mostly used."""
-
-SUFFIXES = (*LOSSY_SUFFIXES, ".png", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm")
-"""Endings by which a picture is known in a folder or a zip; the contents decide how it is read."""
-
 Alpha = Literal["white", "refuse"]
 """What becomes of transparency: laid over white, or an error where a pixel is not opaque."""
 

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 from zipfile import ZipFile
 
 from celebahq.errors import FormatError, ToolError, one_line
-from celebahq.pictures.decoding import SUFFIXES, open_picture
+from celebahq.pictures.decoding import open_picture
+from celebahq.pictures.suffixes import SUFFIXES
 from celebahq.readers.zips import open_member, open_zip, read_member
 
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP")

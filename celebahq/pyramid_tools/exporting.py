@@ -31,6 +31,7 @@ def export_images(
     form: str,
     *,
     resolution: int | None = None,
+    overwrite: bool | None = None,
     on_image: Callable[[], None] = lambda: None,
 ) -> None:
     """Write a pyramid's images in another form; the same pyramid gives the same bytes.
@@ -46,12 +47,13 @@ def export_images(
             training reads them: for a folder NAME `NAME-r02.tfrecords` (4x4), `NAME-r03.tfrecords`, ... and,
             with labels, `NAME-rxx.labels` (a NumPy array `[N, L]` float32).
         resolution: The level, the largest unless told; `tfrecord` has all.
+        overwrite: Replace a zip that is there; a folder is never replaced.
         on_image: Called after each image.
 
     Raises:
         ToolError: `out` exists, or there is no such level or no image, or nothing that the form can hold.
     """
-    refuse_existing(out)
+    refuse_existing(out, overwrite=overwrite)
     check_indices(reader, range(len(reader)))
     if form == "tfrecord":
         _write_tfrecords(reader, out, on_image)

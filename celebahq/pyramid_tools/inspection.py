@@ -6,6 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from celebahq.console import in_words
 from celebahq.errors import one_line
 from celebahq.pyramid import FORMAT_NAME, DatasetFacts, PyramidReader, codec_name, level_name
 
@@ -38,7 +39,7 @@ class PyramidFacts:
     labels: int
     """Columns of the labels, 0 without any."""
     meta: dict[str, str]
-    """Name of each per-image fact -> its type, `float64 [5, 2]`."""
+    """Name of each per-image fact -> its type, `float64 5x2`."""
     provenance: dict[str, Any]
     levels: list[LevelFacts]
 
@@ -85,7 +86,7 @@ def render_facts(facts: PyramidFacts) -> str:
         )
     for title, values in (("per image", facts.meta), ("provenance", facts.provenance)):
         if values:
-            lines += ["", f"  {title}", *(f"    {name}: {value}" for name, value in values.items())]
+            lines += ["", f"  {title}", *(f"    {name}: {in_words(value)}" for name, value in values.items())]
     return "\n".join(map(one_line, lines))  # names in a file may hold anything
 
 
@@ -105,4 +106,5 @@ def _hexadecimal(checksum: int | None) -> str | None:
 
 
 def _type_name(column: DatasetFacts) -> str:
-    return f"{column['dtype']} {column['shape'][1:]}" if len(column["shape"]) > 1 else column["dtype"]
+    size = "x".join(map(str, column["shape"][1:]))
+    return f"{column['dtype']} {size}".rstrip()

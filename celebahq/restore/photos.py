@@ -1,6 +1,6 @@
 """Restore photo files: read, remove JPEG artifacts, enlarge, write."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from celebahq.pictures.decoding import load_photo
 from celebahq.pictures.encoding import save_png
 from celebahq.restore.infer import Photo, Restorer
 from celebahq.restore.likeness import Likeness, measure_likeness
+from celebahq.sources.listing import find_photos
 
 MAX_RESULT_PIXELS = 1 << 28
 """Largest picture that is made: 268 million pixels, 0.8 GB."""
@@ -36,8 +37,29 @@ class RestoreOutcome:
     """By photo, of the result and the photo at its size; of those that were compared in this run."""
 
 
+def photos_of(given: Sequence[Path], out: Path) -> dict[Path, Path]:
+    """The photos that paths stand for, each with its result's name below `out`, without an ending.
+
+    Args:
+        given: Picture files, and folders of them, in which results keep their places.
+        out: The results' folder; what lies in it is no photo.
+
+    Raises:
+        ToolError: A folder holds no photos, or cannot be read.
+    """
+    photos: dict[Path, Path] = {}
+    for path in given:
+        if not path.is_dir():
+            photos[path] = Path(path.stem)
+            continue
+        for name in find_photos(path):
+            if not (path / name).resolve().is_relative_to(out.resolve()):
+                photos[path / name] = Path(name).with_suffix("")
+    return photos
+
+
 def restore_photos(
-    photos: Sequence[Path],
+    photos: Mapping[Path, Path],
     out: Path,
     stages: Sequence[Restorer],
     *,
@@ -45,16 +67,16 @@ def restore_photos(
     overwrite: bool = False,
     on_photo: Callable[[bool], None] = lambda skipped: None,
 ) -> RestoreOutcome:
-    """Run photos through the stages and write `out/NAME.png` for each.
+    """Run photos through the stages and write a PNG file for each.
 
     A photo that cannot be read, or whose result would be too large, is skipped; a file that is there already
     is kept.
 
     Args:
-        photos: Picture files.
+        photos: As `photos_of` gives them.
         out: Folder of the results, made where missing.
         stages: The networks, in order.
-        compare: Write `out/NAME.compare.png` too: the photo, enlarged by Lanczos, beside the result.
+        compare: Write `NAME.compare.png` too: the photo, enlarged by Lanczos, beside the result.
         overwrite: Replace results that are there.
         on_photo: Called after each photo with whether it was skipped.
 
@@ -90,7 +112,7 @@ def restore_photos(
     return outcome
 
 
-def _plan(photos: Sequence[Path], out: Path, *, compare: bool) -> dict[Path, list[Path]]:
+def _plan(photos: Mapping[Path, Path], out: Path, *, compare: bool) -> dict[Path, list[Path]]:
     """The files to make from each photo: the result, then the comparison.
 
     Raises:
@@ -99,8 +121,8 @@ def _plan(photos: Sequence[Path], out: Path, *, compare: bool) -> dict[Path, lis
     owners: dict[Path, Path] = {}
     given = {photo.resolve() for photo in photos}
     plan: dict[Path, list[Path]] = {}
-    for photo in photos:
-        plan[photo] = [out / f"{photo.stem}{ending}" for ending in (".png", ".compare.png")[: 1 + compare]]
+    for photo, name in photos.items():
+        plan[photo] = [out / f"{name}{ending}" for ending in (".png", ".compare.png")[: 1 + compare]]
         for target in plan[photo]:
             if target.resolve() in given:
                 raise ToolError(target, "a photo itself, which would be replaced; choose another --out")

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, ToolError
-from celebahq.pictures.decoding import LOSSY_SUFFIXES
 from celebahq.pictures.files import FolderFiles, PictureFiles, ZipFiles
+from celebahq.pictures.suffixes import LOSSY_SUFFIXES
 from celebahq.pyramid import PyramidReader
 from celebahq.readers.npy import map_npy
 from celebahq.readers.zips import open_zip, zip_errors

@@ -103,14 +103,14 @@ def test_every_photo_is_accounted_for(built):
     assert summary["counts"] == report["counts"]
     assert report["counts"] == {
         "photos": 6,
-        "unreadable photos": 1,
-        "photos without a face": 1,
-        "photos that repeat another one": 2,
-        "photos left out by name": 0,
-        "faces left out": 0,
+        "unreadable_photos": 1,
+        "photos_without_a_face": 1,
+        "photos_that_repeat_another_one": 2,
+        "photos_left_out_by_name": 0,
+        "faces_left_out": 0,
         "faces": 2,
-        "skipped for an error": 0,
-        "left out by the ranking": 0,
+        "skipped_for_an_error": 0,
+        "left_out_by_the_ranking": 0,
         "kept": 2,
     }
     reasons = {skip["name"]: (skip["reason"], skip["failure"]) for skip in report["skipped"]}
@@ -329,6 +329,7 @@ def test_photos_without_a_face_bind_the_next_build_to_nothing(photos, tmp_path):
     assert said.startswith(f"Error: {tmp_path / 'photos'}: no face to use in 3 photos: ")
     for reason in ("No such file or directory", "no face found", "too small (--min-eye-distance)"):
         assert reason in said
+    assert not (tmp_path / "x.h5.work").exists()
     result = build(*arguments, "--workers", 1)
     assert result.returncode == 3, result.stderr
     assert "skipped gone.jpg: No such file or directory" in result.stderr

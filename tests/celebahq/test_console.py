@@ -1,13 +1,14 @@
 """What every command shares: how failures are told, progress, device names."""
 
+import logging
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from celebahq import console
+from celebahq.arguments import NEW_FILE, NEW_PNG
 from celebahq.console import (
-    NEW_FILE,
-    NEW_PNG,
     Progress,
     ToolGroup,
     emit_json,
@@ -15,8 +16,10 @@ from celebahq.console import (
     format_duration,
     resolve_device,
     status,
+    warn,
 )
 from celebahq.errors import ToolError
+from celebahq.terminal import on_terminal
 
 
 def run(body, *arguments):
@@ -68,6 +71,34 @@ def test_ctrl_c_is_status_130():
     result = run(raising(KeyboardInterrupt()))
     assert result.exit_code == 130
     assert result.stderr.startswith("interrupted; nothing is half-written")
+
+
+def test_quiet_leaves_warnings_errors_and_the_result():
+    def body():
+        status("working")
+        warn("skipped a.jpg")
+        with Progress("write", 3) as progress:
+            progress.advance(3)
+        emit_json({})
+        raise ToolError("a.h5", "too small")
+
+    loud, quiet = run(body), run(body, "-q")
+    assert loud.stderr.splitlines()[0] == "working"
+    assert quiet.stderr == "skipped a.jpg\nError: a.h5: too small\n"
+    assert quiet.stdout == loud.stdout == "{}\n"
+
+
+def test_verbose_says_where_an_error_comes_from_and_what_is_not_said_else():
+    def body():
+        with on_terminal("celebahq"):
+            logging.getLogger("celebahq.jobs").debug("skipped a.jpg")
+            logging.getLogger("celebahq.jobs").info("begun")
+        raise ToolError("a.h5", "too small")
+
+    assert run(body).stderr == "begun\nError: a.h5: too small\n"
+    loud = run(body, "--verbose").stderr.splitlines()
+    assert loud[:3] == ["skipped a.jpg", "begun", "Traceback (most recent call last):"]
+    assert loud[-1] == "Error: a.h5: too small"
 
 
 def test_skipped_items_are_status_3_and_stdout_is_the_result():

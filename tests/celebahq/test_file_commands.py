@@ -62,10 +62,16 @@ def test_extract_and_sheet(path, tmp_path):
 
 @pytest.mark.parametrize("form", ["zip", "folder", "tfrecord"])
 def test_export(path, tmp_path, form):
-    assert run("export", path, "--to", form, "-o", tmp_path / "out").exit_code == 0
-    result = run("export", path, "--to", form, "-o", tmp_path / "out")
+    out = tmp_path / ("out.zip" if form == "zip" else "out")
+    first = run("export", path, "--to", form, "-o", out)
+    assert first.exit_code == 0
+    assert f"{out}: 10 images" in first.stderr
+    result = run("export", path, "--to", form, "-o", out)
     assert result.exit_code == 1
     assert "exists already" in result.stderr
+    again = run("export", path, "--to", form, "-o", out, "--overwrite")
+    assert again.exit_code == (0 if form == "zip" else 1)  # a folder is never replaced
+    assert ("remove it" in again.stderr) == (form != "zip")
 
 
 def test_a_file_of_another_kind_is_one_line(tmp_path):
@@ -84,17 +90,23 @@ def test_a_file_of_another_kind_is_one_line(tmp_path):
         ("sheet", "folder", "is a directory"),
         ("sheet", "sheet.txt", "does not end in .png"),
         ("sheet", "sheet", "does not end in .png"),
+        ("extract", "x.png", "a folder is written"),
+        ("select", "x.zip", "does not end in .h5 or .hdf5; an HDF5 file is written"),
+        ("export --to zip", "x", "does not end in .zip"),
+        ("export --to zip", "x.h5", "does not end in .zip"),
+        ("export --to folder", "x.zip", "a folder is written"),
+        ("export --to tfrecord", "x.tfrecord", "a folder is written"),
     ],
 )
 def test_outputs_that_cannot_be_are_wrong_usage(path, tmp_path, command, out, complaint):
     (tmp_path / "folder").mkdir()
-    result = run(command, path, "-o", tmp_path / out)
+    result = run(*command.split(), path, "-o", tmp_path / out)
     assert result.exit_code == 2
     assert complaint in result.stderr
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.h5", "folder"]
 
 
-@pytest.mark.parametrize("command", [("extract",), ("export", "--to", "zip")])
+@pytest.mark.parametrize("command", [("extract",), ("export", "--to", "folder")])
 def test_a_file_in_the_place_of_a_folder_is_named(path, command):
     result = run(command[0], path, *command[1:], "-o", path / "below")
     assert result.exit_code == 1
@@ -103,9 +115,10 @@ def test_a_file_in_the_place_of_a_folder_is_named(path, command):
 
 
 def test_what_the_system_refuses_is_said_without_its_number(path, tmp_path):
-    result = run("export", path, "--to", "zip", "-o", tmp_path / ("x" * 300))
+    out = tmp_path / ("x" * 300)
+    result = run("export", path, "--to", "folder", "-o", out)
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1] == f"Error: {tmp_path / ('x' * 300)}: File name too long"
+    assert result.stderr.splitlines()[-1] == f"Error: {out}: File name too long"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +126,7 @@ def test_what_the_system_refuses_is_said_without_its_number(path, tmp_path):
     [
         ("sheet", "{path}", "-o", "{out}.png"),
         ("extract", "{path}", "-o", "{out}"),
-        ("export", "{path}", "--to", "zip", "-o", "{out}"),
+        ("export", "{path}", "--to", "zip", "-o", "{out}.zip"),
         ("export", "{path}", "--to", "folder", "-o", "{out}"),
         ("export", "{path}", "--to", "tfrecord", "-o", "{out}"),
         ("import", "hdf5", "{path}", "-o", "{out}.h5"),

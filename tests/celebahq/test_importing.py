@@ -80,7 +80,7 @@ def test_the_file_says_where_it_comes_from(in_process, writers, tmp_path):
     assert report.counts == {
         "images in the source": 10,
         "tried": 7,
-        "skipped for an error": 0,
+        "skipped_for_an_error": 0,
         "written": 7,
     }
     assert (tmp_path / "build-report.html").is_file()
@@ -91,7 +91,7 @@ def test_bad_images_are_counted_and_listed(in_process, writers, tmp_path):
     (tmp_path / "pictures" / "cat" / "2.png").write_bytes(b"")
     result = run("import", "folder", tmp_path / "pictures", "-o", tmp_path / "a.h5", "--json")
     assert result.exit_code == 3
-    assert json.loads(result.stdout)["counts"]["skipped for an error"] == 1
+    assert json.loads(result.stdout)["counts"]["skipped_for_an_error"] == 1
     assert "skipped cat/2.png: an empty file" in result.stderr
     assert PyramidReader(tmp_path / "a.h5").meta("orig_idx").tolist() == [0, 1, 3, 4, 5]
     (skip,) = json.loads((tmp_path / "build-report.json").read_text())["skipped"]

@@ -16,8 +16,8 @@ def report(tmp_path):
     scores = np.linspace(1, -1, 100)
     return BuildReport(
         out=tmp_path / "faces.h5",
-        parameters={"keep": 30},
-        counts={"faces": 100, "kept": 30},
+        parameters={"keep": 30, "jpeg_model": {"name": "jpeg", "sha256": "4f2e"}},
+        counts={"faces": 100, "left_out_by_the_ranking": 70, "kept": 30},
         notices=["--sr-model none: <b>Lanczos</b>"],
         ranking=[Ranked(f"{i}.jpg", float(score), i < 30) for i, score in enumerate(scores)],
         skipped=[
@@ -33,9 +33,12 @@ def report(tmp_path):
 def test_the_json_accounts_for_every_image(report):
     write_report(report, {})
     written = json.loads((report.out.parent / "build-report.json").read_text())
-    assert written["counts"] == {"faces": 100, "kept": 30}
+    assert written["counts"] == {"faces": 100, "left_out_by_the_ranking": 70, "kept": 30}
     assert sum(image["kept"] for image in written["ranking"]) == 30
-    assert written["skip_reasons"] == {"read: truncated": 1, "find faces: no face": 2}
+    assert written["skip_reasons"] == [
+        {"stage": "find faces", "reason": "no face", "count": 2},
+        {"stage": "read", "reason": "truncated", "count": 1},
+    ]
     assert written["failures"] == 1
     assert written["scores"] == pytest.approx({"min": -1, "p5": -0.9, "median": 0, "p95": 0.9, "max": 1})
 
@@ -106,6 +109,12 @@ def test_without_scores_there_is_no_histogram(report):
     page = render_page(replace(report, ranking=[], skipped=[]), {})
     assert "<svg" not in page
     assert summarize([]) == {}
+
+
+def test_people_read_words_where_programs_read_keys(report):
+    page = render_page(report, {})
+    assert "<th>left out by the ranking</th><td>70</td>" in page
+    assert "<td>name jpeg, sha256 4f2e</td>" in page
 
 
 def test_a_report_on_another_file_is_not_replaced(tmp_path):

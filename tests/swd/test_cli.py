@@ -8,6 +8,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 from PIL import Image
 
 from swd.cli import main
@@ -89,6 +90,28 @@ def test_ms_ssim_stands_beside_the_distance(small):
     table = run("compare", *small, "--metrics", "msssim", "--device", "cpu").stdout
     assert "MS-SSIM between 10 pairs" in table
     assert "Wasserstein" not in table
+
+
+@pytest.mark.parametrize("sets", [1, 9])
+def test_the_legend_hides_nothing(small, tmp_path, monkeypatch, sets):
+    """Its box and that of the axes have nothing in common."""
+    boxes = []
+
+    def saved(figure, *args, **kwargs):
+        figure.draw_without_rendering()
+        boxes.extend([figure.axes[0].get_tightbbox(), figure.legends[0].get_window_extent()])
+        return savefig(figure, *args, **kwargs)
+
+    savefig = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", saved)
+    out = tmp_path / "p.png"
+    result = run("compare", small[0], *small[1:] * sets, "--device", "cpu", "--plot", out)
+    assert result.exit_code == 0
+    assert f"{out}: distances of {sets} sets" in result.stderr
+    axes, legend = boxes
+    assert legend.y1 <= axes.y0
+    assert legend.x0 >= 0
+    assert legend.x1 <= 9 * 100  # of the figure
 
 
 def test_track_gives_every_set_in_one_table_and_picture(small, result, tmp_path):

@@ -50,6 +50,32 @@ def test_generated_images_are_the_same_in_every_container_and_number(run, tmp_pa
     np.testing.assert_array_equal(pngs(tmp_path / "unzipped"), images[:11])
 
 
+def test_images_are_not_written_into_a_picture(run, tmp_path):
+    complaint = call("generate", run, "--num", 2, "--out", tmp_path / "f.png", status=2)
+    assert "a folder is written, or a file ending in .h5 or .hdf5 or .zip; trainer grid draws" in complaint
+    assert not list(tmp_path.iterdir())
+
+
+OUTPUTS = [
+    ("grid", "a.png", "8x4 images", ()),
+    ("generate", "a.h5", "2 images", ("--num", 2)),
+    ("generate", "a.zip", "1 images", ("--seeds", 7)),
+    ("export", "a.safetensors", "generator for 8x8", ()),
+]
+
+
+@pytest.mark.parametrize(("name", "file", "said", "more"), OUTPUTS)
+def test_what_was_written_is_said_and_replaced_if_asked(run, tmp_path, name, file, said, more):
+    out = tmp_path / file
+    command = [str(part) for part in (name, run, "--out", out, *more)]
+    first = CliRunner().invoke(main, command)
+    assert f"{out}: {said}\n" in first.stderr
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 1
+    assert "exists already; choose another name, or pass --overwrite to replace it" in refused.stderr
+    assert CliRunner().invoke(main, [*command, "--overwrite"]).exit_code == 0
+
+
 def test_the_first_image_of_each_of_some_seeds(run, tmp_path):
     call("generate", run, "--seeds", "7,1,42", "--out", tmp_path / "seeds", "--device", "cpu")
     files = {path.name: np.asarray(Image.open(path)) for path in (tmp_path / "seeds").iterdir()}

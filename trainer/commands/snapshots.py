@@ -5,21 +5,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from celebahq.console import (
+from celebahq.arguments import (
     ANY_PATH,
+    DATA_SET,
     FILE,
     FOLDER,
+    NEW_IMAGES,
     NEW_MP4,
-    NEW_PATH,
+    NEW_NETWORK,
     NEW_PNG,
     NEW_SAFETENSORS,
     device_option,
-    emit_json,
     json_option,
-    resolve_device,
+    overwrite_option,
     seed_option,
-    status,
 )
+from celebahq.console import emit_json, resolve_device, status
 from trainer.use.options import GridLayout, ModeCount, VideoLayout
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def parse_seeds(context: click.Context, option: click.Parameter, value: str | No
     "--seeds", callback=parse_seeds, metavar="N,N,...", help="Instead, the first image of each of these."
 )
 @click.option("--class", "only", type=click.IntRange(min=0), metavar="N", help="Of networks with labels.")
-@click.option("--out", "-o", type=NEW_PATH, required=True, metavar="DIR|FILE.h5|FILE.zip")
+@click.option("--out", "-o", type=NEW_IMAGES, required=True, metavar="DIR|FILE.h5|FILE.zip")
+@overwrite_option
 @seed_option
 @device_option
 @click.pass_obj
@@ -57,6 +59,7 @@ def generate(
     seeds: list[int] | None,
     only: int | None,
     out: Path,
+    overwrite: bool,
     seed: int,
     device: str,
 ) -> None:
@@ -78,9 +81,11 @@ def generate(
     loaded = load_snapshot(snapshot, resolve_device(device))
     loaded = loaded if only is None else loaded.of_class(only)
     if seeds is not None:
-        generate_seeds_to(loaded, out, seeds, progress=stages)
+        generate_seeds_to(loaded, out, seeds, overwrite=overwrite, progress=stages)
+        status(f"{out}: {len(seeds):,} images")
     elif num is not None:
-        generate_to(loaded, out, num=num, seed=seed, progress=stages)
+        generate_to(loaded, out, num=num, seed=seed, overwrite=overwrite, progress=stages)
+        status(f"{out}: {num:,} images")
 
 
 @click.command()
@@ -88,9 +93,10 @@ def generate(
 @click.option("--out", "-o", type=NEW_PNG, required=True, metavar="FILE.png")
 @click.option("--columns", type=click.IntRange(min=1), default=GRID.columns, show_default=True)
 @click.option("--rows", type=click.IntRange(min=1), default=GRID.rows, show_default=True)
+@overwrite_option
 @seed_option
 @device_option
-def grid(snapshot: Path, out: Path, columns: int, rows: int, seed: int, device: str) -> None:
+def grid(snapshot: Path, out: Path, columns: int, rows: int, overwrite: bool, seed: int, device: str) -> None:
     """Draw a grid of generated images.
 
     \b
@@ -102,9 +108,10 @@ def grid(snapshot: Path, out: Path, columns: int, rows: int, seed: int, device: 
     from celebahq.pictures.grids import image_grid
     from trainer.use.snapshot import load_snapshot
 
-    refuse_existing(out)
+    refuse_existing(out, overwrite=overwrite)
     images = load_snapshot(snapshot, resolve_device(device)).generate(seed, range(columns * rows))
     save_png(out, image_grid(images.numpy(), columns))
+    status(f"{out}: {columns}x{rows} images")
 
 
 @click.command()
@@ -129,6 +136,7 @@ def grid(snapshot: Path, out: Path, columns: int, rows: int, seed: int, device: 
     show_default=True,
     help="Standard deviation of the walk's Gaussian; not for --progress.",
 )
+@overwrite_option
 @seed_option
 @device_option
 @click.pass_obj
@@ -143,6 +151,7 @@ def video(
     duration: float,
     fps: float,
     smoothing: float,
+    overwrite: bool,
     seed: int,
     device: str,
 ) -> None:
@@ -158,7 +167,7 @@ def video(
 
     if (snapshot is None) == (run is None):
         raise click.UsageError("Give either SNAPSHOT or --progress RUN.")
-    refuse_existing(out)
+    refuse_existing(out, overwrite=overwrite)
     layout = VideoLayout(columns, rows, size, duration, fps, smoothing)
     torch_device = resolve_device(device)
     if run is not None:
@@ -172,11 +181,12 @@ def video(
             device=torch_device,
             progress=stages,
         )
+    status(f"{out}: {duration:g} seconds")
 
 
 @click.command()
 @click.argument("run", type=FOLDER)
-@click.option("--data", type=FILE, metavar="FILE.h5", help="Where the data lie now, if they were moved.")
+@click.option("--data", type=DATA_SET, metavar="FILE.h5", help="Where the data lie now, if they were moved.")
 @click.option(
     "--images", type=click.IntRange(min=1), metavar="N", help="Per set  [default: all, up to 16,384]."
 )
@@ -188,6 +198,7 @@ def video(
     show_default=True,
 )
 @click.option("--plot", type=NEW_PNG, metavar="FILE.png", help="Draw the paper's figure 4.")
+@overwrite_option
 @seed_option
 @device_option
 @json_option
@@ -200,6 +211,7 @@ def evaluate(
     resolution: int | None,
     metrics: str,
     plot: Path | None,
+    overwrite: bool,
     seed: int,
     device: str,
     as_json: bool,
@@ -223,7 +235,7 @@ def evaluate(
     if plot is not None:
         if "swd" not in metrics:
             raise click.UsageError("--plot draws distances: add swd to --metrics")
-        refuse_existing(plot)
+        refuse_existing(plot, overwrite=overwrite)
     report = evaluate_snapshots(
         all_snapshots(run),
         open_run(run, data).data,
@@ -237,6 +249,7 @@ def evaluate(
     write_json(run / "evaluation.json", report_as_json(report))
     if plot is not None:
         plot_track(report, plot)
+        status(f"{plot}: distances of {len(report.fakes)} snapshots")
     if as_json:
         emit_json(report_as_json(report))
     else:
@@ -292,8 +305,9 @@ def modes(
 
 @click.command()
 @click.argument("snapshot", type=ANY_PATH)
-@click.option("--out", "-o", type=NEW_PATH, required=True, metavar="FILE.safetensors|FILE.pt2|FILE.onnx")
-def export(snapshot: Path, out: Path) -> None:
+@click.option("--out", "-o", type=NEW_NETWORK, required=True, metavar="FILE.safetensors|FILE.pt2|FILE.onnx")
+@overwrite_option
+def export(snapshot: Path, out: Path, overwrite: bool) -> None:
     """Export the averaged generator for other programs.
 
     By the ending: the weights alone (.safetensors), a program of torch.export (.pt2), or an ONNX model
@@ -307,13 +321,16 @@ def export(snapshot: Path, out: Path) -> None:
     from trainer.use.export import export_generator
     from trainer.use.snapshot import load_snapshot
 
-    export_generator(load_snapshot(snapshot), out)
+    loaded = load_snapshot(snapshot)
+    export_generator(loaded, out, overwrite=overwrite)
+    status(f"{out}: generator for {loaded.resolution}x{loaded.resolution}")
 
 
 @click.command("import")
 @click.argument("pickle", type=FILE)
 @click.option("--out", "-o", type=NEW_SAFETENSORS, required=True, metavar="FILE.safetensors")
-def import_(pickle: Path, out: Path) -> None:
+@overwrite_option
+def import_(pickle: Path, out: Path, overwrite: bool) -> None:
     """Turn a network pickle of the authors' TensorFlow program into a snapshot.
 
     TensorFlow is not needed, and nothing in the file is executed.
@@ -326,7 +343,7 @@ def import_(pickle: Path, out: Path) -> None:
     from trainer.legacy.conversion import import_snapshot
     from trainer.use.snapshot import save_snapshot
 
-    refuse_existing(out)
+    refuse_existing(out, overwrite=overwrite)
     snapshot = import_snapshot(pickle)
     save_snapshot(out, snapshot)
     status(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from celebahq.console import FOLDER, emit_json, json_option
+from celebahq.arguments import FOLDER, json_option
+from celebahq.console import emit_json
 
 
 @click.command("status")

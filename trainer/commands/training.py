@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from celebahq.console import (
+from celebahq.arguments import (
     ANY_PATH,
-    EXIT_INTERRUPTED,
+    DATA_SET,
     FILE,
     FOLDER,
-    NEW_PATH,
+    NEW_FOLDER,
     device_option,
-    emit_json,
+    dry_run_option,
     json_option,
-    resolve_device,
-    status,
 )
+from celebahq.console import EXIT_INTERRUPTED, emit_json, resolve_device, status
 
 if TYPE_CHECKING:
     from trainer.configuration.config import TrainingConfig
@@ -52,9 +51,10 @@ change_option = click.option(
 
 
 @click.command()
-@click.option("--data", type=FILE, metavar="FILE.h5", help="The real images, an HDF5 pyramid.")
-@click.option("--preset", "preset_name", required=True, metavar="NAME", help="See `trainer presets`.")
-@click.option("--outdir", type=NEW_PATH, default="runs", show_default=True, metavar="DIR")
+@click.option("--data", type=DATA_SET, metavar="FILE.h5", help="The real images, an HDF5 pyramid.")
+@click.option("--preset", "preset_name", metavar="NAME", help="See `trainer presets`.")
+@click.option("--config", "file", type=FILE, metavar="FILE.toml", help="Instead, a file like a preset's.")
+@click.option("--outdir", type=NEW_FOLDER, default="runs", show_default=True, metavar="DIR")
 @set_option
 @click.option("--seed", type=click.IntRange(min=0), help="Key of all randomness  [default: the preset's, 0].")
 @device_option
@@ -68,12 +68,11 @@ change_option = click.option(
     help="Begin with the networks of a run, of one of its states, or of the authors' pickle.",
 )
 @click.option("--resume", "go_on", is_flag=True, help="Continue the newest such run in OUTDIR, if any.")
-@click.option(
-    "-n", "--dry-run", is_flag=True, help="Print the configuration (JSON) and the schedule, then end."
-)
+@dry_run_option
 def run(
     data: Path | None,
-    preset_name: str,
+    preset_name: str | None,
+    file: Path | None,
     outdir: Path,
     assignments: tuple[str, ...],
     seed: int | None,
@@ -87,6 +86,9 @@ def run(
 ) -> None:
     """Train a progressive GAN into a new folder OUTDIR/00000-NAME.
 
+    FILE.toml holds what differs from the preset that it extends: extends = "faces-64", [train],
+    total_kimg = 600, and so on.
+
     With --resume, the same command begins the run and continues it until it is finished, as a batch system's
     jobs want it. Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 save the state and end with status 128 plus the signal's
     number.
@@ -96,6 +98,7 @@ def run(
       trainer run --data faces.h5 --preset faces-64 --outdir runs
       torchrun --nproc-per-node 8 -m trainer run --data celebahq.h5 --preset celebahq-1024
       trainer run --data cats.h5 --preset faces-64 --init runs/00000-faces-64
+      trainer run --data faces.h5 --config portraits.toml
     """
     from celebahq.processes import launched_world_size
     from trainer.commands.tables import schedule_table
@@ -105,7 +108,9 @@ def run(
     changes += [] if seed is None else [f"train.seed={seed}"]
     changes += [] if on_nan is None else [f"train.on_nan={on_nan}"]
     changes += ["runtime.deterministic=true"] if deterministic else []
-    config = _configure(preset_name, launched_world_size(), changes)
+    if (preset_name is None) == (file is None):
+        raise click.UsageError("Give either --preset NAME or --config FILE.toml.")
+    config = _configure(file or preset_name or "", launched_world_size(), changes)
     if init is not None and not any(change.startswith("schedule.initial_resolution") for change in changes):
         config = _begin_grown(config, init)
     if dry_run:
@@ -131,7 +136,7 @@ def run(
 
 @click.command()
 @click.argument("run", type=FOLDER)
-@click.option("--data", type=FILE, metavar="FILE.h5", help="Where the data lie now, if they were moved.")
+@click.option("--data", type=DATA_SET, metavar="FILE.h5", help="Where the data lie now, if they were moved.")
 @change_option
 @minibatch_gpu_option
 @device_option
@@ -191,7 +196,7 @@ def presets(as_json: bool) -> None:
 
 @click.command()
 @click.option("--preset", "preset_name", required=True, metavar="NAME", help="See `trainer presets`.")
-@click.option("--data", type=FILE, metavar="FILE.h5", help="Read these images.")
+@click.option("--data", type=DATA_SET, metavar="FILE.h5", help="Read these images.")
 @click.option("--synthetic", is_flag=True, help="Instead of --data: no images are read.")
 @set_option
 @click.option("--resolution", "resolutions", type=int, multiple=True, help="Only this one; repeatable.")
@@ -238,15 +243,19 @@ def bench(
         click.echo(bench_table(rows))
 
 
-def _configure(preset_name: str, world_size: int, assignments: Iterable[str]) -> "TrainingConfig":
-    """The preset with its changes; a mistake in either is wrong usage."""
+def _configure(source: Path | str, world_size: int, assignments: Iterable[str]) -> "TrainingConfig":
+    """A file or a preset with its changes; a mistake in either is wrong usage."""
     from trainer.configuration.config import ConfigError
-    from trainer.configuration.presets import preset
+    from trainer.configuration.presets import config_from_file, preset
     from trainer.configuration.settings import override
     from trainer.training.batches import require_shareable
 
     try:
-        config = override(preset(preset_name, world_size), assignments)
+        if isinstance(source, Path):
+            plain = config_from_file(source, world_size)
+        else:
+            plain = preset(source, world_size)
+        config = override(plain, assignments)
     except ConfigError as err:
         raise click.UsageError(str(err)) from err
     require_shareable(config, world_size)

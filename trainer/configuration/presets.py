@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from trainer.configuration.config import ConfigError, TrainingConfig
@@ -58,6 +59,37 @@ def preset(name: str, world_size: int = 1) -> TrainingConfig:
     >>> config.schedule.resolution, config.generator.latent_size
     (1024, 512)
     """
+    values = _preset_values(name)
+    return _finished({**values, "name": name}, world_size)
+
+
+def config_from_file(path: Path, world_size: int = 1) -> TrainingConfig:
+    """The configuration of a TOML file: fields as presets have them, on top of the preset that it `extends`.
+
+    The run's name is the field `name`, else the file's own.
+
+    Raises:
+        ConfigError: Not TOML, fields that there are not, or no such preset.
+    """
+    try:
+        own = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as err:  # of TOML or of UTF-8
+        raise ConfigError(f"{path}: {err}") from err
+    base = own.pop("extends", None)
+    if not isinstance(base, str | None):
+        raise ConfigError(f'{path}: extends must be the name of a preset, as in extends = "faces-64"')
+    for name in CHOICES:
+        if name in own:
+            raise ConfigError(f"{path}: {name} is for presets; give its fields themselves")
+    try:
+        values = _merge(_preset_values(base) if base else {}, own)
+        return _finished({"name": path.stem, **values}, world_size)
+    except ConfigError as err:
+        raise ConfigError(f"{path}: {err}") from err
+
+
+def _preset_values(name: str) -> dict[str, Any]:
+    """A preset's values with those of its variants on top."""
     base, *variants = name.split("+")
     names = _preset_names()
     if base not in names:
@@ -68,9 +100,14 @@ def preset(name: str, world_size: int = 1) -> TrainingConfig:
         if variant not in known:
             raise ConfigError(f"preset {name!r}, variant {variant!r}", _no_such(variant, known))
         values = _merge(values, known[variant])
-    values = _merge(values, _values_for(world_size, values.get("world_size", {}), name))
-    plain = {key: value for key, value in values.items() if key not in CHOICES}
-    return fit_minibatches(from_dict(TrainingConfig, share_fields({**plain, "name": name})), world_size)
+    return values
+
+
+def _finished(values: Mapping[str, Any], world_size: int) -> TrainingConfig:
+    """A file's values as the configuration for a number of processes."""
+    merged = _merge(values, _values_for(world_size, values.get("world_size", {}), values["name"]))
+    plain = {key: value for key, value in merged.items() if key not in CHOICES}
+    return fit_minibatches(from_dict(TrainingConfig, share_fields(plain)), world_size)
 
 
 def fit_minibatches(config: TrainingConfig, world_size: int) -> TrainingConfig:

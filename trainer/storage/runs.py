@@ -86,7 +86,9 @@ def open_run(folder: Path, data: Path | None = None) -> Run:
         raise ToolError(path, "the run's data are not there; say where they are with --data FILE.h5")
     found = describe_data(path)
     if found != recorded:
-        raise ToolError(path, f"not the data of {folder}: found {found}, the run has {recorded}")
+        names = [name for name in {**found, **recorded} if found.get(name) != recorded.get(name)]
+        differences = "; ".join(f"{name} {found.get(name)}, the run's {recorded.get(name)}" for name in names)
+        raise ToolError(path, f"not the data of {folder}: {differences}")
     return Run(folder, load_config(folder / CONFIG), path)
 
 

@@ -32,18 +32,18 @@ class FixedLod(nn.Module):
         return images
 
 
-def export_generator(snapshot: Snapshot, out: Path) -> None:
+def export_generator(snapshot: Snapshot, out: Path, *, overwrite: bool = False) -> None:
     """Write the generator in the form that the ending of the name stands for: one of `FORMS`.
 
     Raises:
-        ToolError: `out` exists, or has another ending.
+        ToolError: `out` exists and is not to be replaced, or has another ending.
         MissingExtraError: ONNX models need the extra `onnx`.
     """
     if out.suffix not in FORMS:
         raise ToolError(
             out, "the ending must be .safetensors (weights), .pt2 (PyTorch program) or .onnx (ONNX model)"
         )
-    refuse_existing(out)
+    refuse_existing(out, overwrite=overwrite)
     content = FORMS[out.suffix](snapshot)
     with atomic_path(out) as partial:
         partial.write_bytes(content)

@@ -17,7 +17,15 @@ Pixels = NDArray[np.uint8]
 Sink = Callable[[list[str], Pixels], None]
 
 
-def generate_to(snapshot: Snapshot, out: Path, *, num: int, seed: int, progress: Progress = silent) -> None:
+def generate_to(
+    snapshot: Snapshot,
+    out: Path,
+    *,
+    num: int,
+    seed: int,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> None:
     """Write images 0 .. num-1 of a seed.
 
     Args:
@@ -25,12 +33,13 @@ def generate_to(snapshot: Snapshot, out: Path, *, num: int, seed: int, progress:
         out: `*.h5`: a pyramid; `*.zip`: PNG files in a zip; anything else: a folder of PNG files.
         num: How many.
         seed: Key of all images.
+        overwrite: Replace a file that is there; a folder is never replaced.
         progress: Called as images are made.
 
     Raises:
         ToolError: `out` exists already.
     """
-    refuse_existing(out)
+    refuse_existing(out, overwrite=overwrite)
     size = block_size(snapshot.resolution)
     with _open_sink(snapshot, out, [seed]) as write:
         for first in range(0, num, size):
@@ -40,10 +49,15 @@ def generate_to(snapshot: Snapshot, out: Path, *, num: int, seed: int, progress:
 
 
 def generate_seeds_to(
-    snapshot: Snapshot, out: Path, seeds: Sequence[int], progress: Progress = silent
+    snapshot: Snapshot,
+    out: Path,
+    seeds: Sequence[int],
+    *,
+    overwrite: bool = False,
+    progress: Progress = silent,
 ) -> None:
     """Write the first image of each seed, in files `seedN.png`; arguments as for `generate_to`."""
-    refuse_existing(out)
+    refuse_existing(out, overwrite=overwrite)
     with _open_sink(snapshot, out, seeds) as write:
         for done, seed in enumerate(seeds, 1):
             write([f"seed{seed}.png"], snapshot.generate(seed, [0]).numpy())
@@ -52,13 +66,15 @@ def generate_seeds_to(
 
 @contextmanager
 def _open_sink(snapshot: Snapshot, out: Path, seeds: Sequence[int]) -> Iterator[Sink]:
-    if out.suffix in (".h5", ".hdf5"):
+    if out.suffix.lower() in (".h5", ".hdf5"):
         channels = snapshot.config.generator.channels
         facts = {"generator": snapshot.config.name, "nimg": snapshot.nimg}
         provenance = {**facts, **({"seed": seeds[0]} if len(seeds) == 1 else {"seeds": list(seeds)})}
-        with PyramidWriter(out, snapshot.resolution, channels, provenance=provenance) as pyramid:
+        with PyramidWriter(
+            out, snapshot.resolution, channels, provenance=provenance, overwrite=True
+        ) as pyramid:
             yield lambda _, images: pyramid.append(images)
-    elif out.suffix == ".zip":
+    elif out.suffix.lower() == ".zip":
         with atomic_zip(out) as write:
             yield lambda names, images: _write_pngs(names, images, write)
     else:

@@ -13,7 +13,7 @@ def test_a_file_is_described(rng, tmp_path):
     facts = describe_pyramid(path)
     assert (facts.images, facts.resolution, facts.channels, facts.labels) == (5, 32, 3, 5)
     assert facts.format == "celebahq-pyramid 2"
-    assert facts.meta == {"landmarks": "float64 [5, 2]", "name": "text"}
+    assert facts.meta == {"landmarks": "float64 5x2", "name": "text"}
     assert facts.provenance == {"source": "noise"}
     assert facts.file_bytes == path.stat().st_size
     assert [level.resolution for level in facts.levels] == [32, 16, 8, 4, 2, 1]
@@ -25,6 +25,24 @@ def test_a_file_is_described(rng, tmp_path):
     text = render_facts(facts)
     assert "5 images 32x32 RGB, 5 label columns" in text
     assert "source: noise" in text
+
+
+def test_facts_are_told_in_words(rng, tmp_path):
+    provenance = {
+        "model": {"name": "jpeg", "sha256": "4f2e"},
+        "kinds": ["a", "b"],
+        "strict": True,
+        "keep": None,
+    }
+    with PyramidWriter(tmp_path / "a.h5", 4, provenance=provenance) as writer:
+        writer.append(rng.integers(0, 256, (1, 3, 4, 4), dtype=np.uint8))
+    lines = render_facts(describe_pyramid(tmp_path / "a.h5")).splitlines()
+    assert sorted(lines[-4:]) == [
+        "    keep: none",
+        "    kinds: a, b",
+        "    model: name jpeg, sha256 4f2e",
+        "    strict: yes",
+    ]
 
 
 def test_the_originals_layout_is_described(tmp_path):

@@ -71,6 +71,18 @@ def test_results_that_are_there_are_kept_unless_told(tmp_path: Path, photo: Phot
     assert target.read_bytes() != b"mine"
 
 
+def test_the_photos_of_a_folder_keep_their_places(tmp_path: Path, photo: Photo, models: list[str]):
+    (tmp_path / "photos/more").mkdir(parents=True)
+    write(tmp_path / "photos/a.png", photo[:16, :16])
+    write(tmp_path / "photos/more/a.jpg", photo[16:32, :16])
+    out = tmp_path / "photos/restored"  # what lies there is no photo
+    command = ["restore", str(tmp_path / "photos"), "--out", str(out), *models, "--device", "cpu", "--json"]
+    first, again = (CliRunner().invoke(main, command) for _ in range(2))
+    assert first.exit_code == again.exit_code == 0
+    assert json.loads(first.stdout)["written"] == [str(out / "a.png"), str(out / "more/a.png")]
+    assert json.loads(again.stdout)["kept"] == [str(out / "a.png"), str(out / "more/a.png")]
+
+
 def test_two_photos_of_one_name_are_refused(tmp_path: Path, photo: Photo, models: list[str]):
     (tmp_path / "b").mkdir()
     photos = [write(tmp_path / "a.png", photo[:16, :16]), write(tmp_path / "b/a.jpg", photo[:16, :16])]
