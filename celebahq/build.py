@@ -35,6 +35,7 @@ from celebahq.jobs.merge import write_pyramid
 from celebahq.jobs.progress import Progress, silent
 from celebahq.jobs.scratch import require_new_output, scratch_for, work_folder
 from celebahq.jobs.task import Finished, Task
+from celebahq.jobs.watch import Stage, watching, write_stage
 from celebahq.jobs.worker import WORKER_NUMBER
 from celebahq.options import BuildOptions, PhotoSource
 from celebahq.pictures.decoding import RAISE_LIMIT, load_photo
@@ -43,6 +44,8 @@ from celebahq.report import BuildReport
 from celebahq.sources.duplicates import face_hash
 from celebahq.sources.listing import without_name
 from celebahq.sources.records import FaceIndex
+from celebahq.status_page import write_status_page
+from celebahq.threads import processors
 
 if TYPE_CHECKING:
     from celebahq.restore.infer import Restorer
@@ -51,6 +54,8 @@ log = logging.getLogger(__name__)
 
 Photo = NDArray[np.uint8]
 
+SEARCH_SEC, FACE_SEC, NETWORKS_SEC = 0.1, 0.3, 2.0
+"""Of one worker, as `tools/bench_build.py` measures it."""
 MIXED = "mixed"
 """The arithmetic of a build whose machines may differ."""
 
@@ -67,7 +72,10 @@ def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildRe
     options = options.from_anywhere()
     out, resolution = options.out, options.resolution
     dataset_options(options.job.codec)  # a missing package is better known now than at every image
-    with scratch_for(out, retry=options.job.retry_skipped) as scratch:
+    with (
+        watching(out, stages(options), progress, write_status_page) as progress,
+        scratch_for(out, retry=options.job.retry_skipped) as scratch,
+    ):
         engine = _choose_engine(options)
         facts = describe(options, engine)
         log.info(
@@ -88,6 +96,18 @@ def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildRe
         job.run(engine, progress)
         done = write_pyramid(job, out, resolution=resolution, provenance=facts, progress=progress)
         return report_build(out, facts, indexed, done, notices)
+
+
+def stages(options: BuildOptions) -> list[Stage]:
+    """What a build does, and about how long an item takes until that is known."""
+    workers = options.job.workers or processors()
+    search = [Stage("find faces", "photos", SEARCH_SEC / workers)]
+    face_sec = FACE_SEC + (NETWORKS_SEC if options.uses_networks else 0.0)
+    return [
+        *(search if isinstance(options.source, PhotoSource) else []),
+        Stage("build", "faces", face_sec / workers),
+        write_stage(options.resolution),
+    ]
 
 
 class FaceTask(Task):

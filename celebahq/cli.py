@@ -8,6 +8,7 @@ from celebahq.commands.publishing import export, select
 from celebahq.commands.pyramid_tools import compare, extract, inspect, sheet, verify
 from celebahq.commands.reconstruct import reconstruct_command
 from celebahq.commands.restore import restore
+from celebahq.commands.status import status_command
 from celebahq.console import ToolGroup
 
 COMMANDS = [
@@ -15,6 +16,7 @@ COMMANDS = [
     restore,
     reconstruct_command,
     import_command,
+    status_command,
     inspect,
     verify,
     compare,

@@ -20,15 +20,20 @@ from celebahq.jobs.progress import Progress, silent
 from celebahq.jobs.report import JobReport
 from celebahq.jobs.scratch import require_new_output, scratch_for
 from celebahq.jobs.task import Finished, Task
+from celebahq.jobs.watch import Stage, watching, write_stage
 from celebahq.options import ImportRequest
 from celebahq.pyramid import PyramidReader, dataset_options, encode_image
 from celebahq.report import BuildReport, Skip
 from celebahq.report_page import TILE_PX, Tile, write_report
 from celebahq.sources.data_set import DataSet, open_data_set
 from celebahq.sources.listing import without_name
+from celebahq.status_page import write_status_page
+from celebahq.threads import processors
 
 log = logging.getLogger(__name__)
 
+ITEM_SEC = 0.01
+"""About, of one worker, until it is known."""
 SHOWN_IMAGES, SHOWN_SKIPS = 64, 24
 
 
@@ -45,7 +50,12 @@ def import_dataset(request: ImportRequest, progress: Progress = silent) -> Build
     """
     request = request.from_anywhere()
     dataset_options(request.job.codec)  # a missing package is better known now than at every image
-    with scratch_for(request.out, retry=request.job.retry_skipped) as scratch:
+    workers = request.job.workers or processors()
+    stages = [Stage("import", "images", ITEM_SEC / workers), write_stage(request.options.resolution)]
+    with (
+        watching(request.out, stages, progress, write_status_page) as progress,
+        scratch_for(request.out, retry=request.job.retry_skipped) as scratch,
+    ):
         task = open_source(request)
         images = task.images
         colours = "grey" if images.channels == 1 else "RGB"

@@ -1,8 +1,10 @@
 """What a build did: the facts, and where they are written."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +93,12 @@ class BuildReport:
 def report_paths(out: Path) -> tuple[Path, Path]:
     """Where the report on `out` goes: `build-report.json` and `.html` beside it.
 
-    In a folder that holds the report on another file: `NAME.build-report.json` and `.html`.
+    In a folder that holds the report on another file, or the page of another's job:
+    `NAME.build-report.json` and `.html`.
     """
     plain = out.with_name("build-report.json")
-    if plain.exists() and not _reports_on(plain, out.name):
+    taken = plain.exists() and not _reports_on(plain, out.name)
+    if taken or job_of(plain.with_suffix(".html")) not in (None, out.name):
         plain = out.with_name(f"{out.stem}.build-report.json")
     return plain, plain.with_suffix(".html")
 
@@ -104,6 +108,16 @@ def _reports_on(path: Path, name: str) -> bool:
         return bool(read_json(path).get("file") == name)
     except ToolError:  # somebody else's file of that name: it stays
         return False
+
+
+def job_of(page: Path) -> str | None:
+    """Name of the file whose job a page shows while it is at work; None where it is no such page."""
+    try:
+        with page.open(encoding="utf-8") as file:
+            found = re.search(r'<meta name="celebahq-job" content="([^"]*)">', file.read(1000))
+    except (OSError, UnicodeDecodeError):  # none, or somebody else's
+        return None
+    return unescape(found[1]) if found else None
 
 
 def summarize(scores: Sequence[float]) -> dict[str, float]:

@@ -56,22 +56,28 @@ def write_report(report: BuildReport, sections: Mapping[str, Sequence[Tile]]) ->
 
 def render_page(report: BuildReport, sections: Mapping[str, Sequence[Tile]]) -> str:
     """The page, as HTML."""
-    environment = Environment(
-        loader=PackageLoader("celebahq"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("build-report.html").render(
+    template = environment().get_template("build-report.html")
+    duration = format_duration(report.elapsed_sec)
+    return template.render(
         report=report,
-        rate=f"{report.images_per_sec:.3g} images/s, {format_duration(report.elapsed_sec)} in the last run",
+        rate=f"{report.images_per_sec:.3g} images/s, {duration} in the last run",
         counts={what.replace("_", " "): f"{count:,}" for what, count in report.counts.items()},
         histogram=_histogram(report.ranking) if report.ranking else None,
-        sections={title: [_shown(tile) for tile in tiles] for title, tiles in sections.items()},
+        sections={title: [shown(tile) for tile in tiles] for title, tiles in sections.items()},
         reasons=_reasons(report),
         parameters={name: in_words(value) for name, value in report.parameters.items()},
-        tile_px=TILE_PX,
     )
 
 
-def _shown(tile: Tile) -> dict[str, str]:
+def environment() -> Environment:
+    """Of the pages' templates."""
+    return Environment(
+        loader=PackageLoader("celebahq"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+
+
+def shown(tile: Tile) -> dict[str, str]:
+    """A tile as the templates take it."""
     source = "" if tile.picture is None else _data_url(tile.picture)
     return {"source": source, "name": tile.name, "caption": tile.caption}
 

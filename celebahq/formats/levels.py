@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from celebahq.formats.codecs import DEFAULT_CODEC, compress
+from celebahq.formats.codecs import DEFAULT_CODEC, compress, decompress
 
 FORMAT_NAME = "celebahq-pyramid"
 FORMAT_VERSION = 2
@@ -64,6 +64,19 @@ def mip_levels(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
             plane = cv2.resize(plane, (r, r), interpolation=cv2.INTER_AREA)
             level[n, c] = np.clip(np.rint(plane), 0, 255)
     return levels
+
+
+def decode_level(blob: bytes, channels: int, resolution: int, codec: str) -> NDArray[np.uint8]:
+    """One level of what `encode_image` gives, `[C, r, r]` uint8.
+
+    Raises:
+        ValueError: The blob is damaged.
+    """
+    shape = (1, channels, resolution, resolution)
+    if resolution < SINGLE_IMAGE_RESOLUTION:
+        codec = "none"
+    image: NDArray[np.uint8] = decompress(blob, shape, codec)[0]
+    return image
 
 
 def encode_image(image: NDArray[np.uint8], codec: str = DEFAULT_CODEC) -> list[bytes]:

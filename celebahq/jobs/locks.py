@@ -55,6 +55,18 @@ def owning(lock: Path) -> Iterator[str]:
         yield token
 
 
+def is_held(lock: Path) -> bool:
+    """Whether a run holds a lock now."""
+    try:
+        with lock.open("r", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError as err:
+        return err.errno in HELD_BY_OTHERS
+    return False
+
+
 @contextmanager
 def _locked_file(lock: Path) -> Iterator[TextIO]:
     """The file behind a name, locked; its last holder may have removed the one that was there before."""

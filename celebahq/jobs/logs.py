@@ -152,6 +152,47 @@ def read_entries(path: Path) -> list[Entry]:
         return [header.entry() for header in _headers(file) if header.magic == RECORD]
 
 
+class Look(NamedTuple):
+    """What a record says, and where its images are."""
+
+    entry: Entry
+    meta: dict[str, Any]
+    path: Path
+    start: int
+    """Offset of the first image in the file."""
+    sizes: list[int]
+    """Bytes of each level's image; none where they were dropped."""
+
+    def blob(self, level: int) -> bytes | None:
+        """The image of one level, counted from the largest; None where the log was changed meanwhile."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.start)
+                body = file.read(sum(self.sizes))
+        except FileNotFoundError:
+            return None
+        return list(_cut(body, self.sizes))[level] if self.sizes else None
+
+
+def look_into(path: Path) -> list[Look]:
+    """The intact records of any shard log as `read_entries` takes them; none where it is gone."""
+    try:
+        with path.open("rb") as file:
+            return [
+                Look(
+                    header.entry(),
+                    header.fields["meta"],
+                    path,
+                    header.end - header.body_bytes,
+                    header.fields["sizes"],
+                )
+                for header in _headers(file)
+                if header.magic == RECORD
+            ]
+    except FileNotFoundError:  # complete by now, under its other name
+        return []
+
+
 def read_growing(place: LogPlace) -> list[Entry]:
     """What a growing log holds; nothing where it is another job's or shard's."""
     return [record.entry() for record in _growing_records(place)]

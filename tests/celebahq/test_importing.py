@@ -78,7 +78,7 @@ def test_the_file_says_where_it_comes_from(in_process, writers, tmp_path):
     assert reader.meta("orig_idx").tolist() == list(range(7))
     assert len(set(reader.meta("source_name"))) == 7
     assert report.counts == {
-        "images in the source": 10,
+        "images_in_the_source": 10,
         "tried": 7,
         "skipped_for_an_error": 0,
         "written": 7,
