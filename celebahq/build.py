@@ -35,7 +35,7 @@ from celebahq.jobs.merge import write_pyramid
 from celebahq.jobs.progress import Progress, silent
 from celebahq.jobs.scratch import require_new_output, scratch_for, work_folder
 from celebahq.jobs.task import Finished, Task
-from celebahq.jobs.watch import Stage, watching, write_stage
+from celebahq.jobs.watch import StageStatus, watching, write_stage
 from celebahq.jobs.worker import WORKER_NUMBER
 from celebahq.options import BuildOptions, PhotoSource
 from celebahq.pictures.decoding import RAISE_LIMIT, load_photo
@@ -98,14 +98,14 @@ def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildRe
         return report_build(out, facts, indexed, done, notices)
 
 
-def stages(options: BuildOptions) -> list[Stage]:
+def stages(options: BuildOptions) -> list[StageStatus]:
     """What a build does, and about how long an item takes until that is known."""
     workers = options.job.workers or processors()
-    search = [Stage("find faces", "photos", SEARCH_SEC / workers)]
+    search = [StageStatus("find faces", "photos", SEARCH_SEC / workers)]
     face_sec = FACE_SEC + (NETWORKS_SEC if options.uses_networks else 0.0)
     return [
         *(search if isinstance(options.source, PhotoSource) else []),
-        Stage("build", "faces", face_sec / workers),
+        StageStatus("build", "faces", face_sec / workers),
         write_stage(options.resolution),
     ]
 

@@ -20,7 +20,7 @@ from celebahq.jobs.progress import Progress, silent
 from celebahq.jobs.report import JobReport
 from celebahq.jobs.scratch import require_new_output, scratch_for
 from celebahq.jobs.task import Finished, Task
-from celebahq.jobs.watch import Stage, watching, write_stage
+from celebahq.jobs.watch import StageStatus, watching, write_stage
 from celebahq.options import ImportRequest
 from celebahq.pyramid import PyramidReader, dataset_options, encode_image
 from celebahq.report import BuildReport, Skip
@@ -51,7 +51,7 @@ def import_dataset(request: ImportRequest, progress: Progress = silent) -> Build
     request = request.from_anywhere()
     dataset_options(request.job.codec)  # a missing package is better known now than at every image
     workers = request.job.workers or processors()
-    stages = [Stage("import", "images", ITEM_SEC / workers), write_stage(request.options.resolution)]
+    stages = [StageStatus("import", "images", ITEM_SEC / workers), write_stage(request.options.resolution)]
     with (
         watching(request.out, stages, progress, write_status_page) as progress,
         scratch_for(request.out, retry=request.job.retry_skipped) as scratch,

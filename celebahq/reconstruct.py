@@ -28,7 +28,7 @@ from celebahq.jobs.merge import write_pyramid
 from celebahq.jobs.progress import Progress, silent
 from celebahq.jobs.scratch import require_new_output, scratch_for
 from celebahq.jobs.task import Finished, StopJob, Task
-from celebahq.jobs.watch import Stage, watching, write_stage
+from celebahq.jobs.watch import StageStatus, watching, write_stage
 from celebahq.legacy.align import SIDE, legacy_align
 from celebahq.legacy.checks import check_input
 from celebahq.legacy.delta import decrypt_delta, read_token, zip_name
@@ -127,7 +127,7 @@ def reconstruct_dataset(options: ReconstructOptions, progress: Progress = silent
     options = options.from_anywhere()
     dataset_options(options.job.codec)  # a missing package is better known now than at every image
     workers = options.job.workers or processors()
-    stages = [Stage("reconstruct", "images", ITEM_SEC / workers), write_stage(SIDE)]
+    stages = [StageStatus("reconstruct", "images", ITEM_SEC / workers), write_stage(SIDE)]
     with (
         watching(options.out, stages, progress, write_status_page) as progress,
         scratch_for(options.out, retry=options.job.retry_skipped) as scratch,

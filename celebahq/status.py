@@ -15,7 +15,7 @@ from celebahq.jobs.disk import format_bytes
 from celebahq.jobs.locks import is_held
 from celebahq.jobs.logs import Look, look_into
 from celebahq.jobs.scratch import work_folder
-from celebahq.jobs.watch import STATUS, Stage, read_stages
+from celebahq.jobs.watch import STATUS, StageStatus, read_stages
 from celebahq.report import report_paths
 
 SHOWN_REASONS = 5
@@ -31,7 +31,7 @@ class JobStatus:
     """`running`, `interrupted` or `finished`."""
     stage: int
     """Which of the stages it is at; their number when it is finished."""
-    stages: Sequence[Stage]
+    stages: Sequence[StageStatus]
     skip_reasons: Sequence[tuple[str, int]]
     """Why items were left out so far, the most frequent first."""
     counts: dict[str, int]
@@ -114,7 +114,7 @@ def job_status(out: Path) -> JobStatus:
     if not folder.is_dir() and not out.is_file():
         raise ToolError(out, f"there is neither it nor {folder.name}: no job has begun to make it")
     stage, updated = 0, time.time()
-    stages: list[Stage] = []
+    stages: list[StageStatus] = []
     if (folder / STATUS).exists():
         stage, stages, updated = read_stages(out)
     state, counts = "interrupted", {}

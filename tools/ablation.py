@@ -16,7 +16,7 @@ import click
 import torch
 from table_runs import TableRun, markdown, mean_and_spread
 
-from celebahq.console import FILE
+from celebahq.arguments import FILE
 from trainer.configuration.presets import preset
 from trainer.use.evaluate import evaluate
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from celebahq.errors import ToolError, describe_error
 from celebahq.files import read_json, write_json
-from celebahq.jobs.progress import Progress
+from celebahq.jobs.progress import Progress, Stage
 from celebahq.jobs.scratch import work_folder
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ DRAW_SHARE = 0.02
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageStatus:
     """A stage of a job, before it or as far as it is; JSON-able with `dataclasses.asdict`."""
 
     name: str
@@ -44,16 +44,16 @@ class Stage:
         return max((expected if self.total is None else self.total) - self.done, 0) * self.item_sec
 
 
-def write_stage(resolution: int) -> Stage:
+def write_stage(resolution: int) -> StageStatus:
     """The last stage of every job: images of this size into the file."""
-    return Stage("write", "images", WRITE_SEC * (resolution / 1024) ** 2)
+    return StageStatus("write", "images", WRITE_SEC * (resolution / 1024) ** 2)
 
 
 class Watch:
     """A job's progress, passed on, and kept on disk every two seconds; the page every ten or less often."""
 
     def __init__(
-        self, out: Path, stages: Sequence[Stage], show: Progress, draw: Callable[[Path], None]
+        self, out: Path, stages: Sequence[StageStatus], show: Progress, draw: Callable[[Path], None]
     ) -> None:
         """Watch the job that makes `out`.
 
@@ -74,20 +74,20 @@ class Watch:
         """Whether the job has said anything yet."""
         return self._current is not None
 
-    def __call__(self, stage: str, done: int, total: int, skipped: int) -> None:
+    def __call__(self, stage: Stage) -> None:
         """Take note; see `celebahq.jobs.progress`."""
-        self._show(stage, done, total, skipped)
+        self._show(stage)
         now = time.monotonic()
-        number = next(i for i, each in enumerate(self._stages) if each.name == stage)
+        number = next(i for i, each in enumerate(self._stages) if each.name == stage.name)
         is_new = number != self._current
         if is_new:
-            self._current, self._began, self._first_done = number, now, done
-        known = replace(self._stages[number], done=done, total=total, skipped=skipped)
-        if done > self._first_done:
-            item_sec = (now - self._began) / (done - self._first_done)
+            self._current, self._began, self._first_done = number, now, stage.done
+        known = replace(self._stages[number], done=stage.done, total=stage.total, skipped=stage.skipped)
+        if stage.done > self._first_done:
+            item_sec = (now - self._began) / (stage.done - self._first_done)
             known = replace(known, item_sec=item_sec, measured=True)
         self._stages[number] = known
-        if is_new or done == total or now >= self._save_at:
+        if is_new or stage.done == stage.total or now >= self._save_at:
             self.save()
         if is_new or now >= self._draw_at:
             self.draw()
@@ -111,7 +111,7 @@ class Watch:
 
 @contextmanager
 def watching(
-    out: Path, stages: Sequence[Stage], show: Progress, draw: Callable[[Path], None]
+    out: Path, stages: Sequence[StageStatus], show: Progress, draw: Callable[[Path], None]
 ) -> Iterator[Progress]:
     """Watch a job, whose scratch is opened inside; arguments as for `Watch`.
 
@@ -134,11 +134,11 @@ def _not_essential() -> Iterator[None]:
         log.warning("how far it is cannot be written down: %s", describe_error(err))
 
 
-def read_stages(out: Path) -> tuple[int, list[Stage], float]:
+def read_stages(out: Path) -> tuple[int, list[StageStatus], float]:
     """Which stage the job that makes `out` is at, all its stages, and when that was written.
 
     Raises:
         ToolError: There is no status file, or it is damaged.
     """
     found: dict[str, Any] = read_json(work_folder(out) / STATUS)
-    return found["stage"], [Stage(**stage) for stage in found["stages"]], found["updated"]
+    return found["stage"], [StageStatus(**stage) for stage in found["stages"]], found["updated"]

@@ -16,9 +16,10 @@ from celebahq.jobs.engine import InProcess
 from celebahq.jobs.job import image_job
 from celebahq.jobs.merge import write_pyramid
 from celebahq.jobs.options import JobOptions
+from celebahq.jobs.progress import Stage
 from celebahq.jobs.scratch import scratch_for, work_folder
 from celebahq.jobs.task import Finished, Task
-from celebahq.jobs.watch import STATUS, Stage, Watch, watching
+from celebahq.jobs.watch import STATUS, StageStatus, Watch, watching
 from celebahq.options import ImportRequest
 from celebahq.pyramid import PyramidReader, encode_image
 from celebahq.report import report_paths
@@ -56,8 +57,8 @@ class Interrupt(Exception):
 
 
 def interrupt_at(count):
-    def progress(stage, done, total, skipped):
-        if (stage, done) == ("import", count):
+    def progress(stage):
+        if stage[:2] == ("import", count):
             raise Interrupt
 
     return progress
@@ -70,8 +71,8 @@ def invoke(*arguments):
 def test_a_job_at_work_says_where_it_is_and_what_it_left_out(job):
     seen = {}
 
-    def look(stage, done, total, skipped):
-        if (stage, done) == ("import", 6):
+    def look(stage):
+        if stage[:2] == ("import", 6):
             seen["status"], seen["page"] = job_status(job.out), report_paths(job.out)[1].read_text()
             seen["command"] = invoke("status", job.out)
 
@@ -135,8 +136,8 @@ def test_a_job_that_ends_without_a_trace_leaves_no_page(pictures, tmp_path, job)
     Image.new("RGB", (32, 32)).save(pictures / "0.png")  # the first says the size
     seen = []
 
-    def spoil(stage, done, total, skipped):
-        if not done:
+    def spoil(stage):
+        if not stage.done:
             (pictures / "0.png").write_bytes(b"no picture")
             seen.append(report_paths(job.out)[1])
 
@@ -164,8 +165,8 @@ def test_a_page_of_another_job_is_not_replaced(job):
 def test_images_in_the_logs_can_be_looked_at(job, codec):
     images = {}
 
-    def look(stage, done, total, skipped):
-        if stage == "write" and not images:
+    def look(stage):
+        if stage.name == "write" and not images:
             images.update({each.entry.item: each.blob(0) for each in look_at(job.out) if each.sizes})
             write_status_page(job.out)
             images["page"] = report_paths(job.out)[1].read_text()
@@ -197,11 +198,11 @@ class Scored(Task):
 
 def test_the_page_shows_the_best_and_the_worst(tmp_path):
     out = tmp_path / "x.h5"
-    stages = [Stage("build", "faces", 1.0), Stage("write", "images", 1.0)]
+    stages = [StageStatus("build", "faces", 1.0), StageStatus("write", "images", 1.0)]
     pages = []
 
-    def show(stage, done, total, skipped):
-        if stage == "write" and not pages:
+    def show(stage):
+        if stage.name == "write" and not pages:
             write_status_page(out)
             pages.append(report_paths(out)[1].read_text())
 
@@ -217,8 +218,8 @@ def test_the_page_shows_the_best_and_the_worst(tmp_path):
 
 
 def test_the_time_left_is_that_of_all_stages(tmp_path):
-    search = Stage("find faces", "photos", 0.5, total=100, done=60)
-    build, write = Stage("build", "faces", 2.0), Stage("write", "images", 0.1)
+    search = StageStatus("find faces", "photos", 0.5, total=100, done=60)
+    build, write = StageStatus("build", "faces", 2.0), StageStatus("write", "images", 0.1)
     out = tmp_path / "x.h5"
     (work_folder(out)).mkdir()
     watch = Watch(out, [search, build, write], lambda *where: None, lambda out: None)
@@ -235,11 +236,11 @@ def test_a_rate_is_that_of_this_run(tmp_path, monkeypatch):
     out, now = tmp_path / "x.h5", [100.0]
     work_folder(out).mkdir()
     monkeypatch.setattr("celebahq.jobs.watch.time.monotonic", lambda: now[0])
-    watch = Watch(out, [Stage("build", "faces", 9.0)], lambda *where: None, lambda out: None)
-    watch("build", 400, 1000, 0)
+    watch = Watch(out, [StageStatus("build", "faces", 9.0)], lambda *where: None, lambda out: None)
+    watch(Stage("build", 400, 1000))
     assert not job_status(out).stages[0].measured
     now[0] += 50
-    watch("build", 500, 1000, 0)
+    watch(Stage("build", 500, 1000))
     assert job_status(out).stages[0].item_sec == 0.5
     assert "500 of 1,000 faces, 50.0 %, 2 faces/s" in job_status(out).line(0)
 
@@ -253,9 +254,9 @@ def test_a_page_is_drawn_as_often_as_it_costs_little(tmp_path, monkeypatch):
         drawn.append(now[0])
         now[0] += 1.0
 
-    watch = Watch(out, [Stage("build", "faces", 9.0)], lambda *where: None, draw)
+    watch = Watch(out, [StageStatus("build", "faces", 9.0)], lambda *where: None, draw)
     for _ in range(120):
-        watch("build", 1, 1000, 0)
+        watch(Stage("build", 1, 1000))
         now[0] += 1.0
     assert drawn == [0.0, 51.0, 102.0]  # of the time a fiftieth
 

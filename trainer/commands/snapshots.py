@@ -230,6 +230,7 @@ def evaluate(
     from swd.report import as_table
     from trainer.storage.runs import open_run
     from trainer.use.evaluate import evaluate as evaluate_snapshots
+    from trainer.use.run_page import EVALUATION, write_run_page
     from trainer.use.snapshot import all_snapshots
 
     if plot is not None:
@@ -246,7 +247,8 @@ def evaluate(
         metrics=metrics.split(","),
         progress=stages,
     )
-    write_json(run / "evaluation.json", report_as_json(report))
+    write_json(run / EVALUATION, report_as_json(report))
+    write_run_page(run)
     if plot is not None:
         plot_track(report, plot)
         status(f"{plot}: distances of {len(report.fakes)} snapshots")

@@ -38,7 +38,8 @@ def require_room(config: TrainingConfig, state: TrainingState, folder: Path) -> 
     snapshots = ticks // options.network_ticks + 2  # the first and the last
     resolution = config.schedule.resolution
     grids = ticks // options.image_ticks + 2
-    grid_bytes = math.prod(grid_shape(resolution)) * resolution**2 * config.generator.channels
+    pixels = math.prod(grid_shape(resolution)) * resolution**2
+    grid_bytes = 2 * pixels * config.generator.channels  # in a file, and in TensorBoard's
     needed = new_states * state_bytes + snapshots * snapshot_bytes + grids * grid_bytes
     free = shutil.disk_usage(
         next(path for path in (folder, *folder.absolute().parents) if path.is_dir())

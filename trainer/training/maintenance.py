@@ -15,6 +15,7 @@ from celebahq.pictures.grids import image_grid
 from celebahq.processes import World
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import Phase, TrainingSchedule
+from trainer.configuration.settings import to_dict
 from trainer.networks.batchnorm import freeze_batch_statistics
 from trainer.randomness import Stream
 from trainer.storage.checkpoint import prune_states, snapshot_path
@@ -59,6 +60,7 @@ class Maintenance:
         self.run, self.state, self.data = run, state, data
         self.schedule, self.device, self.world = schedule, device, world
         self.report = Report(run.folder, nimg=state.nimg, is_main=world.is_main)
+        self.report.configuration(to_dict(run.config), state.nimg)
         flops = {resolution: cost.flops for resolution, cost in costs.items()}
         self.time_left = TimeLeft(schedule, flops, run.config.train.total_kimg, self.report.earlier_ticks())
         self.label_rows = keyed_label_rows(data)
@@ -135,14 +137,18 @@ class Maintenance:
         resolution = self.run.config.schedule.resolution
         columns, rows = grid_shape(resolution)
         images = self.data.reader.read(np.arange(columns * rows) % len(self.data), resolution)
-        save_png(self.run.folder / "reals.png", image_grid(images, columns))
+        picture = image_grid(images, columns)
+        save_png(self.run.folder / "reals.png", picture)
+        self.report.picture("reals", picture, 0)
 
     def save_fakes(self, path: Path) -> None:
         """`fakesNNNNNN.png` (kimg): the same latents throughout the run, enlarged to full resolution."""
         resolution = self.run.config.schedule.resolution
         columns, rows = grid_shape(resolution)
         images = self._averaged(GRID_BATCH_NORM_LATENTS).generate(GRID_SEED, range(columns * rows))
-        save_png(path, image_grid(enlarge(images, resolution).numpy(), columns))
+        picture = image_grid(enlarge(images, resolution).numpy(), columns)
+        save_png(path, picture)
+        self.report.picture("fakes", picture, self.state.nimg)
 
     def save_state(self) -> None:
         """The training state, between ticks."""

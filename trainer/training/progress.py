@@ -1,4 +1,4 @@
-"""What a run says about itself: one line, one JSON record and TensorBoard scalars per tick."""
+"""What a run says about itself: a line and a JSON record per tick, and what TensorBoard shows."""
 
 import json
 import logging
@@ -10,7 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from celebahq.console import format_duration
@@ -71,6 +73,20 @@ class Report:
         log.info("  ".join(f"{name} {value:g}" for name, value in record.items() if name != "nimg"))
         append_jsonl(self.metrics_path, record)
         self._draw(record)
+
+    def picture(self, name: str, picture: NDArray[np.uint8], nimg: int) -> None:
+        """Give TensorBoard a picture, `[H, W, C]`."""
+        if self._writer is not None:
+            self._writer.add_image(name, picture, global_step=nimg // 1000, dataformats="HWC")
+            self._writer.flush()
+
+    def configuration(self, config: dict[str, Any], nimg: int) -> None:
+        """Give TensorBoard the configuration that is followed from here on."""
+        if self._writer is not None:
+            lines = json.dumps(config, indent=2).splitlines()
+            text = "\n".join(f"    {line}" for line in lines)  # as Markdown has what is to stay as it is
+            self._writer.add_text("configuration", text, global_step=nimg // 1000)
+            self._writer.flush()
 
     def earlier_ticks(self) -> list[dict[str, Any]]:
         """The records of the run's ticks so far."""

@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -87,6 +88,23 @@ def test_records_behind_the_state_are_dropped_on_resume(tmp_path):
     with Report(tmp_path, nimg=2000, is_main=True, tensorboard=False) as report:
         report.tick({**RECORD, "nimg": 2500})
     assert [record["nimg"] for record in read_jsonl(tmp_path / "stats.jsonl")] == [1000, 2000, 2500]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tensorboard_gets_figures_grids_and_the_configuration(tmp_path, channels):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    picture = np.zeros((8, 12, channels), np.uint8)
+    with Report(tmp_path, nimg=0, is_main=True) as report:
+        report.configuration({"train": {"total_kimg": 7}}, 0)
+        report.picture("fakes", picture, 5000)
+        report.tick({**RECORD, "nimg": 1000})
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert "loss_D" in events.Tags()["scalars"]
+    (image,) = events.Images("fakes")
+    assert (image.step, image.width, image.height) == (5, 12, 8)
+    (text,) = events.Tensors("configuration/text_summary")
+    assert b'"total_kimg": 7' in text.tensor_proto.string_val[0]
 
 
 def test_without_tensorboard_the_run_says_so_and_keeps_its_figures(tmp_path, monkeypatch, caplog):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import start, tiny_config, write_pyramid
 
-from trainer.use.run_page import HEIGHT, PAGE, WIDTH, chart
+from trainer.use.run_page import HEIGHT, PAGE, WIDTH, chart, scores_of_evaluation, scores_of_metrics
 
 
 def test_a_curve_goes_from_corner_to_corner():
@@ -19,6 +19,35 @@ def test_a_curve_goes_from_corner_to_corner():
 @pytest.mark.parametrize("records", [[], [{"kimg": 1.0, "a": 1.0}], [{"kimg": 1.0}, {"kimg": 2.0}]])
 def test_fewer_than_two_values_are_no_curve(records):
     assert chart("x", records, ["a"]) is None
+
+
+def test_the_runs_own_measurements_are_a_table():
+    records = [
+        {"nimg": 0, "kimg": 0.0, "swd_32": 30.5, "swd_16": 20.25, "swd": 25.375, "ms_ssim": 0.25},
+        {"nimg": 12000, "kimg": 12.0, "swd_32": 3.5, "swd_16": 2.25, "swd": 2.875, "ms_ssim": 0.75},
+    ]
+    table = scores_of_metrics(records)
+    assert table is not None
+    assert list(table.head) == ["kimg", "32 px", "16 px", "SWD", "MS-SSIM"]
+    assert table.rows[1] == ["12.0", "3.5", "2.25", "2.875", "0.75"]
+    assert scores_of_metrics([]) is None
+
+
+def test_what_evaluate_found_is_a_table_with_errors_and_the_reals():
+    def distance(value, se):
+        return {"levels": {"16": {"value": value, "se": se}}, "average": {"value": value, "se": se}}
+
+    report = {
+        "images": 100,
+        "sets": [{"fake": "12.0 kimg", "swd": distance(3.25, 0.5), "ms_ssim": {"value": 0.25}}],
+        "reference": {"disjoint": distance(1.0, None)},
+    }
+    table = scores_of_evaluation(report)
+    assert table is not None
+    assert table.title.endswith("on 100 images")
+    assert table.rows == [["12.0", "3.2 ± 0.5", "3.2 ± 0.5", "0.25"], ["reals, two halves", "1.0", "1.0", ""]]
+    assert scores_of_evaluation(None) is None
+    assert scores_of_evaluation({"images": 9, "sets": [{"fake": "0.0 kimg", "ms_ssim": {}}]}) is None
 
 
 def test_the_training_leaves_a_page_whose_pictures_are_there(tmp_path: Path):
