@@ -40,6 +40,6 @@ def test_the_page_runs_from_top_to_bottom(workplace, capsys):
     assert names["first_class"].shape == (8, 3, 32, 32)
     assert names["images"].shape == (20, 3, 16, 16)
     said = capsys.readouterr().out
-    assert "find faces: 1 of 1, 0 skipped" in said
+    assert "find faces: 1 of 1 images, 0 skipped" in said
     assert "1 faces; see build-report.html" in said
     assert said.endswith("absent.jpg -> No such file or directory\n")
