@@ -93,6 +93,14 @@ def output_options(command: F) -> F:
     return metrics(json_option(as_csv(plot(overwrite_option(command)))))
 
 
+def comparing(command: F) -> F:
+    """What `compare` and `track` are given."""
+    real = click.argument("real", type=ANY_PATH)
+    fakes = click.argument("fakes", type=ANY_PATH, nargs=-1, required=True, metavar="FAKE...")
+    options = protocol_options(difference_options(machine_options(output_options(command))))
+    return real(fakes(options))
+
+
 @click.group(cls=ToolGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="celebahq-toolkit", prog_name="swd")
 def main() -> None:
@@ -100,12 +108,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("real", type=ANY_PATH)
-@click.argument("fakes", type=ANY_PATH, nargs=-1, required=True, metavar="FAKE...")
-@protocol_options
-@difference_options
-@machine_options
-@output_options
+@comparing
 def compare(as_json: bool, **options: Any) -> None:
     """Distance between real and generated images, level by level.
 
@@ -125,12 +128,7 @@ def compare(as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("real", type=ANY_PATH)
-@click.argument("fakes", type=ANY_PATH, nargs=-1, required=True, metavar="FAKE...")
-@protocol_options
-@difference_options
-@machine_options
-@output_options
+@comparing
 def track(as_json: bool, **options: Any) -> None:
     """Distances of several sets of generated images, in one table and one plot.
 

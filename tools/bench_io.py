@@ -20,6 +20,7 @@ import click
 import cv2
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.pictures.decoding import load_photo
 from celebahq.pictures.suffixes import SUFFIXES
@@ -102,7 +103,7 @@ def measure(paths: dict[str, Path], images: int, rounds: int) -> dict[str, float
     return {name: seconds * 1e3 / images for name, seconds in best.items()}
 
 
-def compare_codecs(pictures: np.ndarray) -> None:
+def compare_codecs(pictures: NDArray[np.uint8]) -> None:
     """Print each codec's share of the raw size, and the processor time to encode all levels and to read."""
     for codec in CODECS:
         with tempfile.TemporaryDirectory() as folder:
@@ -124,13 +125,13 @@ def compare_codecs(pictures: np.ndarray) -> None:
         )
 
 
-def from_folder(folder: Path, count: int) -> np.ndarray:
+def from_folder(folder: Path, count: int) -> NDArray[np.uint8]:
     """Centre squares of the photos in a folder, `[N, 3, 1024, 1024]` uint8."""
     files = sorted(path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES))
     return np.stack([to_square(load_photo(path)) for path in files[:count]])
 
 
-def from_astronaut(count: int) -> np.ndarray:
+def from_astronaut(count: int) -> NDArray[np.uint8]:
     """Different crops of skimage's astronaut, enlarged, with the grain that a camera would add."""
     from skimage.data import astronaut
 
@@ -143,7 +144,7 @@ def from_astronaut(count: int) -> np.ndarray:
     return np.stack(crops)
 
 
-def to_square(photo: np.ndarray) -> np.ndarray:
+def to_square(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Centre square `[3, 1024, 1024]` of a photo `[H, W, 3]`."""
     side = min(photo.shape[:2])
     y, x = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2

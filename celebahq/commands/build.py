@@ -11,6 +11,7 @@ from celebahq.commands.options import (
     chosen,
     conclude,
     job_options,
+    only_in,
     refuse_given,
     require_fitting,
     restorer_options,
@@ -18,19 +19,6 @@ from celebahq.commands.options import (
 from celebahq.console import emit_json, resolve_device
 from celebahq.options import BuildOptions, CelebaSource, JobOptions, PhotoSource, Source
 from celebahq.terminal import on_terminal
-
-ONLY_PHOTOS = (
-    "detector",
-    "detector_model",
-    "detector_scale",
-    "min_eye_distance",
-    "min_score",
-    "max_roll",
-    "max_outside",
-    "select",
-    "max_per_photo",
-    "keep_duplicates",
-)
 
 
 class _BuildCommand(click.Command):
@@ -186,11 +174,11 @@ def build_command(
         raise click.UsageError("give either --celeba-dir DIR or --photos DIR")
     source: Source
     if celeba_dir is not None:
-        refuse_given(ctx, ONLY_PHOTOS, "--celeba-dir")
+        refuse_given(ctx, only_in(PhotoSource, CelebaSource), "--celeba-dir")
         source = chosen(CelebaSource, given, folder=celeba_dir)
     else:
         assert photos is not None
-        refuse_given(ctx, ("labels",), "--photos")
+        refuse_given(ctx, only_in(CelebaSource, PhotoSource), "--photos")
         if given["detector_model"] and given["detector"] != "yunet":
             raise click.UsageError(f"--detector-model is for --detector yunet, not {given['detector']}")
         source = chosen(PhotoSource, given, folder=photos)

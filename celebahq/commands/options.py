@@ -25,6 +25,12 @@ def chosen(kind: type[T], given: dict[str, Any], **more: Any) -> T:
     return kind(**{name: value for name, value in given.items() if name in names}, **more)
 
 
+def only_in(kind: type, other: type) -> tuple[str, ...]:
+    """Options that one of two dataclasses has alone."""
+    known = {each.name for each in fields(other)}
+    return tuple(each.name for each in fields(kind) if each.name not in known)
+
+
 def job_options(command: F) -> F:
     """What `build`, `import` and `reconstruct` share, as `JobOptions` has it; `--dry-run` and `--json`."""
     for option in (

@@ -90,7 +90,7 @@ def compress(chunk: NDArray[np.uint8], codec: str) -> bytes:
     return blob if len(blob) < chunk.nbytes else chunk.tobytes()
 
 
-def decompress(blob: bytes, shape: tuple[int, ...], codec: str) -> np.ndarray:
+def decompress(blob: bytes, shape: tuple[int, ...], codec: str) -> NDArray[Any]:
     """Undo `compress`: one chunk of this shape, uint8.
 
     Raises:
