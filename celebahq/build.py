@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from celebahq.align.crop import CropPlan, enlarge, enlargement, finish_crop, plan_crop
 from celebahq.align.geometry import outside_share
 from celebahq.align.quality import SURE, build_score
-from celebahq.build_index import count_photos, index, source_facts
+from celebahq.build_index import INDEX, count_photos, index, source_facts
 from celebahq.build_report import report_build
 from celebahq.console import resolve_device
 from celebahq.errors import ToolError
@@ -33,6 +33,7 @@ from celebahq.jobs.job import image_job
 from celebahq.jobs.memory import photo_worker_bytes
 from celebahq.jobs.merge import write_pyramid
 from celebahq.jobs.progress import Progress, silent
+from celebahq.jobs.records import FinishedJob, can_grow, keep_records
 from celebahq.jobs.scratch import require_new_output, scratch_for, work_folder
 from celebahq.jobs.task import Finished, Task
 from celebahq.jobs.watch import StageStatus, watching, write_stage
@@ -74,28 +75,36 @@ def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildRe
     dataset_options(options.job.codec)  # a missing package is better known now than at every image
     with (
         watching(out, stages(options), progress, write_status_page) as progress,
-        scratch_for(out, retry=options.job.retry_skipped) as scratch,
+        scratch_for(out, completing=options.job.retry_skipped or can_grow(out)) as scratch,
     ):
         engine = _choose_engine(options)
         facts = describe(options, engine)
+        finished = FinishedJob(out) if scratch.replaces(out) and can_grow(out) else None
+        if finished:
+            source = {"max_pixels": options.source.max_pixels, "codec": options.job.codec}
+            finished.require_same({**facts, **source})
         log.info(
             "%s: faces at %dx%d into %s; networks: %s, %s on %s; %s",
             *(options.source.folder, resolution, resolution, out),
             *(options.jpeg_model, options.sr_model, options.device, engine),
         )
-        indexed = index(options.source, scratch, engine, options.job, progress)
+        indexed = index(options.source, scratch, engine, options.job, progress, finished)
         facts["label_names"] = list(indexed.faces.label_names)
         notices = [*indexed.notices, *missing_stages(options)]
         for notice in notices:
             log.info("%s", notice)
         require_space(out, len(indexed.faces), options.keep, resolution, options.job.codec)
         task: Task = FaceTask(indexed.faces, options, facts)
-        if scratch.replaces(out):
+        if scratch.replaces(out) and not finished:
             task = Again(task, out, options.job.codec, facts)
-        job = image_job(task, scratch, resolution, keep=options.keep, options=options.job)
+        records = finished.records() if finished else None
+        job = image_job(task, scratch, resolution, keep=options.keep, options=options.job, finished=records)
         job.run(engine, progress)
         done = write_pyramid(job, out, resolution=resolution, provenance=facts, progress=progress)
-        return report_build(out, facts, indexed, done, notices)
+        report = report_build(out, facts, indexed, done, notices)
+        if isinstance(options.source, PhotoSource):
+            keep_records(out, scratch, [INDEX])
+        return report
 
 
 def stages(options: BuildOptions) -> list[StageStatus]:
@@ -331,7 +340,7 @@ def _model_facts(model: "Restorer | None") -> dict[str, str] | str:
 
 def configuration(options: BuildOptions) -> dict[str, Any]:
     """What a build would do, for `--dry-run`; fails where the build would fail at once."""
-    require_new_output(options.out)
+    require_new_output(options.out, completing=can_grow(options.out))
     engine = _choose_engine(options)
     return {
         "out": str(options.out),

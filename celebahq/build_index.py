@@ -1,6 +1,7 @@
 """The first stage of a build: which faces there are, from CelebA's annotations or found in a folder."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -12,21 +13,19 @@ from celebahq.jobs.engine import Engine
 from celebahq.jobs.job import Job
 from celebahq.jobs.options import JobOptions
 from celebahq.jobs.progress import Progress, silent
+from celebahq.jobs.records import FinishedJob
 from celebahq.jobs.scratch import Scratch
 from celebahq.jobs.task import Finished, Task
 from celebahq.options import CelebaSource, PhotoSource, Source
 from celebahq.report import Skip
 from celebahq.sources.celeba import index_celeba, missing_photos
-from celebahq.sources.listing import (
-    find_photos,
-    listed,
-    names_and_sizes_sha256,
-    require_listable,
-    without_name,
-)
+from celebahq.sources.listing import find_photos, listed, listing_sha256, require_listable, without_name
 from celebahq.sources.photos import PhotoFace, PhotoFaces, find_faces_in, index_photos
 from celebahq.sources.records import FaceIndex
 from celebahq.sources.selection import LeftOut, choose_faces, read_names
+
+INDEX = "index"
+"""Name of this stage's folder."""
 
 
 @dataclass(frozen=True)
@@ -47,21 +46,31 @@ def index(
     engine: Engine,
     options: JobOptions | None = None,
     progress: Progress = silent,
+    finished: FinishedJob | None = None,
 ) -> Indexed:
     """Find the faces of a source.
 
     Args:
         scratch: Of the whole build; a part of it remembers this stage, so that it need not be repeated.
         engine: Who looks for faces.
+        finished: A build to which photos were added.
 
     Raises:
-        ToolError: There are none, or the source is incomplete; the message says what is missing.
+        ToolError: There are none, or the source is incomplete; the message says what is missing. Or nothing
+            was added, or photos are gone.
     """
     if isinstance(source, CelebaSource):
         return _index_celeba(source)
-    scratch = scratch.stage("index")
-    job = Job(FaceSearch(source), scratch, options=options)
+    task = FaceSearch(source)
+    if finished:
+        retry = options is not None and options.retry_skipped
+        finished.require_news(INDEX, task.fingerprint(), retry=retry)
+    records = finished.records(INDEX) if finished else None
+    job = Job(task, scratch.stage(INDEX), options=options, finished=records)
     job.run(engine, progress)
+    if finished:
+        there = {record.meta["sha256"] for record in job.records() if record.entry.reason is None}
+        finished.require_all("photo_sha256", there, source.folder)
     return _index_photos(source, job)
 
 
@@ -174,21 +183,42 @@ class FaceSearch(Task):
         return listed(self.names[index])
 
     def fingerprint(self) -> dict[str, Any]:
-        """Parameters, names and sizes of the photos."""
+        """Parameters, and which photos there are."""
         source = self.source
         return {
             **detector_facts(source.detector, source.detector_model),
             "detector_scale": source.detector_scale,
             "max_pixels": source.max_pixels,
-            "photos": names_and_sizes_sha256(source.folder, self.names),
+            "photos": listing_sha256(map(self.key, range(len(self.names)))),
         }
 
     listing = ("photos",)
 
     def key(self, index: int) -> str:
-        """Name and size, as in the fingerprint."""
+        """Name, size and time of the last change: what is known of a file without reading it."""
         name = self.names[index]
-        return names_and_sizes_sha256(self.source.folder, [name])
+        try:
+            found = (self.source.folder / name).stat()
+        except OSError:  # a link that leads nowhere, say: whoever reads it will give the reason
+            return listing_sha256([name])
+        return listing_sha256([f"{name} {found.st_size} {found.st_mtime_ns}"])
+
+    def content(self, index: int) -> str | None:
+        """SHA-256 of the file."""
+        name = self.names[index]
+        try:
+            require_listable(name)
+            return sha256_file(self.source.folder / name)
+        except (ToolError, OSError):  # it is looked at, and the reason given
+            return None
+
+    def recorded_content(self, meta: Mapping[str, Any]) -> str | None:
+        """SHA-256 of the file in which these faces were found."""
+        return str(meta["sha256"])
+
+    def reuse(self, index: int, earlier: Finished) -> Finished:
+        """The photo may have another name by now."""
+        return replace(earlier, meta={**earlier.meta, "name": self.names[index]})
 
     def start(self) -> None:
         """Load the detector."""

@@ -54,7 +54,7 @@ def import_dataset(request: ImportRequest, progress: Progress = silent) -> Build
     stages = [StageStatus("import", "images", ITEM_SEC / workers), write_stage(request.options.resolution)]
     with (
         watching(request.out, stages, progress, write_status_page) as progress,
-        scratch_for(request.out, retry=request.job.retry_skipped) as scratch,
+        scratch_for(request.out, completing=request.job.retry_skipped) as scratch,
     ):
         task = open_source(request)
         images = task.images

@@ -10,6 +10,7 @@ original's layout (levels only, labels beside the file as `NAME-labels.npy`) are
 from pathlib import Path
 
 from celebahq.formats.codecs import CODECS, codec_name, dataset_options
+from celebahq.formats.copying import encoded_levels, require_whole
 from celebahq.formats.damage import damaged_parts
 from celebahq.formats.hdf5_file import DatasetFacts
 from celebahq.formats.levels import (
@@ -39,9 +40,11 @@ __all__ = [
     "dataset_options",
     "decode_level",
     "encode_image",
+    "encoded_levels",
     "level_name",
     "mip_levels",
     "open",
+    "require_whole",
 ]
 
 

@@ -130,7 +130,7 @@ def reconstruct_dataset(options: ReconstructOptions, progress: Progress = silent
     stages = [StageStatus("reconstruct", "images", ITEM_SEC / workers), write_stage(SIDE)]
     with (
         watching(options.out, stages, progress, write_status_page) as progress,
-        scratch_for(options.out, retry=options.job.retry_skipped) as scratch,
+        scratch_for(options.out, completing=options.job.retry_skipped) as scratch,
     ):
         task = prepare(options)
         todo: Task = task

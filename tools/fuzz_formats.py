@@ -28,8 +28,12 @@ from celebahq.pyramid_tools.inspection import describe_pyramid, render_facts
 from celebahq.pyramid_tools.verification import verify_pyramid
 from celebahq.readers.npy import map_npy
 from celebahq.readers.tfrecords import CHECKSUM, LENGTH, _masked_crc, encode_record
+from celebahq.restore.ncnn import FP16_TAG, MAGIC, read_convolutions
 from celebahq.sources.celeba import LANDMARK_COLUMNS, index_celeba
 from celebahq.sources.data_set import open_data_set
+from swd.comparison import make_cache
+from swd.pipeline.cache import load_cache
+from swd.pipeline.resources import Resources
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.settings import from_dict, load_config, save_config
 from trainer.legacy.conversion import load_legacy_pickle
@@ -311,6 +315,43 @@ def read_network(path: Path) -> str:
     return "read"
 
 
+def write_cache(folder: Path) -> Path:
+    """What `swd cache` keeps of the reals."""
+    with PyramidWriter(folder / "reals.h5", 16) as writer:
+        writer.append(images(4, 3, 16))
+    make_cache(
+        folder / "reals.h5", folder / "a.safetensors", images=2, resources=Resources(torch.device("cpu"))
+    )
+    (folder / "reals.h5").unlink()
+    return folder / "a.safetensors"
+
+
+def read_cache(path: Path) -> str:
+    """All that a comparison takes from a cache."""
+    reals = load_cache(path, torch.device("cpu"))
+    levels = [reals.levels.load(level).numpy() for level in range(len(reals.protocol.resolutions))]
+    own = [(*level.images.values(), level.directions) for level in reals.own.levels] if reals.own else []
+    sample = reals.sample.members.numpy(), reals.sample.clusters.numpy()
+    distances = reals.fresh_patches, reals.disjoint, reals.disjoint_corrected
+    return digest(*levels, *sample, [[t.tolist() for t in level] for level in own], reals.protocol, distances)
+
+
+def write_ncnn(damaged: str, folder: Path) -> Path:
+    """Two convolutions, a text and their numbers."""
+    lines = [f"Convolution c{i} 1 1 a b 0=4 1=3 4=1 5=1 6={4 * 3 * 9}" for i in range(2)]
+    (folder / "a.param").write_text("\n".join([MAGIC, "2 3", *lines, ""]))
+    weights = np.linspace(-1, 1, 4 * 3 * 9, dtype=np.float16).tobytes()
+    layer = FP16_TAG.to_bytes(4, "little") + weights + np.ones(4, np.float32).tobytes()
+    (folder / "a.bin").write_bytes(2 * layer)
+    return folder / damaged
+
+
+def read_ncnn(path: Path) -> str:
+    """The convolutions, as `--sr-model` reads them."""
+    layers = read_convolutions(path.with_suffix(".bin"))
+    return digest(*(tensor.numpy() for layer in layers for tensor in layer))
+
+
 def write_picture(kind: str, folder: Path) -> Path:
     """A photo."""
     Image.fromarray(images(1, 3, 32)[0].transpose(1, 2, 0)).save(folder / f"a.{kind}")
@@ -362,6 +403,9 @@ def _formats() -> list[Format]:
         Format("snapshot", write_snapshot, read_snapshot, checked=True),
         Format("config.json", write_config, read_config, checked=False),
         Format("network.pkl", write_network, read_network, checked=False),
+        Format("swd-cache", write_cache, read_cache, checked=True),
+        Format("ncnn.param", partial(write_ncnn, "a.param"), read_ncnn, checked=False),
+        Format("ncnn.bin", partial(write_ncnn, "a.bin"), read_ncnn, checked=False),
         *(
             Format(kind, partial(write_picture, kind), read_picture, checked=False)
             for kind in ("jpg", "png", "webp", "tif", "gif", "bmp")

@@ -27,6 +27,7 @@ import click
 import numpy as np
 import skimage.data
 from PIL import Image
+from rehearse_reconstruct import make_rehearsal
 
 from celebahq.files import sha256_file
 from celebahq.jobs.logs import read_entries
@@ -39,6 +40,15 @@ TINY_RUN = {
     **{"schedule.train_kimg": 0.064, "schedule.trans_kimg": 0.064, "schedule.tick_kimg": 0.048},
     **{"train.total_kimg": 0.3, "snapshot.image_ticks": 100, "snapshot.network_ticks": 100},
 }
+
+TREES = {"celeba": "celeba", "delta": "deltas"}
+EXPORTS = {
+    **{"folder": "", "zip": ".zip", "tfrecord": ""},
+    **{"webdataset": "", "folder-by-class": "", "imagefolder": ""},
+}
+PROGRAMS = (".safetensors", ".pt2", ".onnx")
+TIMES = ("stats.jsonl", "history.jsonl", "index.html", "lock", "events.*")
+"""What of a run tells times, or stays for the next one."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,10 @@ class Case:
     """The command for a run that was begun, where it is another one."""
     partly: bool = False
     """The output is a folder to which files are added, each complete or not there."""
+    grows: bool = False
+    """The output is a folder whose files change until the end."""
+    into_existing: bool = False
+    """The folder is there before."""
 
     @property
     def name(self) -> str:
@@ -62,7 +76,10 @@ class Case:
 
     def command(self, out: Path) -> list[str]:
         """What to run now."""
-        words = self.goes_on_with if self.goes_on_with and out.exists() and any(out.iterdir()) else self.words
+        if self.into_existing:
+            out.mkdir(parents=True, exist_ok=True)
+        begun = out.is_dir() and any(path.suffix != ".partial" for path in out.iterdir())
+        words = self.goes_on_with if self.goes_on_with and begun else self.words
         return [sys.executable, "-m", *(word.format(out=out) for word in words)]
 
 
@@ -149,7 +166,7 @@ def contents(folder: Path, case: Case) -> dict[str, str]:
 
 def early_appearances(out: Path, reference: Path, expected: dict[str, str], case: Case) -> list[str]:
     """What is there under its final name, and is not what it will be."""
-    if not out.exists() or case.goes_on_with:
+    if not out.exists() or case.grows:
         return []
     found = contents(out.parent, case) if out.parent.exists() else {}
     mine = {name: digest for name, digest in found.items() if Path(name).parts[0] == out.name}
@@ -233,10 +250,16 @@ def every_case(inputs: Path) -> list[Case]:
     tiny = [word for name, value in TINY_RUN.items() for word in ("--set", f"{name}={value}")]
     train = ["trainer", "run", "--data", str(data), "--preset", "faces-64", *tiny, "--device", "cpu"]
     subprocess.run([sys.executable, "-m", *train, "--outdir", str(run)], check=True, capture_output=True)
-    snapshot = str(run / "00000-faces-64")
+    return [*job_cases(inputs, photos, pictures), *file_cases(data, pictures), *run_cases(train, run)]
+
+
+def job_cases(inputs: Path, photos: Path, pictures: Path) -> list[Case]:
+    """Long jobs."""
+    make_rehearsal(inputs / "celeba", 3)
     reports = ("build-report.json", "build-report.html")
     bare = ["--jpeg-model", "none", "--sr-model", "none", "--workers", "2"]
     build = ["celebahq", "build", "--photos", str(photos), "--resolution", "256", *bare]
+    trees = [f"--{kind}-dir={inputs / 'celeba' / name}" for kind, name in TREES.items()]
     return [
         Case([*build, "--out", "{out}"], ".h5", reports),
         Case([*build, "--keep", "2", "--out", "{out}"], ".h5", reports),
@@ -246,16 +269,44 @@ def every_case(inputs: Path) -> list[Case]:
             reports,
         ),
         Case(
-            ["celebahq", "restore", *map(str, sorted(pictures.iterdir())), "--out", "{out}"], "", partly=True
+            ["celebahq", "reconstruct", *trees, "--skip-self-test", "--workers", "2", "--out", "{out}"],
+            ".h5",
         ),
-        Case(["celebahq", "extract", str(data), "--out", "{out}"], "", partly=True),
-        Case(["celebahq", "sheet", str(data), "--out", "{out}"], ".png"),
-        Case(["celebahq", "export", "--to", "folder", str(data), "--out", "{out}"], ""),
-        Case(["celebahq", "export", "--to", "zip", str(data), "--out", "{out}"], ".zip"),
-        Case(["celebahq", "export", "--to", "tfrecord", str(data), "--out", "{out}"], ""),
+    ]
+
+
+def file_cases(data: Path, pictures: Path) -> list[Case]:
+    """What is made of finished files."""
+    celebahq = ["celebahq"]
+    exports = [
+        Case([*celebahq, "export", "--to", form, str(data), "--out", "{out}"], ending)
+        for form, ending in EXPORTS.items()
+    ]
+    return [
+        Case(
+            [*celebahq, "restore", *map(str, sorted(pictures.iterdir())), "--out", "{out}"], "", partly=True
+        ),
+        Case([*celebahq, "extract", str(data), "--out", "{out}"], ""),
+        Case([*celebahq, "extract", str(data), "--out", "{out}"], "", partly=True, into_existing=True),
+        Case([*celebahq, "sheet", str(data), "--out", "{out}"], ".png"),
+        Case([*celebahq, "select", str(data), "--indices", "5,9-50", "--out", "{out}"], ".h5"),
+        *exports,
         Case(["swd", "cache", str(data), "--out", "{out}"], ".swd.safetensors"),
+    ]
+
+
+def run_cases(train: list[str], run: Path) -> list[Case]:
+    """A training, and what is made of one."""
+    name = "00000-faces-64"
+    snapshot = str(run / name)
+    resume = ["trainer", "resume", f"{{out}}/{name}"]
+    return [
+        Case([*train, "--resume", "--outdir", "{out}"], "", TIMES, grows=True),
+        Case([*train, "--outdir", "{out}"], "", TIMES, goes_on_with=resume, grows=True),
         Case(["trainer", "generate", snapshot, "--num", "40", "--out", "{out}"], ".h5"),
         Case(["trainer", "grid", snapshot, "--out", "{out}"], ".png"),
+        Case(["trainer", "video", snapshot, "--duration", "2", "--out", "{out}"], ".mp4"),
+        *(Case(["trainer", "export", snapshot, "--out", "{out}"], ending) for ending in PROGRAMS),
     ]
 
 

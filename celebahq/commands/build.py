@@ -157,7 +157,8 @@ def build_command(
 
     Restores each photo, crops each face upright, scores it, keeps the best, and writes the images at every
     resolution into one HDF5 file, with build-report.html beside it. The same command continues a build
-    that was interrupted, however that happened; its scratch is FILE.h5.work.
+    that was interrupted, however that happened; its scratch is FILE.h5.work. With more photos in the folder
+    it adds them to a finished one, which needs FILE.h5.records.
 
     Faces are found at any roll. Those that are too small, unsure or mostly outside the photo are left out,
     and so are photos and faces that repeat another one; the report lists them. Status 3 is for photos that

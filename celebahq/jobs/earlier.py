@@ -3,7 +3,8 @@
 A job whose items are known by their content (`Task.key`) writes the keys beside its parameters. When photos
 were added, removed or renamed, its logs move to `earlier/N`, and what they hold of items that are still
 there is written into the new job's logs before it begins. A kill on the way loses nothing: the move is
-finished, or the writing goes on, at the next start.
+finished, or the writing goes on, at the next start. What `celebahq.jobs.records` has kept of a job that has
+ended is used in the same way.
 """
 
 import logging
@@ -17,13 +18,14 @@ import numpy as np
 
 from celebahq.files import make_folder, read_json, sync_directory, write_json
 from celebahq.jobs.logs import LogPlace, ShardLog, read_intact
-from celebahq.jobs.parameters import PARAMETERS, changes, digest_of
-from celebahq.jobs.shards import Record, plan_shards
+from celebahq.jobs.parameters import PARAMETERS, changes
+from celebahq.jobs.records import KEYS, EarlierRecords, log_places
+from celebahq.jobs.shards import Record
 from celebahq.jobs.task import Finished, Task
 
 log = logging.getLogger(__name__)
 
-KEYS, EARLIER = "keys.json", "earlier"
+EARLIER = "earlier"
 
 
 def make_way(folder: Path, parameters: dict[str, Any], task: Task, shard_size: int) -> None:
@@ -56,39 +58,54 @@ def set_aside(folder: Path) -> None:
     sync_directory(folder)
 
 
-def use_earlier(task: Task, places: Sequence[LogPlace], folder: Path) -> None:
-    """Write what earlier jobs have finished of a task's items into its logs, and remove the rest.
+def use_earlier(
+    task: Task, places: Sequence[LogPlace], folder: Path, finished: EarlierRecords | None = None
+) -> None:
+    """Write what earlier jobs have finished of a task's items into its logs, and remove what was set aside.
 
     Args:
         task: The new one.
         places: Of its shards, in their order.
         folder: Of the job.
+        finished: Of a job that has ended.
     """
-    if not (folder / EARLIER).exists():
-        return
+    aside = sorted(folder.glob(f"{EARLIER}/*"), key=lambda path: -int(path.name))  # the latest first
+    sources = [EarlierRecords(path) for path in aside if (path / KEYS).exists()]
+    sources += [finished] if finished else []
+    if sources:
+        items = _items_by_content(task, sources)
+        with _Logs(places) as logs:
+            for source in sources:
+                for key, record in _finished_items(source.folder):
+                    for index in {*items.get(key, ()), *items.get(task.recorded_content(record.meta), ())}:
+                        if logs.lacks(index):
+                            logs.add(index, task.reuse(index, _result(record, source)))
+    shutil.rmtree(folder / EARLIER, ignore_errors=True)
+
+
+def _items_by_content(task: Task, sources: Sequence[EarlierRecords]) -> dict[str | None, list[int]]:
+    """A task's items by their key; by their content, which takes longer to know, where the key is new."""
+    known = {key for source in sources for key in read_json(source.folder / KEYS)["keys"]}
     items: dict[str | None, list[int]] = {}
     for index in range(len(task)):
-        items.setdefault(task.key(index), []).append(index)
-    with _Logs(places) as logs:
-        for key, record in _finished_earlier(folder / EARLIER):
-            label = None if record.label is None else np.asarray(record.label, np.float32)
-            finished = Finished(record.blobs, record.meta, label, record.entry.score)
-            for index in items.get(key, ()):
-                logs.add(index, task.reuse(index, finished))
-    shutil.rmtree(folder / EARLIER)
+        key = task.key(index)
+        items.setdefault(key if key in known else task.content(index), []).append(index)
+    items.pop(None, None)
+    return items
 
 
-def _finished_earlier(folder: Path) -> Iterator[tuple[str, Record]]:
-    """Key and record of every finished item of the jobs that were set aside, the latest job first."""
-    for aside in sorted(folder.iterdir(), key=lambda path: -int(path.name)):
-        if not (aside / KEYS).exists():
-            continue
-        known, job = read_json(aside / KEYS), digest_of(read_json(aside / PARAMETERS))
-        keys = known["keys"]
-        for shard in plan_shards(len(keys), known["shard_size"]):
-            for record in read_intact(LogPlace(aside, job, shard)):
-                if record.entry.reason is None:
-                    yield keys[record.entry.item], record
+def _finished_items(folder: Path) -> Iterator[tuple[str, Record]]:
+    """Key and record of every finished item of a job."""
+    keys = read_json(folder / KEYS)["keys"]
+    for place in log_places(folder):
+        for record in read_intact(place):
+            if record.entry.reason is None:
+                yield keys[record.entry.item], record
+
+
+def _result(record: Record, source: EarlierRecords) -> Finished:
+    label = None if record.label is None else np.asarray(record.label, np.float32)
+    return Finished(source.images(record), record.meta, label, record.entry.score)
 
 
 class _Logs:
@@ -106,13 +123,17 @@ class _Logs:
         if self._open is not None:
             self._open.__exit__(None, None, None)
 
-    def add(self, index: int, finished: Finished) -> None:
-        """Append to an item's log what it does not have."""
+    def lacks(self, index: int) -> bool:
+        """Whether an item's log does not have it; opens that log."""
         place = self._places[index // len(self._places[0].shard.items)]
         if self._open is None or self._open.place != place:
             self.__exit__()
             self._open = ShardLog(place)
             self._missing = set(self._open.missing())
-        if index in self._missing:
-            self._open.append(index, finished)
-            self._missing.remove(index)
+        return index in self._missing
+
+    def add(self, index: int, finished: Finished) -> None:
+        """Append to the open log what it lacks."""
+        assert self._open is not None
+        self._open.append(index, finished)
+        self._missing.remove(index)

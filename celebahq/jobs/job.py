@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from celebahq.errors import ToolError
-from celebahq.jobs.earlier import KEYS, make_way, use_earlier
+from celebahq.jobs.earlier import make_way, use_earlier
 from celebahq.jobs.engine import Engine
 from celebahq.jobs.locks import wait_for_workers
 from celebahq.jobs.logs import (
@@ -27,6 +27,7 @@ from celebahq.jobs.options import JobOptions
 from celebahq.jobs.parameters import PARAMETERS, digest_of, require_same
 from celebahq.jobs.progress import Progress, Stage, silent
 from celebahq.jobs.ranking import Ranking
+from celebahq.jobs.records import KEYS, EarlierRecords
 from celebahq.jobs.report import JobReport
 from celebahq.jobs.scratch import Scratch
 from celebahq.jobs.shards import Assignment, Entry, Record, Setback, Shard, plan_shards
@@ -59,6 +60,7 @@ class Job:
         parameters: dict[str, Any] | None = None,
         item_bytes: int = 0,
         options: JobOptions | None = None,
+        finished: EarlierRecords | None = None,
     ) -> None:
         """Learn what earlier runs have done.
 
@@ -66,6 +68,7 @@ class Job:
             keep: How many of the finished items, the best by score, enter the result; all unless told.
             parameters: What besides the task determines the records.
             item_bytes: About what one item takes uncompressed; it decides the shards' size.
+            finished: Records of the finished job that this one adds to.
 
         Raises:
             ToolError: The folder holds a job with other parameters.
@@ -92,7 +95,8 @@ class Job:
         wait_for_workers(scratch.folder / "workers.lock")  # before their logs may be set aside
         make_way(scratch.folder, fingerprint, task, self._shard_size)
         require_same(scratch.folder, fingerprint)
-        use_earlier(task, [self.work.place(shard) for shard in self._shards], scratch.folder)
+        places = [self.work.place(shard) for shard in self._shards]
+        use_earlier(task, places, scratch.folder, finished)
         self._scan()
         self._resumed = len(self.entries)
         self._skipped = sum(entry.reason is not None for entry in self.entries.values())
@@ -148,7 +152,7 @@ class Job:
 
         There are several where there is trouble that may pass, and where images were lost with their log.
         """
-        while len(self._complete) < len(self._shards):
+        while self._has_missing():
             for wait_sec in (0.0, *RETRY_WAITS_SEC):
                 time.sleep(wait_sec)
                 self._setbacks.clear()
@@ -160,8 +164,13 @@ class Job:
                 self._tolerate_setbacks()
                 self._setbacks.clear()
                 yield True
+
+    def _has_missing(self) -> bool:
+        """Whether a shard is not complete, or is not any more, for its images must be made again."""
+        if len(self._complete) == len(self._shards):
             for number, items in self._lost_images().items():
                 self._reopen(self._shards[number], items)
+        return len(self._complete) < len(self._shards)
 
     def _assignments(self, last_try: bool) -> Iterator[Assignment]:
         """What is missing, each with what is known when it is handed out."""
@@ -305,6 +314,7 @@ def image_job(
     *,
     keep: int | None = None,
     options: JobOptions,
+    finished: EarlierRecords | None = None,
 ) -> Job:
     """A job that makes images of one size for a pyramid file."""
     return Job(
@@ -314,4 +324,5 @@ def image_job(
         parameters={"resolution": resolution, "channels": channels, "codec": options.codec},
         item_bytes=channels * resolution**2 * 4 // 3,
         options=options,
+        finished=finished,
     )

@@ -228,16 +228,31 @@ def read_intact(place: LogPlace) -> Iterator[Record]:
         yield from _with_blobs(place, place.growing, _growing_records(place))
 
 
+def read_facts(place: LogPlace) -> Iterator[Record]:
+    """Records of a complete log in the items' order, without their blobs.
+
+    Raises:
+        FormatError: The file was damaged after it was written, or is not this job's and shard's.
+    """
+    for header in sorted(_sealed_records(place), key=lambda header: header.item):
+        yield Record(header.entry(), header.fields["meta"], header.fields["label"], [])
+
+
+def write_log(place: LogPlace, records: Iterator[Record]) -> None:
+    """Write a complete log, on disk, in the place of the one that may be there."""
+    smaller = place.complete.with_name(place.complete.name + ".smaller")
+    _rewrite(place, records, smaller, sealed=True)
+    os.replace(smaller, place.complete)
+    sync_directory(place.folder)
+
+
 def compact_shard(place: LogPlace, dropped: set[int]) -> None:
     """Rewrite a complete log without the blobs of `dropped` items."""
-    smaller = place.complete.with_name(place.complete.name + ".smaller")
     records = (
         record._replace(blobs=[]) if record.entry.item in dropped else record
         for record in read_records(place)
     )
-    _rewrite(place, records, smaller, sealed=True)
-    os.replace(smaller, place.complete)
-    sync_directory(place.folder)
+    write_log(place, records)
 
 
 def reopen_shard(place: LogPlace, dropped: set[int], *, complete: bool) -> None:

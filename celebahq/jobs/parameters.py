@@ -28,11 +28,10 @@ def require_same(folder: Path, parameters: dict[str, Any]) -> None:
         write_json(path, parameters)
     changed = changes(folder, parameters)
     if changed:
-        differences = ", ".join(_difference(name, *values) for name, values in changed.items())
         raise ToolError(
             folder,
-            f"holds a job begun with other parameters ({differences}); give the same ones to continue it, "
-            "choose another output, or delete the folder to begin anew",
+            f"holds a job begun with other parameters ({describe_changes(changed)}); give the same ones "
+            "to continue it, choose another output, or delete the folder to begin anew",
         )
 
 
@@ -44,6 +43,11 @@ def changes(folder: Path, parameters: dict[str, Any]) -> dict[str, tuple[Any, An
     before, now = read_json(path), json.loads(json.dumps(parameters))
     names = sorted(now.keys() | before.keys())
     return {name: (before.get(name), now.get(name)) for name in names if now.get(name) != before.get(name)}
+
+
+def describe_changes(changed: dict[str, tuple[Any, Any]]) -> str:
+    """What `changes` found, for people."""
+    return ", ".join(_difference(name, *values) for name, values in changed.items())
 
 
 def _difference(name: str, before: Any, now: Any) -> str:

@@ -40,20 +40,20 @@ class Scratch:
 
 
 @contextmanager
-def scratch_for(out: Path, *, retry: bool = False) -> Iterator[Scratch]:
+def scratch_for(out: Path, *, completing: bool = False) -> Iterator[Scratch]:
     """The scratch of the job that makes `out`. Removed at the end, and after an error if nothing is in it.
 
     Args:
-        retry: Whether a file that is there is to be completed.
+        completing: Whether a file that is there is to be completed.
 
     Raises:
         ToolError: `out` exists, has a name that cannot be used, or another run is at it.
     """
-    require_new_output(out, retry=retry)
+    require_new_output(out, completing=completing)
     with owning_folder(work_folder(out)) as scratch:
         try:
-            require_new_output(out, retry=retry)  # it may have been finished while this run waited
-            if retry and out.exists() and not (scratch.folder / MERGING).exists():
+            require_new_output(out, completing=completing)  # it may have been finished while this run waited
+            if completing and out.exists() and not (scratch.folder / MERGING).exists():
                 write_text(scratch.folder / REPLACING, "")
             yield scratch
         except BaseException:
@@ -76,7 +76,7 @@ def work_folder(out: Path) -> Path:
     return out.with_name(out.name + ".work")
 
 
-def require_new_output(out: Path, *, retry: bool = False) -> None:
+def require_new_output(out: Path, *, completing: bool = False) -> None:
     """Refuse a name that cannot be used, and to replace a file.
 
     A file that this job made, and could not report on, is welcome. What a run left behind that was killed
@@ -87,7 +87,7 @@ def require_new_output(out: Path, *, retry: bool = False) -> None:
     """
     _require_good_name(out)
     shutil.rmtree(_trash(work_folder(out)), ignore_errors=True)
-    if not retry and not any((work_folder(out) / name).exists() for name in (MERGING, REPLACING)):
+    if not completing and not any((work_folder(out) / name).exists() for name in (MERGING, REPLACING)):
         refuse_existing(out)
 
 

@@ -63,6 +63,14 @@ class Task(ABC):
         """What tells an item's content from any other's, wherever it stands; None where nothing does."""
         return None
 
+    def content(self, index: int) -> str | None:
+        """The same of an item whose key nobody knows, where it takes longer to find out."""
+        return None
+
+    def recorded_content(self, meta: Mapping[str, Any]) -> str | None:
+        """The `content` of the item that was recorded with these facts."""
+        return None
+
     def reuse(self, index: int, earlier: Finished) -> Finished:
         """An earlier result of the same content as that of item `index`."""
         return earlier

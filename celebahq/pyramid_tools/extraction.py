@@ -28,29 +28,34 @@ def extract_images(
     """Write images as `NNNNNNNN.png`, the number being the place in the file; all of them or none.
 
     Raises:
-        ToolError: One of the files exists, or there is no such image or level; nothing is written then.
+        ToolError: One of the files exists and is another picture, or there is no such image or level; nothing
+            is written then.
     """
     check_indices(reader, indices)
-    resolution = choose_level(reader, resolution)
+    level = choose_level(reader, resolution)
     paths = [folder / f"{index:08d}.png" for index in indices]
-    for path in paths:
-        if path.exists():
-            raise ToolError(path, "exists already; choose another folder")
+
+    def picture(position: int) -> bytes:
+        return encode_png(reader.read([indices[position]], level)[0].transpose(1, 2, 0))
+
+    for position, path in enumerate(paths):  # those that a killed run has put there are welcome
+        if path.exists() and path.read_bytes() != picture(position):
+            raise ToolError(path, "exists already, with other content; choose another folder")
     # Beside the folder until all are there: whatever ends this early, the same command begins anew.
     new = not folder.exists()
     staged = folder if new else folder.with_name(f"{folder.name}.extracted")
     with atomic_folder(staged) as partial:
 
         def write(position: int) -> None:
-            image = reader.read([indices[position]], resolution)[0]
-            (partial / paths[position].name).write_bytes(encode_png(image.transpose(1, 2, 0)))
+            (partial / paths[position].name).write_bytes(picture(position))
 
         with closing(ordered_map(write, range(len(paths)))) as written:
             for _ in written:
                 on_image()
+        if not new:
+            for path in set(paths):
+                os.replace(partial / path.name, path)
     if not new:
-        for path in paths:
-            os.replace(staged / path.name, path)
         staged.rmdir()
     return paths
 

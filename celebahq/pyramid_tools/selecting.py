@@ -8,8 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from celebahq.errors import FormatError, ToolError
-from celebahq.pyramid import PyramidReader, PyramidWriter, chunk_shape, codec_name, level_name
+from celebahq.errors import ToolError
+from celebahq.pyramid import (
+    PyramidReader,
+    PyramidWriter,
+    codec_name,
+    encoded_levels,
+    level_name,
+    require_whole,
+)
 from celebahq.pyramid_tools.extraction import check_indices
 
 LISTED = 100
@@ -110,12 +117,14 @@ def select_images(
 
     Raises:
         ToolError: There are none, the file exists, or `reader`'s was not made by this toolkit.
+        FormatError: `reader`'s file is damaged.
     """
     chosen = choose_images(reader, selection)
     if not chosen:
         raise ToolError(reader.path, "no image meets all that is asked for")
     if reader.format_version is None:
         raise ToolError(reader.path, "not written by this toolkit; celebahq import hdf5 makes it one")
+    require_whole(reader)
     labels = reader.labels
     facts = {name: reader.meta(name) for name in reader.meta_names}
     codec = codec_name(reader.facts["levels"][level_name(reader.resolution)]["filters"])
@@ -129,21 +138,11 @@ def select_images(
         out, reader.resolution, reader.channels, codec=codec, provenance=provenance, overwrite=overwrite
     ) as writer:
         for index in chosen:
-            blobs = [_stored(reader, index, resolution) for resolution in reader.levels]
             meta = {name: values[index] for name, values in facts.items()}
-            writer.append_encoded(blobs, None if labels is None else labels[index], meta)
+            label = None if labels is None else labels[index]
+            writer.append_encoded(encoded_levels(reader, index), label, meta)
             on_image()
     return len(chosen)
-
-
-def _stored(reader: PyramidReader, index: int, resolution: int) -> bytes:
-    """One image of a level as `PyramidWriter.append_encoded` takes it."""
-    level, _ = reader.located(resolution)
-    if level.chunk_shape != chunk_shape(resolution, reader.channels):
-        raise FormatError(level.name, f"chunks of {level.chunk_shape}, not as this toolkit writes them")
-    if level.chunk_shape[0] == 1:
-        return reader.stored_bytes(int(level.offsets[index]), int(level.sizes[index]))
-    return reader.read([index], resolution).tobytes()
 
 
 def _fact(reader: PyramidReader, name: str) -> np.ndarray:

@@ -48,6 +48,10 @@ def read_convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
             out, kernel, count = (int(options[key]) for key in ("0", "1", "6"))
         except (KeyError, ValueError) as err:
             raise FormatError(param, f"a convolution without sizes: {line[:80]}") from err
+        if min(out, kernel, count) < 1 or count % (out * kernel**2):
+            raise FormatError(
+                param, f"a convolution of {count} weights, which its sizes do not give: {line[:80]}"
+            )
         weight_bytes = -(-2 * count // 4) * 4
         end = offset + 4 + weight_bytes + 4 * out
         tag = int.from_bytes(content[offset : offset + 4], "little")
@@ -55,7 +59,7 @@ def read_convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
             raise FormatError(path, f"ends early, or does not hold fp16 weights as {param.name} says")
         weight = np.frombuffer(content, "<f2", count, offset + 4)
         bias = np.frombuffer(content, "<f4", out, offset + 4 + weight_bytes)
-        shape = (out, count // (out * kernel**2), kernel, kernel)
+        shape = (out, -1, kernel, kernel)
         convolutions.append(
             (torch.from_numpy(weight.astype(np.float32).reshape(shape)), torch.from_numpy(bias.copy()))
         )

@@ -2,8 +2,8 @@
 
 A safetensors file: per level the normalised descriptors, `level{r}` `[M, C * 49]` float32; which images are
 the same, `members` and `clusters`; the reals' own part, `own{r}` and `own{r}_directions`; a checksum of each
-of these, `checksums`; and as metadata the protocol and the reals' distances to themselves. It is mapped, not
-read.
+of these, `checksums`; and as metadata, with a checksum of their own, the protocol and the reals' distances to
+themselves. It is mapped, not read.
 """
 
 import json
@@ -25,10 +25,11 @@ from swd.pipeline.distance import Distance
 from swd.pipeline.reference import Own, Reference
 
 FORMAT_NAME = "swd-reals"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 SUFFIX = ".safetensors"
 
-_CHECKSUMS = "checksums"
+_CHECKSUMS = "checksums"  # of the tensors
+_CHECKSUM = "crc32"  # of the metadata
 _TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
 
 
@@ -95,11 +96,18 @@ def _metadata(reference: Reference, names: list[str]) -> dict[str, str]:
         if reference.own
         else None,
     }
-    return {
+    metadata = {
         "format": FORMAT_NAME,
         "format_version": str(FORMAT_VERSION),
         "name": reference.name,
     } | {name: json.dumps(fact) for name, fact in facts.items()}
+    return metadata | {_CHECKSUM: _metadata_crc32(metadata)}
+
+
+def _metadata_crc32(metadata: dict[str, str]) -> str:
+    """Checksum of all metadata but itself, in hex."""
+    covered = {name: text for name, text in metadata.items() if name != _CHECKSUM}
+    return f"{zlib.crc32(json.dumps(covered, sort_keys=True).encode()):08x}"
 
 
 def _tensors(reference: Reference) -> Iterator[Tensor]:
@@ -165,6 +173,8 @@ def load_cache(path: Path, device: torch.device) -> Reference:
             raise FormatError(
                 path, "written by an earlier version of this tool: make it anew with `swd cache`"
             )
+        if metadata[_CHECKSUM] != _metadata_crc32(metadata):
+            raise FormatError(path, "its metadata have changed since it was written; make it anew")
         return _reference(path, metadata, shapes, device)
     except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as err:
         raise FormatError(path, "its metadata are damaged; make it anew with `swd cache`") from err
@@ -192,7 +202,8 @@ def _reference(
         _distance_or_none(metadata["disjoint"]),
         _distance_or_none(metadata["disjoint_corrected"]),
     )
-    if shapes != {name: shape for name, (_, shape) in _shapes(reference).items()}:
+    expected = {name: shape for name, (_, shape) in _shapes(reference).items()}
+    if shapes != expected or json.loads(metadata["names"]) != list(expected):
         raise FormatError(path, "its levels are not those of its protocol")
     return reference
 

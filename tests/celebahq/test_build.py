@@ -480,6 +480,44 @@ def test_a_grown_folder_does_the_new_photos_and_ends_in_the_bytes_of_a_build_fro
     assert PyramidReader(out).meta("source_name").tolist() == ["b.png", "m.jpg"]
 
 
+def test_a_finished_build_grows_by_what_is_new_in_its_folder(photos, tmp_path):
+    folder, out = tmp_path / "photos", tmp_path / "faces.h5"
+    folder.mkdir()
+    shutil.copy(photos / "a.jpg", folder / "m.jpg")
+    shutil.copy(photos / "sky.png", folder / "sky.png")
+
+    def run(out, *more):
+        arguments = ["--photos", folder, "--resolution", 64, "--workers", 1, *NO_NETWORKS, *more]
+        return CliRunner().invoke(main, ["build", "--out", str(out), *map(str, arguments)])
+
+    assert run(out).exit_code == 0
+    again = run(out)
+    assert again.exit_code == 1
+    assert "faces.h5: exists already, and nothing was added since it was made" in again.stderr
+    other = run(out, "--min-eye-distance", 20)
+    assert "made with other parameters (min_eye_distance was 32.0, now 20.0)" in other.stderr
+
+    shutil.copy(photos / "b.png", folder / "b.png")
+    (folder / "m.jpg").rename(folder / "z.jpg")
+    grown = run(out)
+    assert grown.exit_code == 0, grown.stderr
+    assert "find faces: 2 of 3 were done before; going on" in grown.stderr
+    assert "build: 1 of 2 were done before; going on" in grown.stderr
+    assert run(tmp_path / "anew.h5").exit_code == 0
+    assert out.read_bytes() == (tmp_path / "anew.h5").read_bytes()
+    assert PyramidReader(out).meta("source_name").tolist() == ["b.png", "z.jpg"]
+    assert sorted(path.name for path in tmp_path.glob("faces*")) == ["faces.h5", "faces.h5.records"]
+
+    finished = out.read_bytes()
+    (folder / "z.jpg").unlink()
+    shutil.copy(photos / "smaller.jpg", folder / "c.jpg")
+    less = run(out)
+    assert less.exit_code == 1
+    assert "1 of its images are of photos that are not in" in less.stderr
+    assert "(z.jpg, ...)" in less.stderr
+    assert out.read_bytes() == finished
+
+
 def test_another_choice_of_faces_goes_on_with_what_was_found(photos, tmp_path):
     with owning_folder(tmp_path) as scratch:
         first = index(PhotoSource(photos), scratch, InProcess())

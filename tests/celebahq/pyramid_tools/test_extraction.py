@@ -1,3 +1,6 @@
+import os
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -5,6 +8,7 @@ from PIL import Image
 from celebahq.errors import ToolError
 from celebahq.pictures.grids import image_grid
 from celebahq.pyramid import PyramidReader, PyramidWriter, mip_levels
+from celebahq.pyramid_tools import extraction
 from celebahq.pyramid_tools.extraction import extract_images, write_sheet
 
 
@@ -43,10 +47,41 @@ def test_grey_pictures_are_grey(images, tmp_path):
 
 def test_nothing_is_replaced(images, tmp_path):
     reader = open_pyramid(tmp_path / "a.h5", images)
-    extract_images(reader, tmp_path / "out", indices=[3])
-    with pytest.raises(ToolError, match=r"00000003\.png: exists already"):
+    (path,) = extract_images(reader, tmp_path / "out", indices=[3], resolution=8)
+    there = path.read_bytes()
+    with pytest.raises(ToolError, match=r"00000003\.png: exists already, with other content"):
         extract_images(reader, tmp_path / "out", indices=[2, 3])
-    assert len(list((tmp_path / "out").iterdir())) == 1
+    assert list((tmp_path / "out").iterdir()) == [path]
+    assert path.read_bytes() == there
+
+
+def test_killed_while_it_puts_pictures_into_a_folder_it_goes_on(images, tmp_path, monkeypatch):
+    reader = open_pyramid(tmp_path / "a.h5", images)
+    expected = [path.read_bytes() for path in extract_images(reader, tmp_path / "anew", indices=range(10))]
+    out = tmp_path / "out"
+    out.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(extraction.os, "replace", dies_at_the_fourth(os.replace))
+        patch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)  # the dead clean nothing up
+        with pytest.raises(KeyboardInterrupt):
+            extract_images(reader, out, indices=range(10))
+    assert len(list(out.iterdir())) == 3
+    assert (tmp_path / "out.extracted.partial").exists()
+    paths = extract_images(reader, out, indices=range(10))
+    assert [path.read_bytes() for path in paths] == expected
+    assert {path.name for path in tmp_path.iterdir()} == {"a.h5", "anew", "out"}
+
+
+def dies_at_the_fourth(replace):
+    done = []
+
+    def step(*names):
+        done.append(names)
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        replace(*names)
+
+    return step
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -1,5 +1,6 @@
 """Published checkpoints are read under each of their names, and nothing in them is executed."""
 
+import re
 import sys
 import types
 from pathlib import Path
@@ -149,6 +150,11 @@ def test_damaged_ncnn_files_are_described(tmp_path: Path):
     for damaged, message in ((content[:-9], "ends early"), (content + b"1234", "4 bytes more")):
         path.write_bytes(damaged)
         with pytest.raises(FormatError, match=message):
+            load_community_network(path)
+    text = path.with_suffix(".param").read_text()
+    for sizes in ("0=4 1=31", "0=0 1=3", "0=4 1=-3", "0=99999 1=3"):
+        path.with_suffix(".param").write_text(re.sub("0=[0-9]+ 1=3", sizes, text, count=1))
+        with pytest.raises(FormatError, match=r"net\.param: a convolution of \d+ weights"):
             load_community_network(path)
     path.with_suffix(".param").write_text("something else")
     with pytest.raises(FormatError, match=r"not an ncnn \.param"):

@@ -11,7 +11,7 @@ from celebahq.errors import FormatError, ToolError
 from celebahq.files import atomic_path
 from swd.cli import main
 from swd.comparison import make_cache
-from swd.pipeline.cache import load_cache
+from swd.pipeline.cache import _metadata_crc32, load_cache
 from swd.pipeline.resources import Resources
 
 CPU = torch.device("cpu")
@@ -57,6 +57,11 @@ def test_other_safetensors_files_are_refused(tmp_path):
         load_cache(path, CPU)
 
 
+def signed(metadata):
+    """With the checksum that a writer of these would have given."""
+    return metadata | {"crc32": _metadata_crc32(metadata)}
+
+
 def test_later_versions_and_wrong_levels_are_refused(cache, tmp_path):
     with safe_open(cache, "pt") as file:
         metadata = file.metadata()
@@ -66,7 +71,7 @@ def test_later_versions_and_wrong_levels_are_refused(cache, tmp_path):
     with pytest.raises(FormatError, match="later version"):
         load_cache(path, CPU)
     protocol = json.loads(metadata["protocol"]) | {"images": 7}
-    save_file(tensors, path, metadata | {"protocol": json.dumps(protocol)})
+    save_file(tensors, path, signed(metadata | {"protocol": json.dumps(protocol)}))
     with pytest.raises(FormatError, match="levels are not those"):
         load_cache(path, CPU)
 
@@ -85,8 +90,22 @@ def test_later_versions_and_wrong_levels_are_refused(cache, tmp_path):
 def test_damaged_metadata_are_described(cache, tmp_path, change):
     with safe_open(cache, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        save_file(tensors, tmp_path / "x.safetensors", file.metadata() | change)
+        save_file(tensors, tmp_path / "x.safetensors", signed(file.metadata() | change))
+        save_file(tensors, tmp_path / "y.safetensors", file.metadata() | change)
     with pytest.raises(FormatError, match=r"x\.safetensors: its metadata are damaged"):
+        load_cache(tmp_path / "x.safetensors", CPU)
+    with pytest.raises(FormatError, match=r"y\.safetensors: its metadata (have changed|are damaged)"):
+        load_cache(tmp_path / "y.safetensors", CPU)
+
+
+def test_a_changed_distance_among_the_metadata_is_found(cache, tmp_path):
+    with safe_open(cache, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    other = metadata["fresh_patches"].replace('"value": ', '"value": 1', 1)
+    assert other != metadata["fresh_patches"]
+    save_file(tensors, tmp_path / "x.safetensors", metadata | {"fresh_patches": other})
+    with pytest.raises(FormatError, match=r"x\.safetensors: its metadata have changed"):
         load_cache(tmp_path / "x.safetensors", CPU)
 
 
