@@ -1,8 +1,9 @@
 """Train a restoration network from a folder of images.
 
-The two files that the package ships come from these commands, in this order (TRAIN is a folder with
-photographs, searched with its subfolders; the cards say how far each run came, on which degradations, and how
-large jpeg was then). To train a shipped network on, give its file as --init.
+The two files that the package ships come from these commands, in this order. TRAIN is a folder with
+photographs, searched with its subfolders. The cards say how far each run came, on which degradations, how
+large jpeg was then, and which means of weights were taken (mean.safetensors, and what is shipped). To train
+a shipped network on, give its file as --init.
 
 \b
     python tools/train_restorer.py jpeg --images TRAIN --minutes 86 --out first.safetensors
@@ -10,6 +11,8 @@ large jpeg was then). To train a shipped network on, give its file as --init.
         --init first.safetensors --rate 1.2e-4 --patch 96 --batch 6
     python tools/train_restorer.py jpeg --images TRAIN --minutes 103 --out third.safetensors \\
         --init second.safetensors --rate 2e-4 --patch 96 --batch 6
+    python tools/train_restorer.py jpeg --images TRAIN --minutes 102 --out fourth.safetensors --seed 1 \\
+        --init mean.safetensors --rate 2e-4 --patch 96 --batch 6
     python tools/train_restorer.py sr4x --images TRAIN --minutes 46 --out sr4x.safetensors
 
 The learning rate follows the time (or the steps) that there is: short warm-up, then a cosine to zero at
