@@ -1,6 +1,7 @@
 """What holds for the command lines of all three packages alike."""
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import skimage.data
 from click.testing import CliRunner
 from PIL import Image
+from tiny_runs import start, tiny_config, write_pyramid
 
 from celebahq.arguments import DATA_SET, NEW_DATA_SET, NEW_FOLDER
 
@@ -154,3 +156,51 @@ def test_a_shell_can_complete_commands(package, begun):
     program = f"from {package}.cli import main; main(prog_name='{package}')"
     result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert result.stdout.split(",")[1].startswith(begun)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("json")
+    write_pyramid(folder / "a.h5")
+    run = start(tiny_config(train={"total_kimg": 0.05}), folder / "a.h5", folder / "runs")
+    run.rename(folder / "run")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "celebahq inspect a.h5 --json",
+        "celebahq verify a.h5 --json",
+        "celebahq compare a.h5 a.h5 --json",
+        "celebahq import hdf5 a.h5 -o b.h5 --json --workers 1",
+        "celebahq status b.h5 --json",
+        "swd compare a.h5 a.h5 --json --device cpu --metrics swd,msssim",
+        "swd track a.h5 a.h5 a.h5 --json --device cpu",
+        "trainer presets --json",
+        "trainer status run --json",
+        "trainer evaluate run --json --device cpu",
+        "trainer bench --preset smoke --synthetic --resolution 4 --steps 1 --json --device cpu",
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_keys_of_json_outputs_have_no_spaces(text, workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    result = call(text)
+    assert result.exit_code == 0, result.output
+    found = list(keys(json.loads(result.stdout)))
+    assert found
+    assert [key for key in found if " " in key] == []
+
+
+def test_keys_of_a_report_have_no_spaces(workplace):
+    report = json.loads((workplace / "build-report.json").read_text())
+    assert [key for key in keys(report) if " " in key] == []
+
+
+def keys(value):
+    if isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    for part in value if isinstance(value, list) else []:
+        yield from keys(part)
