@@ -122,6 +122,19 @@ class _Examination:
         ]
 
 
+class _Bins:
+    """Bins of equal width from some rows' least value to their greatest, `[p, 1]` each."""
+
+    def __init__(self, low: Tensor, high: Tensor) -> None:
+        self.width = ((high - low) / _BINS).clamp(min=torch.finfo(high.dtype).tiny)
+        self.middles = low + self.width * (torch.arange(_BINS, device=high.device) + 0.5)
+        self._low, self._scale = low, 1 / self.width
+
+    def of(self, values: Tensor) -> Tensor:
+        """Which bin each value `[p, M]` is in."""
+        return (values - self._low).mul_(self._scale).clamp_(0, _BINS - 1).long()
+
+
 class _Distribution:
     """The distribution functions of some sorted rows `[p, M]`."""
 
@@ -149,19 +162,14 @@ class _Potential:
     """phi of some pairs of distribution functions, in bins."""
 
     def __init__(self, a: _Distribution, b: _Distribution) -> None:
-        self.low = torch.minimum(a.ordered[:, :1], b.ordered[:, :1])
-        high = torch.maximum(a.ordered[:, -1:], b.ordered[:, -1:])
-        width = ((high - self.low) / _BINS).clamp(min=torch.finfo(high.dtype).tiny)
-        self.scale = 1 / width
-        middles = self.low + width * (torch.arange(_BINS, device=high.device) + 0.5)
-        below_a, below_b = a.below(middles), b.below(middles)
+        low = torch.minimum(a.ordered[:, :1], b.ordered[:, :1])
+        self.bins = _Bins(low, torch.maximum(a.ordered[:, -1:], b.ordered[:, -1:]))
+        below_a, below_b = a.below(self.bins.middles), b.below(self.bins.middles)
         variance = a.variance(below_a) + b.variance(below_b)
         self.slope = torch.erf((below_b - below_a) / variance.sqrt())
-        self.value = width * (self.slope.cumsum(dim=1) - self.slope / 2)  # in the middle of each bin
-
-    def bins(self, values: Tensor) -> Tensor:
-        """Which bin each value `[p, M]` is in."""
-        return (values - self.low).mul_(self.scale).clamp_(0, _BINS - 1).long()
+        self.value = self.bins.width * (
+            self.slope.cumsum(dim=1) - self.slope / 2
+        )  # in the middle of each bin
 
 
 @dataclass(frozen=True)
@@ -226,7 +234,8 @@ class _Side:
         places = (torch.arange(1, 2 * _GROUPS, device=ordered.device) * step).long()
         quantiles = ordered[:, places]  # every second one, and those around it for the density
         values = projections.view(count, images, patches)[:, self._seen].flatten(1)
-        group = torch.searchsorted(quantiles[:, 1::2].contiguous(), values, right=True)
+        bins = _Bins(ordered[:, :1], ordered[:, -1:])
+        group = torch.searchsorted(quantiles[:, 1::2].contiguous(), bins.middles).gather(1, bins.of(values))
         row = torch.arange(count, device=values.device)[:, None] * len(self._sizes)
         cells = (row + self._clusters.repeat_interleave(patches)).mul_(_GROUPS).add_(group)
         found = torch.bincount(cells.flatten(), minlength=count * len(self._sizes) * _GROUPS)
@@ -244,7 +253,7 @@ class _Side:
     def look_up(self, potential: _Potential, projections: Tensor, table: _Table, rows: slice) -> None:
         """Fill in some rows of a table from the set's projections `[p, M]`."""
         images, patches = self._shape[:2]
-        bins = potential.bins(projections)
+        bins = potential.bins.of(projections)
         table.phi[rows] = potential.value.gather(1, bins).view(-1, images, patches).mean(2)
         few = bins.view(-1, images, patches)[:, :, :_FEW_PATCHES].flatten(1)
         table.slopes[rows] = potential.slope.gather(1, few)
