@@ -1,17 +1,22 @@
-"""What a caller may give for a set of images, opened."""
+"""What a caller may give for a set of images, opened: a path, or what a Python program holds."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from celebahq.errors import ToolError
+from celebahq.errors import FormatError, ToolError
 from swd.pipeline.cache import is_cache, load_cache
-from swd.pipeline.memory import from_memory
+from swd.pipeline.images import fit
 from swd.pipeline.reference import Reference
-from swd.pipeline.sources import ImageSet, open_images
+from swd.pipeline.sources import ImageSet, MemoryImages, Shape, open_images, planes_first
 
 
 def open_set(images: Any, name: str | None = None) -> ImageSet:
@@ -87,3 +92,71 @@ def check_pairs(fakes: Sequence[ImageSet]) -> None:
         names = getattr(first, "names", None), getattr(other, "names", None)
         if None not in names and names[0] != names[1]:
             raise ToolError("--paired", f"the files of {first.name} and {other.name} have different names")
+
+
+def from_memory(name: str, images: Any) -> ImageSet | None:
+    """The set that an object is, or None if it is none.
+
+    Args:
+        name: For messages and tables.
+        images: An array or tensor; a map-style data set, read when it is needed; a loader or an iterable data
+            set, which is read into memory.
+
+    Raises:
+        FormatError: Its images are not uint8 `[C, H, W]` or `[H, W, C]`.
+    """
+    if isinstance(images, Tensor | np.ndarray):
+        return MemoryImages(name, images)
+    if isinstance(images, DataLoader):
+        return MemoryImages(name, _gather(name, images, 4))
+    if isinstance(images, IterableDataset):
+        return MemoryImages(name, _gather(name, images, 3))
+    if isinstance(images, Dataset) or (hasattr(images, "__getitem__") and hasattr(images, "__len__")):
+        return None if isinstance(images, str | bytes | Sequence) else DatasetImages(name, images)
+    return None
+
+
+def _gather(name: str, items: Iterable[Any], dimensions: int) -> NDArray[np.uint8]:
+    """All items in one array; of 3 dimensions images, of 4 batches."""
+    parts = [planes_first(name, _first_part(item), dimensions) for item in items]
+    if not parts:
+        raise FormatError(name, "no image in it")
+    return np.concatenate(parts) if dimensions == 4 else np.stack(parts)
+
+
+def _first_part(item: Any) -> Any:
+    """The image of an (image, label) item, or of one with names."""
+    if isinstance(item, tuple | list):
+        return item[0]
+    return next(iter(item.values())) if isinstance(item, dict) else item
+
+
+class DatasetImages(ImageSet):
+    """Images of a map-style torch data set, each an item or the first of an item's parts."""
+
+    def __init__(self, name: str, dataset: "Dataset[Any]") -> None:
+        super().__init__(name)
+        self._dataset: Any = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def shapes(self, indices: Sequence[int]) -> "Counter[Shape]":
+        """See `ImageSet`; the first of these images stands for all, and `read` checks the others."""
+        channels, height, width = self._image(indices[0]).shape
+        return Counter({(channels, height, width): len(indices)})
+
+    def read(self, indices: Sequence[int], resolution: int) -> NDArray[np.uint8]:
+        """See `ImageSet`."""
+        images = [self._image(index) for index in indices]
+        for index, image in zip(indices, images, strict=True):
+            if image.shape[1] != image.shape[2] or image.shape[1] < resolution:
+                raise FormatError(
+                    self.name,
+                    f"item {index} is {image.shape[2]}x{image.shape[1]} px; expected squares of "
+                    f"{resolution} px or more",
+                )
+        return np.stack([fit(image, resolution) for image in images])
+
+    def _image(self, index: int) -> NDArray[np.uint8]:
+        return planes_first(f"{self.name}, item {index}", _first_part(self._dataset[index]), 3)

@@ -46,10 +46,9 @@ from swd.method.wasserstein import direction_distances
 from swd.pipeline.distance import Set, measure
 from swd.pipeline.extraction import extract, in_batches, whole_sample
 from swd.pipeline.fakes import measure_fakes
-from swd.pipeline.memory import MemoryImages
 from swd.pipeline.reference import prepare_reference
 from swd.pipeline.resources import Resources
-from swd.pipeline.sources import ImageSet, Shape
+from swd.pipeline.sources import ImageSet, MemoryImages, Shape
 
 Work = Callable[[], object]
 

@@ -1,38 +1,8 @@
-"""One image: decoded as the metric wants it, and brought to the resolution of the comparison."""
-
-from typing import BinaryIO
+"""An image brought to the resolution of the comparison."""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-
-from celebahq.pictures.decoding import decode_picture, picture_shape
-
-
-def read_header(file: BinaryIO, name: str) -> tuple[int, int, int]:
-    """(channels, height, width) of an image file, without decoding it.
-
-    Raises:
-        ToolError: As for `decode`, as far as the header tells.
-    """
-    return picture_shape(file, name, deep="refuse")
-
-
-def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
-    """Decode an image file as `celebahq.pictures` does, but without any loss that the figures would show.
-
-    Args:
-        file: Of any format that `celebahq` reads.
-        name: For messages.
-
-    Returns:
-        `[C, H, W]` uint8, C = 1 for grey files, else 3.
-
-    Raises:
-        ToolError: Damaged, no image of these formats, more than 8 bits per channel, transparent, or above
-            134 million pixels.
-    """
-    return decode_picture(file, name, alpha="refuse", deep="refuse").transpose(2, 0, 1)
 
 
 def fit(image: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:

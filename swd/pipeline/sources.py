@@ -1,4 +1,4 @@
-"""Sets of images on disk: a pyramid file, a folder, a zip or an array, read as uint8 batches."""
+"""Sets of images: a pyramid file, a folder, a zip or an array, read as uint8 batches."""
 
 import shutil
 import tempfile
@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from celebahq.errors import FormatError, ToolError
+from celebahq.pictures.decoding import decode_picture, picture_shape
 from celebahq.pictures.files import FolderFiles, PictureFiles, ZipFiles
 from celebahq.pictures.suffixes import LOSSY_SUFFIXES
 from celebahq.pyramid import PyramidReader
 from celebahq.readers.npy import map_npy
 from celebahq.readers.zips import open_zip, zip_errors
-from swd.pipeline.images import decode, fit, read_header
+from swd.pipeline.images import fit
 from swd.pipeline.room import full_disk_named, require_room
 
 Shape = tuple[int, int, int]
@@ -70,7 +72,7 @@ def open_images(path: Path) -> ImageSet:
     elif suffix == ".zip":
         images = FileImages(ZipFiles(path))
     elif suffix in (".npy", ".npz"):
-        images = ArrayImages(path)
+        images = MemoryImages(str(path), _map_array(path))
     elif suffix in (".h5", ".hdf5"):
         images = PyramidImages(path)
     elif suffix == ".safetensors":
@@ -106,33 +108,51 @@ class PyramidImages(ImageSet):
         return np.stack([fit(image, resolution) for image in self._reader.read(indices)])
 
 
-class ArrayImages(ImageSet):
-    """The images of a NumPy array on disk."""
+class MemoryImages(ImageSet):
+    """Images of an array or tensor, in memory or on disk."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
-        array = _map_array(path)
-        if array.ndim == 3:
-            array = array[:, None]
-        elif array.ndim == 4 and array.shape[3] in (1, 3):
-            array = array.transpose(0, 3, 1, 2)
-        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[1] not in (1, 3):
-            raise FormatError(
-                path, f"{array.dtype} of shape {array.shape}; expected uint8 0..255 of shape [N, H, W, C]"
-            )
-        self._array: NDArray[np.uint8] = array
+    def __init__(self, name: str, images: NDArray[Any] | Tensor) -> None:
+        """Args: `images` are uint8 `[N, C, H, W]` or `[N, H, W, C]`.
+
+        Raises:
+            FormatError: Of another type or shape.
+        """
+        super().__init__(name)
+        self._images = planes_first(name, images, 4)
 
     def __len__(self) -> int:
-        return len(self._array)
+        return len(self._images)
 
     def shapes(self, indices: Sequence[int]) -> "Counter[Shape]":
         """See `ImageSet`."""
-        channels, height, width = self._array.shape[1:]
+        channels, height, width = self._images.shape[1:]
         return Counter({(channels, height, width): len(indices)})
 
     def read(self, indices: Sequence[int], resolution: int) -> NDArray[np.uint8]:
         """See `ImageSet`."""
-        return np.stack([fit(np.ascontiguousarray(self._array[index]), resolution) for index in indices])
+        return np.stack([fit(np.ascontiguousarray(self._images[index]), resolution) for index in indices])
+
+
+def planes_first(name: str, images: Any, dimensions: int) -> NDArray[np.uint8]:
+    """Images as uint8 `[..., C, H, W]`, C = 1 or 3, without a copy.
+
+    Args:
+        name: For messages.
+        images: An array or tensor, or what NumPy takes for one (a Pillow image).
+        dimensions: 3 for an image, which may lack its channel, 4 for a batch.
+
+    Raises:
+        FormatError: Of another type or shape.
+    """
+    array = images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
+    found = f"{array.dtype} of shape {array.shape}"
+    if array.ndim == dimensions - 1:
+        array = np.expand_dims(array, -3)
+    elif array.ndim == dimensions and array.shape[-1] in (1, 3):
+        array = np.moveaxis(array, -1, -3)
+    if array.dtype != np.uint8 or array.ndim != dimensions or array.shape[-3] not in (1, 3):
+        raise FormatError(name, f"{found}; expected uint8 0..255 of shape [N, C, H, W] or [N, H, W, C]")
+    return array
 
 
 def _map_array(path: Path) -> NDArray[Any]:
@@ -189,7 +209,7 @@ class FileImages(ImageSet):
 
         def shape(index: int) -> Shape:
             with self._files.open(self.names[index]) as file:
-                return read_header(file, self._label(index))
+                return picture_shape(file, self._label(index), deep="refuse")
 
         with ThreadPoolExecutor() as pool:
             return Counter(pool.map(shape, indices))
@@ -200,7 +220,9 @@ class FileImages(ImageSet):
 
     def _decode(self, index: int) -> NDArray[np.uint8]:
         with self._files.open(self.names[index]) as file:
-            return decode(file, self._label(index))
+            # Nothing that the figures would show: no transparency laid on a colour, no 16 bits cut to 8.
+            pixels = decode_picture(file, self._label(index), alpha="refuse", deep="refuse")
+        return pixels.transpose(2, 0, 1)
 
     def _label(self, index: int) -> str:
         return f"{self.name}/{self.names[index]}"
