@@ -46,6 +46,10 @@ class MissingExtraError(ToolError):
         self.args = (package, extra, purpose)  # of which pickle makes it again
 
 
+TOO_LITTLE_MEMORY = "reading it takes more memory than there is; run less at a time, or the file is damaged"
+"""What readers say of a MemoryError, which a damaged file can bring about as well as a busy machine."""
+
+
 def one_line(text: str) -> str:
     """Text with its control characters (a newline in a file's name, say) as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import zipfile
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from celebahq.errors import FormatError, ToolError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -106,13 +109,16 @@ def _disk_full_named(path: Path) -> Iterator[None]:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it, where they are missing.
+    """Make a folder, and those above it, where they are missing; a loss of power does not undo it.
 
     Raises:
         ToolError: One of them is a file.
     """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
+        for folder in missing:
+            sync_directory(folder.parent)
     except (FileExistsError, NotADirectoryError) as err:
         raise ToolError(err.filename, "not a folder, so that nothing can be written in it") from err
 
@@ -161,10 +167,28 @@ def append_jsonl(path: Path, record: dict[str, Any]) -> None:
         file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read the complete lines of a JSON-lines file; a last line cut short by a crash is left out."""
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+def read_jsonl(path: Path, *, each_has: str | None = None) -> list[dict[str, Any]]:
+    """Read the complete lines of a JSON-lines file; a last line cut short by a crash is left out.
+
+    Args:
+        path: The file.
+        each_has: A name that every record must have. Damaged lines are left out too, and that is said.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    records = [record for line in lines if line and (record := _record(line, each_has)) is not None]
+    damaged = sum(map(bool, lines)) - len(records)
+    if damaged:
+        log.warning("%s: %s damaged lines of %s are left out", path, f"{damaged:,}", f"{len(lines):,}")
+    return records
+
+
+def _record(line: str, name: str | None) -> dict[str, Any] | None:
+    """The JSON object in a line, if it is one and has the name."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and (name is None or name in value) else None
 
 
 def sha256_file(path: Path) -> str:

@@ -44,8 +44,8 @@ class PhotoSource:
     """Of the detector, for the face turned upright."""
     max_roll: float = 180.0
     """Degrees."""
-    max_outside: float = 0.5
-    """Share of the crop that may lie outside the photo."""
+    max_outside: float = 0.3
+    """Share of the crop that may lie outside the photo; at 0.4 a reflection reaches into the face."""
     select: str = "all"
     """`all` faces of a photo, or the `largest`."""
     max_per_photo: int | None = None

@@ -31,7 +31,6 @@ class Scratch:
     def stage(self, name: str) -> "Scratch":
         """A sub-folder for a part of the job, under the same lock."""
         make_folder(self.folder / name)
-        sync_directory(self.folder)
         return replace(self, folder=self.folder / name)
 
     def replaces(self, out: Path) -> bool:

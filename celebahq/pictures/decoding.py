@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from celebahq.errors import FormatError, MissingExtraError, ToolError
+from celebahq.errors import TOO_LITTLE_MEMORY, FormatError, MissingExtraError, ToolError
 from celebahq.pictures.depth import GREY_MODES, bits_per_channel, deep_layers, own_layers
 
 MAX_PIXELS = 1 << 27
@@ -168,6 +168,8 @@ def _opened(file: BinaryIO, name: str, max_pixels: int, remedy: str) -> Iterator
             yield image
     except ToolError:
         raise
+    except MemoryError as err:
+        raise ToolError(name, TOO_LITTLE_MEMORY) from err
     except UnidentifiedImageError as err:
         empty = file.seek(0, os.SEEK_END) == 0
         file.seek(0)
@@ -203,6 +205,8 @@ def _orientation(image: Image.Image) -> int:
     """The EXIF orientation; 1 (upright) where there is none or the block is damaged."""
     try:
         return int(image.getexif().get(ORIENTATION_TAG, 1))
+    except MemoryError:
+        raise
     except Exception:  # a broken EXIF block must not cost the picture
         return 1
 

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from celebahq.errors import FormatError, ToolError
+from celebahq.errors import TOO_LITTLE_MEMORY, FormatError, ToolError
 
 TIME_LIMIT_SEC = 120
 MEMORY_LIMIT_BYTES = 4 << 30
@@ -288,7 +288,7 @@ def _answer(request: list[Any], files: list[int]) -> dict[str, Any]:
         return {"value": _packed(value, _tray), "tray": _tray.size}
     except MemoryError:
         limit = resource.getrlimit(resource.RLIMIT_DATA)[0] / 2**30
-        reason = f"damaged: reading it takes more than {limit:.3g} GiB of memory"
+        reason = f"{TOO_LITTLE_MEMORY} (at most {limit:.3g} GiB are taken)"
         return {"is_format_error": True, "subject": name, "reason": reason}
     except ToolError as err:
         subject, reason = (err.subject or name), err.reason

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celebahq.errors import FormatError
+from celebahq.errors import TOO_LITTLE_MEMORY, FormatError, ToolError
 
 HEADER_ERRORS = (
     ValueError,
@@ -18,7 +18,6 @@ HEADER_ERRORS = (
     tokenize.TokenError,
     OverflowError,
     RecursionError,
-    MemoryError,
     struct.error,
 )
 """What NumPy raises for damaged headers: it reads them as Python source."""
@@ -33,9 +32,12 @@ def map_npy(path: Path, name: str = "") -> NDArray[Any]:
 
     Raises:
         FormatError: It is no such file, or damaged.
+        ToolError: There is too little memory.
     """
     try:
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except MemoryError as err:
+        raise ToolError(name or path, TOO_LITTLE_MEMORY) from err
     except HEADER_ERRORS as err:
         reason = " ".join(str(err).split())[:200]
         raise FormatError(

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from celebahq.errors import FormatError
+from celebahq.errors import TOO_LITTLE_MEMORY, FormatError, ToolError
 
 MAX_OPERATIONS = 2_000_000
 """CIFAR's largest batch has 300,000; a file that takes more than it is worth ends here."""
@@ -57,6 +57,7 @@ def read_pickle(file: BinaryIO, known: Collection[tuple[str, str]]) -> Any:
 
     Raises:
         FormatError: Not a pickle, damaged, or it asks for another name. Nothing was executed.
+        ToolError: There is too little memory.
     """
     machine = _Machine(known)
     try:
@@ -67,7 +68,9 @@ def read_pickle(file: BinaryIO, known: Collection[tuple[str, str]]) -> Any:
                 break
             machine.run(operation.name, argument)
         return machine.result()
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, AttributeError) as err:
+    except MemoryError as err:
+        raise ToolError(TOO_LITTLE_MEMORY) from err
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError) as err:
         raise FormatError(f"damaged ({err or type(err).__name__})") from err
 
 

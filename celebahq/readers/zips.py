@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from celebahq.errors import FormatError, ToolError
+from celebahq.errors import TOO_LITTLE_MEMORY, FormatError, ToolError
 
 MAX_MEMBER_BYTES = 1 << 30
 UNZIP_ERRORS = (
@@ -24,7 +24,6 @@ UNZIP_ERRORS = (
     IndexError,
     OverflowError,
     struct.error,
-    MemoryError,
 )
 
 
@@ -69,11 +68,17 @@ def open_member(archive: zipfile.ZipFile, name: str, label: str) -> Iterator[Bin
 
 @contextmanager
 def zip_errors(name: str, what: str = "cannot be unpacked") -> Iterator[None]:
-    """What `zipfile` and the decompressors under it raise for damaged files, as `FormatError`."""
+    """What `zipfile` and the decompressors under it raise for damaged files, as `FormatError`.
+
+    Raises:
+        ToolError: There is too little memory.
+    """
     try:
         yield
     except UNZIP_ERRORS as err:
         raise FormatError(name, f"{what}: {err or type(err).__name__}") from err
+    except MemoryError as err:
+        raise ToolError(name, TOO_LITTLE_MEMORY) from err
     except OSError as err:
         if err.errno not in (None, errno.EINVAL):  # of the system
             raise

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from celebahq.errors import FormatError, MissingExtraError
+from celebahq.errors import TOO_LITTLE_MEMORY, FormatError, MissingExtraError, ToolError
 from celebahq.restore.community_networks import CommunityNetwork, RRDBNet, SpandrelNetwork, SrVgg
 from celebahq.restore.ncnn import read_convolutions
 
@@ -47,6 +47,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Raises:
         FormatError: Not a readable file of tensors.
+        ToolError: There is too little memory.
     """
     try:
         if path.suffix == ".safetensors":
@@ -55,6 +56,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what is wrong with the file is said below
                 content = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError as err:
+        raise ToolError(path, TOO_LITTLE_MEMORY) from err
     except Exception as err:  # readers of damaged files raise whatever they meet
         raise FormatError(path, "not a file of plain weights, or a damaged one") from err
     for name in ("params_ema", "params", "state_dict", "model"):

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from celebahq.errors import FormatError, ToolError
+from celebahq.errors import TOO_LITTLE_MEMORY, FormatError, ToolError
 from celebahq.files import atomic_path, parse_json
 
 STATE_FORMAT = "trainer-state"
@@ -91,6 +91,8 @@ def read_tensors(path: Path, format_name: str, run: str | None = None) -> Tensor
             header = _header(file, path)
             _check_header(header, path, format_name)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except MemoryError as err:
+        raise ToolError(path, TOO_LITTLE_MEMORY) from err
     except SAFETENSORS_ERRORS as err:
         raise FormatError(path, f"not a readable safetensors file ({err})") from err
     if header["format_version"] > 1 and header.get("sha256") != _digest(header, tensors):
@@ -101,7 +103,7 @@ def read_tensors(path: Path, format_name: str, run: str | None = None) -> Tensor
     return TensorFile(tensors, header["facts"], found)
 
 
-SAFETENSORS_ERRORS = (SafetensorError, RuntimeError, KeyError, AttributeError, ValueError, MemoryError)
+SAFETENSORS_ERRORS = (SafetensorError, RuntimeError, KeyError, AttributeError, ValueError)
 """Of safetensors, and of torch where a file names a type or a shape that torch does not have."""
 
 

@@ -71,7 +71,7 @@ def run_status(folder: Path) -> RunStatus:
         raise ToolError(folder, f"not a run folder, it has no {CONFIG}")
     config = load_config(folder / CONFIG)
     stats = folder / STATS
-    records = read_jsonl(stats) if stats.is_file() else []
+    records = read_jsonl(stats, each_has="nimg") if stats.is_file() else []
     last = records[-1] if records else {}
     total_kimg = config.train.total_kimg
     since_sec = max(time.time() - (stats if records else folder / CONFIG).stat().st_mtime, 0.0)

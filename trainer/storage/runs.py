@@ -1,19 +1,23 @@
 """A run's folder: `OUTDIR/00000-NAME` with its configuration, data, states, snapshots and figures."""
 
 import hashlib
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from celebahq.errors import ToolError
 from celebahq.files import append_jsonl, atomic_folder, make_folder, read_json, read_jsonl, write_json
 from celebahq.pyramid import PyramidReader
 from trainer.configuration.config import TrainingConfig
-from trainer.configuration.settings import load_config, save_config
+from trainer.configuration.settings import load_config, save_config, to_dict
 
 CONFIG = "config.json"
 DATA = "data.json"
@@ -29,16 +33,32 @@ class Run:
     folder: Path
     config: TrainingConfig
     data: Path
+    identity: str | None = None
+    """What its states say whose they are, see `run_identity`; None for runs of earlier versions."""
 
 
-def create_run(outdir: Path, config: TrainingConfig, data: Path) -> Run:
+def create_run(outdir: Path, config: TrainingConfig, data: Path, identity: str) -> Run:
     """Make the next free `OUTDIR/NNNNN-NAME`, with what the run is made of in it."""
     make_folder(outdir)
     folder = outdir / f"{max((number for number, _ in runs(outdir)), default=-1) + 1:05d}-{config.name}"
     with atomic_folder(folder) as partial:
         save_config(config, partial / CONFIG)
-        write_json(partial / DATA, {"path": str(data.resolve()), **describe_data(data)})
-    return Run(folder, config, data)
+        write_json(partial / DATA, {"path": str(data.resolve()), "run": identity, **describe_data(data)})
+    return Run(folder, config, data, identity)
+
+
+def run_identity(config: TrainingConfig, data: Path, weights: Mapping[str, Tensor]) -> str:
+    """What tells a run from others: how it is trained, with what, and beginning where.
+
+    Args:
+        config: As it was asked for, before the machine had a say in it.
+        data: A pyramid file.
+        weights: Of the generator at the start.
+    """
+    digest = hashlib.sha256(json.dumps([to_dict(config), describe_data(data)], sort_keys=True).encode())
+    for weight in weights.values():
+        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def runs(outdir: Path) -> list[tuple[int, Path]]:
@@ -82,6 +102,7 @@ def open_run(folder: Path, data: Path | None = None) -> Run:
     recorded = read_json(folder / DATA)
     path = data or Path(recorded.pop("path"))
     recorded.pop("path", None)
+    identity = recorded.pop("run", None)
     if not path.is_file():
         raise ToolError(path, "the run's data are not there; say where they are with --data FILE.h5")
     found = describe_data(path)
@@ -89,7 +110,7 @@ def open_run(folder: Path, data: Path | None = None) -> Run:
         names = [name for name in {**found, **recorded} if found.get(name) != recorded.get(name)]
         differences = "; ".join(f"{name} {found.get(name)}, the run's {recorded.get(name)}" for name in names)
         raise ToolError(path, f"not the data of {folder}: {differences}")
-    return Run(folder, load_config(folder / CONFIG), path)
+    return Run(folder, load_config(folder / CONFIG), path, identity)
 
 
 def describe_data(path: Path) -> dict[str, Any]:

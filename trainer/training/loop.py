@@ -87,7 +87,7 @@ def skip_or_stop(network: str, run: Run, state: TrainingState, world: World) -> 
     if run.config.train.on_nan == "skip":
         return
     if world.is_main:
-        save_state(run.folder, state)
+        save_state(run, state)
     raise NonFiniteError(
         run.folder,
         f"{network}'s loss or gradients are not finite after {state.nimg / 1000:.1f} kimg; the "

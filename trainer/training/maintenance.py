@@ -79,7 +79,7 @@ class Maintenance:
         """Save a first state, and what a run that was killed meanwhile still owes to its last tick."""
         if self.world.is_main:
             if self.state.nimg == 0:
-                save_state(self.run.folder, self.state)
+                save_state(self.run, self.state)
                 self.save_reals()
             if self.state.tick_nimg == self.state.nimg:
                 self._save_what_is_due(last=self._finished(), missing_only=True)
@@ -95,7 +95,7 @@ class Maintenance:
         self._report(phase, means)
         if self.world.is_main:
             if last or state.tick % snapshot.state_ticks == 0:
-                save_state(self.run.folder, state)
+                save_state(self.run, state)
                 prune_states(
                     self.run.folder,
                     keep_last=snapshot.keep_last,
@@ -153,7 +153,7 @@ class Maintenance:
     def save_state(self) -> None:
         """The training state, between ticks."""
         if self.world.is_main:
-            save_state(self.run.folder, self.state)
+            save_state(self.run, self.state)
         self.world.wait()
 
     def measure(self, path: Path) -> None:

@@ -90,12 +90,12 @@ class Report:
 
     def earlier_ticks(self) -> list[dict[str, Any]]:
         """The records of the run's ticks so far."""
-        return read_jsonl(self.path) if self.path.exists() else []
+        return read_jsonl(self.path, each_has="nimg") if self.path.exists() else []
 
     def is_measured(self, nimg: int) -> bool:
         """Whether there are figures of the snapshot at this point."""
         path = self.metrics_path
-        return path.exists() and any(record["nimg"] == nimg for record in read_jsonl(path))
+        return path.exists() and any(record["nimg"] == nimg for record in read_jsonl(path, each_has="nimg"))
 
     def __enter__(self) -> Self:
         return self
@@ -128,7 +128,7 @@ def _event_writer(run: Path, nimg: int) -> Any:
 
 def drop_records_after(path: Path, nimg: int) -> None:
     """Forget what a killed run wrote after the state that it continues from."""
-    kept = [record for record in read_jsonl(path) if record["nimg"] <= nimg]
+    kept = [record for record in read_jsonl(path, each_has="nimg") if record["nimg"] <= nimg]
     write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
 
 

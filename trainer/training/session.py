@@ -13,14 +13,11 @@ import numpy.typing as npt
 import torch
 
 from celebahq.errors import ToolError
-from celebahq.files import read_jsonl
 from celebahq.jobs.locks import owning
 from celebahq.processes import World, choose_device, device_of_rank, join_world, processes_here
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
-from trainer.storage.checkpoint import states
-from trainer.storage.run_status import STATS
-from trainer.storage.runs import LOCK, Run, create_run, history, open_run
+from trainer.storage.runs import LOCK, Run, create_run, history, open_run, run_identity
 from trainer.training.changes import change_run, keep_config
 from trainer.training.costs import StepCost, step_costs
 from trainer.training.data import CACHE_BYTES, TrainingData, to_network_range
@@ -30,7 +27,7 @@ from trainer.training.losses import real_fade
 from trainer.training.maintenance import Maintenance
 from trainer.training.memory import fit_passes
 from trainer.training.starting_point import begin_with, load_pair
-from trainer.training.state import TrainingState, load_state, new_state
+from trainer.training.state import TrainingState, new_state, newest_state, set_aside
 
 log = logging.getLogger(__name__)
 
@@ -108,12 +105,13 @@ def start_run(
     costs = step_costs(config)
     with open_data(config, data) as reals:
         state = first_state(config, reals, device, init)
+        identity = run_identity(config, data, state.G.state_dict())
         config = fit_passes(config, world, device, costs, minibatch_gpu=minibatch_gpu)
         folder = ""
         if world.is_main:
             require_room(config, state, outdir)
-            folder = str(create_run(outdir, config, data).folder)
-        run = Run(Path(world.same(folder)), config, data)
+            folder = str(create_run(outdir, config, data, identity).folder)
+        run = Run(Path(world.same(folder)), config, data, identity)
         with locked(run.folder, world):
             if world.is_main:
                 facts: dict[str, Any] = {"processes": world.size, "device": str(device)}
@@ -152,7 +150,7 @@ def resume_run(
     """
     run = open_run(folder, data)
     with locked(folder, world):
-        state = newest_state(run, device)
+        state, damaged = newest_state(run, device)
         config = change_run(run.config, changes, 0 if state is None else state.nimg)
         prepare_backends(config)
         costs = step_costs(config)
@@ -164,6 +162,7 @@ def resume_run(
             changed = dataclasses.replace(run, config=config)
             world.wait()  # every process has read the configuration that is now replaced
             if world.is_main:
+                set_aside(damaged)
                 require_room(config, state, folder)
                 facts = {"processes": world.size, "device": str(device)}
                 keep_config(changed, "resumed", state.nimg, run.config, **facts)
@@ -185,20 +184,6 @@ def locked(folder: Path, world: World) -> Iterator[None]:
             yield
     else:
         yield
-
-
-def newest_state(run: Run, device: torch.device) -> TrainingState | None:
-    """The state that a run continues from; None where it was killed before the first one was complete.
-
-    Raises:
-        ToolError: There were states, but they are gone.
-    """
-    found = states(run.folder)
-    if found:
-        return load_state(found[-1], run.config, device)
-    if (run.folder / STATS).exists() and read_jsonl(run.folder / STATS):
-        raise ToolError(run.folder, "its states are gone, so that nothing is left to continue from")
-    return None
 
 
 def first_state(

@@ -1,17 +1,25 @@
 """All that the next training step depends on."""
 
 import copy
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from celebahq.errors import FormatError, ToolError
+from celebahq.files import read_jsonl
 from trainer.configuration.config import TrainingConfig
 from trainer.networks.models import build_discriminator, build_generator
 from trainer.networks.progressive import Discriminator, Generator
-from trainer.storage.checkpoint import STATE_FORMAT, read_tensors, state_path, write_tensors
+from trainer.storage.checkpoint import STATE_FORMAT, read_tensors, state_path, states, write_tensors
+from trainer.storage.run_status import STATS
+from trainer.storage.runs import Run
 from trainer.training.optimizer import Adam
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -62,10 +70,11 @@ def new_adam(network: nn.Module, config: TrainingConfig) -> Adam:
     return Adam(network.named_parameters(), beta1=options.beta1, beta2=options.beta2, eps=options.epsilon)
 
 
-def save_state(run: Path, state: TrainingState) -> Path:
+def save_state(run: Run, state: TrainingState) -> Path:
     """Write a training state, atomically, and return where."""
-    path = state_path(run, state.nimg)
-    write_tensors(path, STATE_FORMAT, tensor_parts(state), {name: getattr(state, name) for name in COUNTERS})
+    path = state_path(run.folder, state.nimg)
+    counters = {name: getattr(state, name) for name in COUNTERS}
+    write_tensors(path, STATE_FORMAT, tensor_parts(state), counters, run.identity)
     return path
 
 
@@ -74,16 +83,53 @@ def tensor_parts(state: TrainingState) -> dict[str, dict[str, Tensor]]:
     return {name: getattr(state, name).state_dict() for name in PARTS}
 
 
-def load_state(path: Path, config: TrainingConfig, device: torch.device) -> TrainingState:
+def load_state(
+    path: Path, config: TrainingConfig, device: torch.device, run: str | None = None
+) -> TrainingState:
     """Read a training state back.
 
+    Args:
+        path: The file.
+        config: Of the run.
+        device: Where the state is to be.
+        run: Identity of the run that it must be of, where that is known.
+
     Raises:
-        FormatError: The file is not a training state.
+        FormatError: The file is not a training state, or of another run.
     """
-    content = read_tensors(path, STATE_FORMAT)
+    content = read_tensors(path, STATE_FORMAT, run)
     state = new_state(config, device)
-    for name in PARTS:
-        getattr(state, name).load_state_dict(content.part(name))
-    for name in COUNTERS:
-        setattr(state, name, content.facts[name])
+    try:
+        for name in PARTS:
+            getattr(state, name).load_state_dict(content.part(name))
+        for name in COUNTERS:
+            setattr(state, name, content.facts[name])
+    except (RuntimeError, KeyError, ValueError) as err:  # of torch, for other networks
+        raise FormatError(path, "not a state of networks as this run's configuration makes them") from err
     return state
+
+
+def newest_state(run: Run, device: torch.device) -> tuple[TrainingState | None, list[Path]]:
+    """The newest state that can be read, and the newer ones that cannot; None where there were none ever.
+
+    Raises:
+        ToolError: There were states, but they are gone, or none can be read.
+    """
+    damaged: list[Path] = []
+    for path in reversed(states(run.folder)):
+        try:
+            return load_state(path, run.config, device, run.identity), damaged
+        except FormatError as err:
+            log.warning("%s; going back to the state before it", err)
+            damaged.append(path)
+    if damaged:
+        raise ToolError(run.folder, f"none of its {len(damaged)} states can be read: {damaged[-1].name}, ...")
+    if (run.folder / STATS).exists() and read_jsonl(run.folder / STATS):
+        raise ToolError(run.folder, "its states are gone, so that nothing is left to continue from")
+    return None, damaged
+
+
+def set_aside(damaged: Sequence[Path]) -> None:
+    """Keep states that cannot be read out of the way of those to come."""
+    for path in damaged:
+        path.rename(path.with_name(f"{path.name}.damaged"))
