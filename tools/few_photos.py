@@ -58,6 +58,10 @@ def run_arguments(kind: str, seed: int, data: Path, outdir: Path, side: int, kim
         f"schedule.train_kimg={kimg / 60:g}",
         f"schedule.trans_kimg={kimg / 60:g}",
         f"schedule.tick_kimg={kimg / 60:g}",
+        *(f"{network}.fmap_base=128" for network in ("generator", "discriminator")),
+        *(f"{network}.fmap_max=64" for network in ("generator", "discriminator")),
+        *(f"{network}.fused_scale=true" for network in ("generator", "discriminator")),
+        "runtime.channels_last=true",
         "snapshot.image_ticks=6",
         "snapshot.network_ticks=3",
     ]

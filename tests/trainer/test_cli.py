@@ -16,6 +16,7 @@ import swd
 import trainer
 from trainer.cli import main
 from trainer.training.objectives import Objectives
+from trainer.use.modes import DigitClassifier, save_classifier
 
 
 @pytest.fixture(scope="module")
@@ -291,3 +292,38 @@ def test_a_file_of_another_kind_is_not_a_snapshot(run, tmp_path):
     broken.write_bytes(state.read_bytes()[:100])
     message = call("grid", broken, "--out", tmp_path / "grid.png", "--device", "cpu", status=1)
     assert "not a readable safetensors file" in message
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_images_are_made_in_the_arithmetic_that_was_trained_in(tf32, tmp_path):
+    data = write_pyramid(tmp_path / "data.h5", resolution=32)
+    networks = {"resolution": 32, "fmap_base": 64, "fmap_max": 8}
+    config = tiny_config(
+        generator={**networks, "latent_size": 8},
+        discriminator=networks,
+        schedule={"resolution": 32, "initial_resolution": 32},
+        train={"total_kimg": 0.008},
+        runtime={"tf32": tf32, "minibatch_gpu": {32: 8}},
+    )
+    run = start(config, data, tmp_path / "runs")
+    save_classifier(tmp_path / "digits.safetensors", DigitClassifier(), {})
+    small = ["--columns", 1, "--rows", 1, "--duration", 0.1]
+    commands = [
+        ["generate", run, "--num", 1, "--out", tmp_path / "fakes"],
+        ["grid", run, "--out", tmp_path / "grid.png"],
+        ["video", run, "--out", tmp_path / "walk.mp4", *small],
+        ["video", "--progress", run, "--out", tmp_path / "progress.mp4", *small],
+        ["evaluate", run, "--images", 8],
+        ["modes", run, "--classifier", tmp_path / "digits.safetensors", "--samples", 1, "--repeats", 1],
+    ]
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32
+    with cudnn.flags():
+        try:
+            for command in commands:
+                matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = not tf32, not tf32, True
+                call(*command, "--device", "cpu")
+                found = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic)
+                assert found == (tf32, tf32, False, True), command[0]
+        finally:
+            matmul.allow_tf32 = before

@@ -55,7 +55,7 @@ def write_pyramid(path: Path, count: int = 50, resolution: int = 16, labels: int
 
 def known_costs(config: TrainingConfig) -> dict[int, StepCost]:
     """Instead of `step_costs`, which takes a second; passes and the estimate of the time left hang on it."""
-    return {resolution: StepCost(0, 1000, 1000) for resolution in (4, 8, 16)}
+    return {resolution: StepCost(0, 1000, 1000) for resolution in (4, 8, 16, 32)}
 
 
 def start(config: TrainingConfig, data: Path, outdir: Path) -> Path:

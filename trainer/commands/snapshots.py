@@ -74,11 +74,11 @@ def generate(
       trainer generate runs/00000-digits --seeds 1,7,42 --class 3 --out threes/
     """
     from trainer.use.generate import generate_seeds_to, generate_to
-    from trainer.use.snapshot import load_snapshot
+    from trainer.use.snapshot import open_snapshot
 
     if (num is None) == (seeds is None):
         raise click.UsageError("Give either --num or --seeds.")
-    loaded = load_snapshot(snapshot, resolve_device(device))
+    loaded = open_snapshot(snapshot, resolve_device(device))
     loaded = loaded if only is None else loaded.of_class(only)
     if seeds is not None:
         generate_seeds_to(loaded, out, seeds, overwrite=overwrite, progress=stages)
@@ -106,10 +106,10 @@ def grid(snapshot: Path, out: Path, columns: int, rows: int, overwrite: bool, se
     from celebahq.files import refuse_existing
     from celebahq.pictures.encoding import save_png
     from celebahq.pictures.grids import image_grid
-    from trainer.use.snapshot import load_snapshot
+    from trainer.use.snapshot import open_snapshot
 
     refuse_existing(out, overwrite=overwrite)
-    images = load_snapshot(snapshot, resolve_device(device)).generate(seed, range(columns * rows))
+    images = open_snapshot(snapshot, resolve_device(device)).generate(seed, range(columns * rows))
     save_png(out, image_grid(images.numpy(), columns))
     status(f"{out}: {columns}x{rows} images")
 
@@ -288,11 +288,11 @@ def modes(
     from dataclasses import asdict
 
     from trainer.use.modes import load_classifier, score_modes
-    from trainer.use.snapshot import load_snapshot
+    from trainer.use.snapshot import open_snapshot
 
     torch_device = resolve_device(device)
     score = score_modes(
-        load_snapshot(snapshot, torch_device),
+        open_snapshot(snapshot, torch_device),
         load_classifier(classifier, torch_device),
         seed=seed,
         count=ModeCount(samples, repeats),

@@ -7,10 +7,10 @@ the others when asked to (the original's `progression`).
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.configuration.config import DiscriminatorConfig, GeneratorConfig
+from trainer.networks.activations import leaky_relu
 from trainer.networks.layers import (
     LEAKY_SLOPE,
     ScaledConv2d,
@@ -109,7 +109,7 @@ class CrippledDiscriminatorBlock(nn.Module):
 
     def forward(self, x: Tensor, noise: InputNoise = no_noise) -> Tensor:
         """`[N, in width, r, r]` -> `[N, width, r/2, r/2]`."""
-        return downscale2d(F.leaky_relu(self.norm(self.conv(noise(x, 0))), LEAKY_SLOPE))
+        return downscale2d(leaky_relu(self.norm(self.conv(noise(x, 0))), LEAKY_SLOPE))
 
 
 class CrippledLastBlock(nn.Module):

@@ -83,7 +83,7 @@ def multiplicative_noise(x: Tensor, strength: float, noise: Tensor) -> Tensor:
     return x * scale.to(x.dtype)[:, :, None, None]
 
 
-class _ScaledWeight(nn.Module):
+class ScaledLayer(nn.Module):
     """A weight with equalized learning rate and a bias.
 
     The stored weight is drawn from N(0, 1) and multiplied by gain / sqrt(fan_in) whenever it is used, so that
@@ -102,12 +102,31 @@ class _ScaledWeight(nn.Module):
         self.weight = nn.Parameter(torch.randn(shape) * (1.0 if use_wscale else stddev))
         self.bias = nn.Parameter(torch.zeros(biases)) if biases else None
 
+        self.ready: tuple[Tensor, Tensor | None] | None = None
+        """Kernel and bias that autocast finds instead; see `ready.ready_weights`."""
+
     def scaled_weight(self) -> Tensor:
+        """The weight as it counts."""
         return self.weight * self.scale if self.scale != 1.0 else self.weight
 
+    def kernel_of(self, scaled: Tensor) -> Tensor:
+        """What inputs meet."""
+        return scaled
 
-class ScaledConv2d(_ScaledWeight):
-    """Convolution with zero padding that keeps the size; upscaling before or downscaling after on request."""
+    def kernel_and_bias(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """For inputs like x; in full precision where autocast is off."""
+        if self.ready is not None and torch.is_autocast_enabled(x.device.type):
+            return self.ready
+        return self.kernel_of(self.scaled_weight()), self.bias
+
+
+class ScaledConv2d(ScaledLayer):
+    """Convolution with zero padding.
+
+    With `fused` it is, for a 3x3 kernel, one convolution with the upscaling before it ("up") or the
+    downscaling after it ("down"). Convolving repeated pixels, or averaging neighbouring results, adds
+    neighbouring taps of the kernel: it becomes the 4x4 sum of the 3x3 one in its four positions.
+    """
 
     def __init__(
         self,
@@ -118,33 +137,30 @@ class ScaledConv2d(_ScaledWeight):
         gain: float = SQRT2,
         use_wscale: bool = True,
         bias: bool = True,
+        fused: Literal["", "up", "down"] = "",
     ) -> None:
         shape = (out_channels, in_channels, kernel_size, kernel_size)
         fan_in = in_channels * kernel_size**2
         super().__init__(shape, out_channels if bias else 0, fan_in, gain, use_wscale=use_wscale)
-        self.padding = kernel_size // 2
+        self.padding, self.fused = kernel_size // 2, fused
+
+    def kernel_of(self, scaled: Tensor) -> Tensor:
+        """`[out, in, k, k]`; `[in, out, 4, 4]` for "up", as `conv_transpose2d` scatters with a kernel."""
+        if self.fused == "up":
+            return F.avg_pool2d(scaled, 2, stride=1, padding=1, divisor_override=1).flip(2, 3).transpose(0, 1)
+        if self.fused == "down":
+            return F.avg_pool2d(scaled, 2, stride=1, padding=1)
+        return scaled
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[N, in, H, W]` -> `[N, out, H, W]`."""
-        return F.conv2d(x, self.scaled_weight(), self.bias, padding=self.padding)
-
-    def upscale_conv(self, x: Tensor) -> Tensor:
-        """Equal to `self(upscale2d(x))` for a 3x3 kernel, in one transposed convolution.
-
-        Convolving repeated pixels adds neighbouring taps of the kernel: each 2x2 block of outputs sees a 4x4
-        kernel, the sum of the 3x3 one in its four shifts. `conv_transpose2d` scatters where a convolution
-        gathers, hence the flip.
-        """
-        kernel = _sum_of_shifts(self.scaled_weight()).flip(2, 3).transpose(0, 1)  # [in, out, 4, 4]
-        return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
-
-    def conv_downscale(self, x: Tensor) -> Tensor:
-        """Equal to `downscale2d(self(x))` for a 3x3 kernel, in one strided convolution."""
-        kernel = _sum_of_shifts(self.scaled_weight()) * 0.25  # [out, in, 4, 4]
-        return F.conv2d(x, kernel, self.bias, stride=2, padding=1)
+        """`[N, in, H, W]` -> `[N, out, H, W]`, `[N, out, 2H, 2W]` or `[N, out, H/2, W/2]`."""
+        kernel, bias = self.kernel_and_bias(x)
+        if self.fused == "up":
+            return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
+        return F.conv2d(x, kernel, bias, stride=2 if self.fused else 1, padding=self.padding)
 
 
-class ScaledLinear(_ScaledWeight):
+class ScaledLinear(ScaledLayer):
     """Fully connected layer; `per_map` outputs (the pixels of one feature map) share a bias."""
 
     def __init__(
@@ -163,8 +179,8 @@ class ScaledLinear(_ScaledWeight):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[N, in]` -> `[N, out]`."""
-        bias = None if self.bias is None else self.bias.repeat_interleave(self.per_map)
-        return F.linear(x, self.scaled_weight(), bias)
+        kernel, bias = self.kernel_and_bias(x)
+        return F.linear(x, kernel, None if bias is None else bias.repeat_interleave(self.per_map))
 
 
 class LayerNorm(nn.Module):
@@ -234,9 +250,3 @@ class MinibatchDiscrimination(nn.Module):
         half_nearest = 0.5 * self.distances(x).amin(dim=1).mean(dim=0)  # [K]
         self.log_scale.sub_(half_nearest.log()[:, None])
         self.bias.copy_(-torch.exp(-self.distances(x)).sum(dim=1).mean(dim=0))
-
-
-def _sum_of_shifts(kernel: Tensor) -> Tensor:
-    """The 4x4 kernel that a 3x3 one becomes between two resolutions: the sum of its four positions."""
-    padded = F.pad(kernel, (1, 1, 1, 1))
-    return padded[..., 1:, 1:] + padded[..., :-1, 1:] + padded[..., 1:, :-1] + padded[..., :-1, :-1]

@@ -5,13 +5,13 @@ resolution R/4 is being faded in, with weight 0.4, on top of R/8. Nothing is com
 """
 
 import math
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.configuration.config import DiscriminatorConfig, GeneratorConfig
+from trainer.networks.activations import leaky_relu, leaky_relu_and_pixel_norm
 from trainer.networks.layers import (
     LEAKY_SLOPE,
     SQRT2,
@@ -170,14 +170,15 @@ class GeneratorBlock(nn.Module):
         super().__init__()
         self.config = config
         width = feature_maps(config, resolution)
-        self.conv0 = conv3x3(config, feature_maps(config, resolution // 2), width)
+        fused: Literal["", "up"] = "up" if config.fused_scale else ""
+        self.conv0 = conv3x3(config, feature_maps(config, resolution // 2), width, fused)
         self.norm0 = normalization(config, width)
         self.conv1 = conv3x3(config, width, width)
         self.norm1 = normalization(config, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[N, C, r/2, r/2]` -> `[N, width, r, r]`."""
-        x = self.conv0.upscale_conv(x) if self.config.fused_scale else self.conv0(upscale2d(x))
+        x = self.conv0(x if self.config.fused_scale else upscale2d(x))
         x = generator_activation(self.norm0(x), self.config)
         return generator_activation(self.norm1(self.conv1(x)), self.config)
 
@@ -271,7 +272,7 @@ class Discriminator(nn.Module):
 
     def from_rgb(self, images: Tensor, resolution: int) -> Tensor:
         """Images `[N, channels, r, r]` to features `[N, width, r, r]`."""
-        return F.leaky_relu(self.fromrgb[str(resolution)](images), LEAKY_SLOPE)
+        return leaky_relu(self.fromrgb[str(resolution)](images), LEAKY_SLOPE)
 
     @torch.no_grad()
     def initialize_from_reals(self, reals: Tensor, lod: float) -> None:
@@ -296,17 +297,18 @@ class DiscriminatorBlock(nn.Module):
         width, next_width = feature_maps(config, resolution), feature_maps(config, resolution // 2)
         self.conv0 = conv3x3(config, width, width)
         self.norm0 = normalization(config, width)
-        self.conv1 = conv3x3(config, width, next_width)
+        fused: Literal["", "down"] = "down" if config.fused_scale else ""
+        self.conv1 = conv3x3(config, width, next_width, fused)
         self.norm1 = normalization(config, next_width)
 
     def forward(self, x: Tensor, noise: InputNoise = no_noise) -> Tensor:
         """`[N, width, r, r]` -> `[N, next width, r/2, r/2]`."""
         width = x.shape[1]
-        x = F.leaky_relu(self.norm0(self.conv0(noise(x, 0))), LEAKY_SLOPE)
+        x = leaky_relu(self.norm0(self.conv0(noise(x, 0))), LEAKY_SLOPE)
         x = noise(x, width)
         if self.config.fused_scale:  # activation after pooling: not the same function
-            return F.leaky_relu(self.norm1(self.conv1.conv_downscale(x)), LEAKY_SLOPE)
-        return downscale2d(F.leaky_relu(self.norm1(self.conv1(x)), LEAKY_SLOPE))
+            return leaky_relu(self.norm1(self.conv1(x)), LEAKY_SLOPE)
+        return downscale2d(leaky_relu(self.norm1(self.conv1(x)), LEAKY_SLOPE))
 
 
 class LastDiscriminatorBlock(nn.Module):
@@ -342,9 +344,9 @@ class LastDiscriminatorBlock(nn.Module):
         if self.config.mbstd_group_size != 0:
             x = minibatch_stddev(x, self.config.mbstd_group_size)
         width = x.shape[1]
-        x = F.leaky_relu(self.norm(self.conv(noise(x, 0))), LEAKY_SLOPE)
+        x = leaky_relu(self.norm(self.conv(noise(x, 0))), LEAKY_SLOPE)
         x = self.dense0(noise(x, width).flatten(1))[:, :, None, None]  # a 4x4 convolution without padding
-        return F.leaky_relu(self.norm_dense0(x), LEAKY_SLOPE).flatten(1)
+        return leaky_relu(self.norm_dense0(x), LEAKY_SLOPE).flatten(1)
 
 
 def join_labels(latents: Tensor, labels: Tensor | None, label_size: int) -> Tensor:
@@ -361,7 +363,11 @@ def join_labels(latents: Tensor, labels: Tensor | None, label_size: int) -> Tens
 
 def generator_activation(x: Tensor, config: GeneratorConfig, slope: float = LEAKY_SLOPE) -> Tensor:
     """What follows each convolution of G: (leaky) ReLU, then pixelwise normalization."""
-    x = F.leaky_relu(x, slope) if config.use_leakyrelu else F.relu(x)
+    slope = slope if config.use_leakyrelu else 0.0
+    half = torch.finfo(x.dtype).bits == 16
+    if half and config.use_pixelnorm and not torch.compiler.is_compiling():
+        return leaky_relu_and_pixel_norm(x, slope)
+    x = leaky_relu(x, slope) if config.use_leakyrelu else torch.relu(x)
     return pixel_norm(x) if config.use_pixelnorm else x
 
 
@@ -409,8 +415,11 @@ def has_normalization(config: GeneratorConfig | DiscriminatorConfig) -> bool:
 
 
 def conv3x3(
-    config: GeneratorConfig | DiscriminatorConfig, in_channels: int, out_channels: int
+    config: GeneratorConfig | DiscriminatorConfig,
+    in_channels: int,
+    out_channels: int,
+    fused: Literal["", "up", "down"] = "",
 ) -> ScaledConv2d:
     """A convolution as all blocks have it."""
     bias = not has_normalization(config)
-    return ScaledConv2d(in_channels, out_channels, 3, use_wscale=config.use_wscale, bias=bias)
+    return ScaledConv2d(in_channels, out_channels, 3, use_wscale=config.use_wscale, bias=bias, fused=fused)

@@ -14,6 +14,7 @@ from celebahq.errors import ToolError
 from celebahq.processes import World
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import Phase, TrainingSchedule
+from trainer.networks.backends import prepare_backends
 from trainer.networks.ema import update_average
 from trainer.randomness import Indices, Stream
 from trainer.training.costs import step_costs
@@ -21,7 +22,7 @@ from trainer.training.data import RealImages, TrainingData
 from trainer.training.memory import fit_passes
 from trainer.training.plan import StepPlan
 from trainer.training.progress import peak_memory_gb
-from trainer.training.session import open_data, prepare_backends
+from trainer.training.session import open_data
 from trainer.training.state import new_state
 from trainer.training.steps import Steps
 
@@ -90,7 +91,7 @@ def bench(
     Raises:
         ToolError: The run never has one of the resolutions.
     """
-    prepare_backends(config)
+    prepare_backends(config.runtime)
     costs = step_costs(config)
     for resolution in resolutions or ():
         if resolution not in costs:

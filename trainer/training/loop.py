@@ -13,7 +13,7 @@ from trainer.training.data import TrainingData
 from trainer.training.interrupt import Interrupt, Interrupted
 from trainer.training.maintenance import Maintenance
 from trainer.training.state import TrainingState, save_state
-from trainer.training.steps import Steps
+from trainer.training.steps import CPU, Steps
 
 
 class NonFiniteError(ToolError):
@@ -52,21 +52,33 @@ def training_loop(
             for _ in range(config.train.minibatch_repeats):
                 # Train the discriminator on the next reals. A joint step takes G's gradients here as well,
                 # from the same latents and the same discriminator.
-                for _ in range(config.train.d_repeats):
+                unseen = None
+                for left in reversed(range(config.train.d_repeats)):
                     means = steps.within_memory(phase, steps.discriminator_gradients)
                     joint_means = {}
                     if config.train.joint_step:
                         joint_means = steps.within_memory(phase, steps.generator_gradients)
-                    if steps.apply(state.D_adam, means, phase.learning_rate):
+                    if steps.waits_once and not left:
+                        unseen = steps.apply_unseen(means, phase.learning_rate)
+                    elif steps.apply(state.D_adam, means, phase.learning_rate):
                         steps.adapt_noise(means["loss_D"])
                     else:
                         skip_or_stop("D", run, state, world)
                     state.nimg += phase.minibatch
 
-                # Average the generator, then train it on fresh latents.
-                update_average(state.Gs, state.G, config.train.ema_beta)
+                # Train the generator on fresh latents, after it was averaged as it is.
                 means = joint_means or steps.within_memory(phase, steps.generator_gradients)
-                if not steps.apply(state.G_adam, means, phase.learning_rate):
+                finite = None
+                if unseen is not None:
+                    D_finite, finite = steps.confirm(unseen, means)
+                    if not D_finite:
+                        state.nimg -= phase.minibatch
+                        skip_or_stop("D", run, state, world)
+                        state.nimg += phase.minibatch
+                        means = joint_means or steps.within_memory(phase, steps.generator_gradients)
+                        finite = None
+                update_average(state.Gs, state.G, config.train.ema_beta)
+                if not steps.apply(state.G_adam, means, phase.learning_rate, finite):
                     skip_or_stop("G", run, state, world)
 
             # Once per tick: report, images, snapshots, state.
@@ -75,7 +87,7 @@ def training_loop(
                 maintenance.tick(phase, steps.averages.take(), last=finished)
 
             # Leave when asked to, with everything saved.
-            if world.any(interrupt.requested > 0, device) and not finished:
+            if world.any(interrupt.requested > 0, CPU) and not finished:
                 maintenance.save_state()
                 number = interrupt.requested or signal.SIGTERM  # another process has received it
                 raise Interrupted(f"the state at {state.nimg / 1000:.1f} kimg is saved", number)

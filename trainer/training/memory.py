@@ -51,8 +51,8 @@ def fit_passes(
         ToolError: Not even the smallest pass fits.
     """
     usable = usable_memory_bytes(device, world)
-    if device.type == "cpu":
-        costs = {resolution: on_cpu(cost, moments_bytes(config)) for resolution, cost in costs.items()}
+    moments, on_device = moments_bytes(config), on_cpu if device.type == "cpu" else on_gpu
+    costs = {resolution: on_device(cost, moments) for resolution, cost in costs.items()}
     chunks = choose_chunks(config, world.size, costs=costs, free_bytes=usable, minibatch_gpu=minibatch_gpu)
     if keep and minibatch_gpu is None:
         for stage in TrainingSchedule(config.schedule).stages(config.train.total_kimg):
@@ -68,6 +68,11 @@ def on_cpu(cost: StepCost, moments: int) -> StepCost:
     return dataclasses.replace(
         cost, fixed_bytes=fixed, bytes_per_image=round(CPU_OVERHEAD * cost.bytes_per_image)
     )
+
+
+def on_gpu(cost: StepCost, moments: int) -> StepCost:
+    """What `Adam.remember` keeps of D: at most as much as both optimizers' moments."""
+    return dataclasses.replace(cost, fixed_bytes=cost.fixed_bytes + moments)
 
 
 def moments_bytes(config: TrainingConfig) -> int:

@@ -2,14 +2,16 @@
 
 import contextlib
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.configuration.config import TrainingConfig
 from trainer.networks.progressive import Discriminator, Generator, InputNoise
+from trainer.networks.ready import ready_weights
 from trainer.training.augment import Augment, unchanged
 from trainer.training.losses import (
     gradient_penalty,
@@ -39,6 +41,12 @@ class Objectives:
         if self.config.runtime.precision == "bf16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
+
+    def ready(self, network: nn.Module, resolution: int) -> AbstractContextManager[Callable[[], None]]:
+        """Weights rounded once for all uses inside; compiled functions do that themselves."""
+        if self.config.runtime.precision == "bf16" and not self.config.runtime.compile:
+            return ready_weights(network, resolution, torch.bfloat16)
+        return contextlib.nullcontext(lambda: None)
 
     def fakes(self, latents: Tensor, labels: Tensor | None, resolution: int, fade: Fade) -> Tensor:
         """Images for D to judge, `[n, C, r, r]` float32; no gradient reaches G."""

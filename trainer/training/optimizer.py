@@ -1,7 +1,7 @@
 """Adam as the original trainers have it."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,9 @@ class Adam:
     ) -> None:
         self.parameters = dict(named_parameters)
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
+        self._kept: list[Tensor] = []
+        self._kept_names: list[str] = []
+        self._kept_t = 0
         self.reset()
 
     def reset(self) -> None:
@@ -67,6 +70,28 @@ class Adam:
         denominator = torch._foreach_sqrt(second)
         torch._foreach_add_(denominator, self.eps)
         torch._foreach_addcdiv_(parameters, first, denominator, -rate)
+
+    @torch.no_grad()
+    def remember(self) -> None:
+        """Keep the values that the next step will change, for `take_back`."""
+        names = list(self.gradients())
+        values = self._values(names)
+        if [value.shape for value in self._kept] != [value.shape for value in values]:
+            self._kept = [torch.empty_like(value) for value in values]
+        if values:
+            torch._foreach_copy_(self._kept, values)
+        self._kept_names, self._kept_t = names, self.t
+
+    @torch.no_grad()
+    def take_back(self) -> None:
+        """Undo the steps since `remember`."""
+        if self._kept_names:
+            torch._foreach_copy_(self._values(self._kept_names), self._kept)
+        self.t = self._kept_t
+
+    def _values(self, names: list[str]) -> list[Tensor]:
+        groups: list[Mapping[str, Tensor]] = [self.parameters, self.first, self.second]
+        return [group[name] for group in groups for name in names if name in group]
 
     def state_dict(self) -> dict[str, Tensor]:
         """Moments and step count as plain tensors: `t`, `first.NAME`, `second.NAME`."""

@@ -75,32 +75,35 @@ def discriminator_pass(
     Returns:
         Loss, scores and penalty, 0-d, means over the pass.
     """
-    with timed("D"):
+    with timed("D"), torch.no_grad(), objectives.ready(objectives.G, resolution):
         fakes = objectives.fakes(inputs.latents, inputs.fake_labels, resolution, fade)
-        # The penalty, too, is taken between images as D sees them, and of D alone.
-        reals, fakes = inputs.augment_reals(inputs.reals), inputs.augment_fakes(fakes)
-        loss, real_score, fake_score = objectives.discriminator_loss(
-            reals,
-            inputs.labels,
-            fakes,
-            inputs.fake_labels,
-            resolution,
-            fade,
-            inputs.real_noise,
-            inputs.fake_noise,
-        )
-        torch.autograd.backward(loss * share)
-        values = {"loss_D": loss.detach(), "score_real": real_score, "score_fake": fake_score}
-        del loss
-    if objectives.config.loss.kind == "wgan-gp":
-        # The penalty's graph is its own: one after the other, the two need less memory.
-        with timed("penalty"):
-            penalty = objectives.penalty(
-                reals, fakes, inputs.mix_factors, resolution, fade, inputs.mixed_noise
+    with objectives.ready(objectives.D, resolution) as between_backwards:
+        with timed("D"):
+            # The penalty, too, is taken between images as D sees them, and of D alone.
+            reals, fakes = inputs.augment_reals(inputs.reals), inputs.augment_fakes(fakes)
+            loss, real_score, fake_score = objectives.discriminator_loss(
+                reals,
+                inputs.labels,
+                fakes,
+                inputs.fake_labels,
+                resolution,
+                fade,
+                inputs.real_noise,
+                inputs.fake_noise,
             )
-            torch.autograd.backward(penalty * share)
-        values["penalty"] = penalty.detach()
-        values["loss_D"] = values["loss_D"] + values["penalty"]
+            torch.autograd.backward(loss * share)
+            values = {"loss_D": loss.detach(), "score_real": real_score, "score_fake": fake_score}
+            del loss
+        between_backwards()
+        if objectives.config.loss.kind == "wgan-gp":
+            # The penalty's graph is its own: one after the other, the two need less memory.
+            with timed("penalty"):
+                penalty = objectives.penalty(
+                    reals, fakes, inputs.mix_factors, resolution, fade, inputs.mixed_noise
+                )
+                torch.autograd.backward(penalty * share)
+            values["penalty"] = penalty.detach()
+            values["loss_D"] = values["loss_D"] + values["penalty"]
     return values
 
 
@@ -115,10 +118,11 @@ def generator_pass(
     D = objectives.D
     D.requires_grad_(False)  # D only passes the gradient on
     try:
-        loss = objectives.generator_loss(
-            inputs.latents, inputs.labels, resolution, fade, inputs.noise, inputs.augment
-        )
-        torch.autograd.backward(loss * share)
+        with objectives.ready(objectives.G, resolution), objectives.ready(D, resolution):
+            loss = objectives.generator_loss(
+                inputs.latents, inputs.labels, resolution, fade, inputs.noise, inputs.augment
+            )
+            torch.autograd.backward(loss * share)
     finally:
         D.requires_grad_(True)
     return {"loss_G": loss.detach()}

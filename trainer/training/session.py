@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from celebahq.jobs.locks import owning
 from celebahq.processes import World, choose_device, device_of_rank, join_world, processes_here
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
+from trainer.networks.backends import prepare_backends
 from trainer.storage.runs import LOCK, Run, create_run, history, open_run, run_identity
 from trainer.training.changes import change_run, keep_config
 from trainer.training.costs import StepCost, step_costs
@@ -101,7 +101,7 @@ def start_run(
     Raises:
         ToolError: The data do not fit the configuration, or a minibatch does not fit into memory.
     """
-    prepare_backends(config)
+    prepare_backends(config.runtime)
     costs = step_costs(config)
     with open_data(config, data) as reals:
         state = first_state(config, reals, device, init)
@@ -152,7 +152,7 @@ def resume_run(
     with locked(folder, world):
         state, damaged = newest_state(run, device)
         config = change_run(run.config, changes, 0 if state is None else state.nimg)
-        prepare_backends(config)
+        prepare_backends(config.runtime)
         costs = step_costs(config)
         with open_data(config, run.data) as reals:
             if state is None:
@@ -278,17 +278,6 @@ def initialize_from_reals(
     # Each image once: of two equal ones the nearest neighbour would be at distance 0.
     images = reals.first_images(min(INITIAL_REALS, len(reals)), phase.resolution).to(device)
     state.D.initialize_from_reals(real_fade(to_network_range(images), phase.lod), phase.lod)
-
-
-def prepare_backends(config: TrainingConfig) -> None:
-    """Set PyTorch's switches: TF32 only on request, deterministic kernels on request."""
-    runtime = config.runtime
-    torch.backends.cuda.matmul.allow_tf32 = runtime.tf32
-    torch.backends.cudnn.allow_tf32 = runtime.tf32
-    torch.backends.cudnn.benchmark = not runtime.deterministic
-    if runtime.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(runtime.deterministic)
 
 
 def describe(run: Run, images: int, world: World) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from trainer.configuration.schedule import Phase
 from trainer.networks.progressive import InputNoise, input_noise, no_noise
 from trainer.randomness import Indices, Stream, keyed_normal, keyed_uniform
 from trainer.training.augment import COLUMNS, Augment, augment, unchanged
-from trainer.training.data import RealImages, to_network_range
+from trainer.training.data import RealImages, to_network_range, upload
 from trainer.training.distributed import sum_gradients
 from trainer.training.losses import real_fade, update_gdrop
 from trainer.training.memory import is_out_of_memory, smaller_passes
@@ -31,9 +32,21 @@ from trainer.training.plan import StepPlan, plan_steps
 from trainer.training.progress import Averages
 from trainer.training.state import TrainingState
 
+CPU = torch.device("cpu")
+
 
 class PassesTooLargeError(Exception):
     """Memory has run out in a pass."""
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """An update of D that was made in the hope that its gradients are finite."""
+
+    means: dict[str, Tensor]
+    """Loss and scores, 0-d."""
+    finite: Tensor
+    """0-d bool: whether they and the gradients are."""
 
 
 def ignore(config: TrainingConfig) -> None:
@@ -73,6 +86,9 @@ class Steps:
         self.averages = Averages()
         self._objectives = Objectives(config, state.G, state.D, device)
         self._compiled_for = 0  # resolution
+        self.waits_once = device.type != "cpu" and not config.loss.gdrop_coefficient
+        """Whether D's update goes unseen until G's gradients are there. Nobody waits for a CPU, and
+        `adapt_noise` wants D's loss at once."""
 
     def plan(self, phase: Phase) -> StepPlan:
         """What the steps of a phase look like on this process."""
@@ -179,23 +195,52 @@ class Steps:
     def real_chunks(self, plan: StepPlan) -> list[tuple[Indices, Tensor, Tensor | None]]:
         """Positions, faded images `[n, C, r, r]` and labels of the next reals, for each chunk."""
         images, labels = self.data.next(self.state.nimg, plan)
-        images = to_network_range(images.to(self.device, non_blocking=True))
+        images = to_network_range(upload(images, self.device))
         images = real_fade(images, plan.phase.lod)
         sizes = [len(rows) for rows in plan.chunks]
         image_chunks = torch.split(images, sizes)
-        label_chunks = [None] * len(sizes) if labels is None else torch.split(labels.to(self.device), sizes)
+        label_chunks = (
+            [None] * len(sizes) if labels is None else torch.split(upload(labels, self.device), sizes)
+        )
         positions = [self.state.nimg + rows for rows in plan.chunks]
         return list(zip(positions, image_chunks, label_chunks, strict=True))
 
-    def apply(self, adam: Adam, means: dict[str, Tensor], learning_rate: float) -> bool:
-        """Update weights, unless the loss or a gradient is not finite; says whether it did."""
+    def apply(
+        self, adam: Adam, means: dict[str, Tensor], learning_rate: float, finite: bool | None = None
+    ) -> bool:
+        """Update weights, unless the loss or a gradient is not finite; says whether it did.
+
+        Args:
+            adam: Of the network.
+            means: Loss and scores.
+            learning_rate: Of the step.
+            finite: Whether they are, where that is known; else the device is waited for.
+        """
         with self.timed("update"):
-            norms = torch._foreach_norm(list(adam.gradients().values()))
-            finite = bool(torch.isfinite(torch.stack([*norms, *means.values()])).all())
+            finite = bool(all_finite(adam, means)) if finite is None else finite
             if finite:
                 self.averages.add(means)
                 adam.step(learning_rate)
             return finite
+
+    def apply_unseen(self, means: dict[str, Tensor], learning_rate: float) -> Unseen:
+        """Update D without waiting to hear whether that was right; `confirm` undoes it if not."""
+        with self.timed("update"):
+            adam = self.state.D_adam
+            finite = all_finite(adam, means)
+            adam.remember()
+            adam.step(learning_rate)
+            return Unseen(means, finite)
+
+    def confirm(self, unseen: Unseen, means: dict[str, Tensor]) -> tuple[bool, bool]:
+        """Whether D's update was right, and whether G's loss and gradients are finite: one wait for both."""
+        flags = torch.stack([unseen.finite, all_finite(self.state.G_adam, means)])
+        D_finite, G_finite = flags.cpu().tolist()
+        if D_finite:
+            self.averages.add(unseen.means)
+        else:
+            self.state.D_adam.take_back()
+        return D_finite, G_finite
 
     def adapt_noise(self, loss: Tensor) -> None:
         """Adapt the strength of D's multiplicative noise to D's loss."""
@@ -210,17 +255,17 @@ class Steps:
         """`[n, latent_size]` from N(0, 1)."""
         size = self.config.generator.latent_size
         drawn = keyed_normal(self.config.train.seed, stream, positions, size)
-        return torch.from_numpy(drawn).to(self.device, non_blocking=True)
+        return upload(torch.from_numpy(drawn), self.device)
 
     def drawn_labels(self, stream: Stream, positions: Indices) -> Tensor | None:
         """`[n, label_size]`, rows of the data set; None for networks without labels."""
         labels = self.data.drawn_labels(stream, positions)
-        return None if labels is None else labels.to(self.device, non_blocking=True)
+        return None if labels is None else upload(labels, self.device)
 
     def mix_factors(self, positions: Indices) -> Tensor:
         """`[n, 1, 1, 1]`, uniform in 0..1."""
         factors = keyed_uniform(self.config.train.seed, Stream.MIX_FACTORS, positions).astype(np.float32)
-        return torch.from_numpy(factors).to(self.device)[:, :, None, None]
+        return upload(torch.from_numpy(factors), self.device)[:, :, None, None]
 
     def noise(self, stream: Stream, positions: Indices, resolution: int) -> InputNoise:
         """Multiplicative noise for D's layers, of each image's own."""
@@ -229,7 +274,7 @@ class Steps:
             return no_noise
         maps = self.state.D.noise_maps(resolution)
         draws = keyed_normal(self.config.train.seed, stream, positions, maps)
-        return input_noise(strength, torch.from_numpy(draws).to(self.device, non_blocking=True))
+        return input_noise(strength, upload(torch.from_numpy(draws), self.device))
 
     def augment(self, stream: Stream, positions: Indices) -> Augment:
         """Changes of images before D sees them, of each image's own."""
@@ -237,7 +282,7 @@ class Steps:
         if not kinds:
             return unchanged
         numbers = keyed_uniform(self.config.train.seed, stream, positions, COLUMNS).astype(np.float32)
-        draws = torch.from_numpy(numbers).to(self.device, non_blocking=True)
+        draws = upload(torch.from_numpy(numbers), self.device)
         return lambda images: augment(images, draws, kinds)
 
     @contextmanager
@@ -250,13 +295,19 @@ class Steps:
             if not is_out_of_memory(err):
                 raise
             failed = True
-        if self.world.any(failed, self.device):
+        if self.world.any(failed, CPU):  # asked through the CPU, no process waits for its GPU
             raise PassesTooLargeError
 
     def _summed(self, means: dict[str, Tensor], adam: Adam) -> dict[str, Tensor]:
         sum_gradients(adam.parameters.values(), self.world)
         totals = self.world.sum(torch.stack(list(means.values())))
         return dict(zip(means, totals.unbind(), strict=True))
+
+
+def all_finite(adam: Adam, means: dict[str, Tensor]) -> Tensor:
+    """Whether all gradients and means are finite, 0-d bool; nobody waits for it here."""
+    norms = torch._foreach_norm(list(adam.gradients().values()))
+    return torch.isfinite(torch.stack([*norms, *means.values()])).all()
 
 
 def add_to(sums: dict[str, Tensor], values: dict[str, Tensor], weight: float) -> None:

@@ -17,7 +17,7 @@ from swd.pipeline.resources import Resources
 from swd.pipeline.sources import ImageSet, Shape
 from swd.report import Report
 from trainer.use.grids import enlarge
-from trainer.use.snapshot import Snapshot, load_snapshot
+from trainer.use.snapshot import Snapshot, load_snapshot, open_snapshot
 
 REALS_CACHE = "reals.swd.safetensors"
 
@@ -81,7 +81,7 @@ def evaluate(
         )
     with PyramidReader(data) as reals:
         count = min(len(reals), images or 16_384)
-    loaded = [load_snapshot(file, device) for file in files]
+    loaded = [open_snapshot(file, device) for file in files]
     fakes = [SnapshotImages(one, count, max(size, one.resolution), seed) for one in loaded]
     return compare(
         data,

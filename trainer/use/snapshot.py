@@ -11,6 +11,7 @@ from torch import Tensor
 from celebahq.errors import FormatError, ToolError
 from trainer.configuration.config import ConfigError, TrainingConfig
 from trainer.configuration.settings import from_dict, to_dict
+from trainer.networks.backends import prepare_inference
 from trainer.networks.models import build_generator
 from trainer.networks.progressive import Generator
 from trainer.randomness import Stream, keyed_choice, keyed_normal
@@ -134,6 +135,13 @@ def load_snapshot(path: str | Path, device: str | torch.device = "cpu") -> Snaps
     generator.load_state_dict(weights)
     generator.eval().requires_grad_(False).to(device)
     return Snapshot(generator, config, nimg, lod, content.tensors.get("labels.rows"))
+
+
+def open_snapshot(path: Path, device: torch.device) -> Snapshot:
+    """`load_snapshot`, with PyTorch's switches set for it: what the commands use."""
+    snapshot = load_snapshot(path, device)
+    prepare_inference(snapshot.config.runtime)
+    return snapshot
 
 
 def find_snapshot(path: Path) -> Path:

@@ -17,7 +17,7 @@ from celebahq.pictures.grids import image_grid
 from trainer.randomness import Stream, keyed_normal
 from trainer.use.grids import enlarge, to_uint8
 from trainer.use.options import VideoLayout
-from trainer.use.snapshot import all_snapshots, load_snapshot
+from trainer.use.snapshot import all_snapshots, open_snapshot
 
 Frame = NDArray[np.uint8]
 
@@ -51,7 +51,7 @@ def write_interpolation(
     progress: Progress = silent,
 ) -> None:
     """A walk through latent space; each image keeps its label."""
-    snapshot = load_snapshot(snapshot_path, device)
+    snapshot = open_snapshot(snapshot_path, device)
     count = layout.columns * layout.rows
     frames = max(round(layout.duration_sec * layout.fps), 1)
     latents = interpolation_latents(
@@ -84,7 +84,7 @@ def write_progress(
 
     def frames() -> Iterator[Frame]:
         for file in files:
-            snapshot = load_snapshot(file, device)
+            snapshot = open_snapshot(file, device)
             images = snapshot.generate(seed, range(layout.columns * layout.rows))
             side = layout.side(snapshot.config.generator.resolution)
             yield from repeat(image_grid(enlarge(images, side).numpy(), layout.columns), repeats)

@@ -93,20 +93,20 @@ def test_resampling(golden, factor):
 
 def test_fused_layers_hold_the_golden_values(golden):
     g = golden("fused_scale")
-    layer = with_weights(ScaledConv2d(5, 6, 3), g["w"], torch.zeros(6, dtype=torch.float64))
-    torch.testing.assert_close(layer.upscale_conv(g["x"]), g["up_conv"], rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(layer.conv_downscale(g["x"]), g["conv_down"], rtol=1e-6, atol=1e-6)
+    for fused, expected in (("up", g["up_conv"]), ("down", g["conv_down"])):
+        layer = ScaledConv2d(5, 6, 3, fused=fused)
+        with_weights(layer, g["w"], torch.zeros(6, dtype=torch.float64))
+        torch.testing.assert_close(layer(g["x"]), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_fused_layers_equal_the_two_steps_with_bias_and_gradients(rng):
     layer = ScaledConv2d(3, 5, 3).double()
     layer.bias.data.normal_(generator=rng)
+    up, down = ScaledConv2d(3, 5, 3, fused="up"), ScaledConv2d(3, 5, 3, fused="down")
+    for one_step in (up, down):
+        one_step.weight, one_step.bias = layer.weight, layer.bias
     x = torch.randn(2, 3, 8, 6, generator=rng, dtype=torch.float64)
-    pairs = [
-        (layer.upscale_conv(x), layer(upscale2d(x))),
-        (layer.conv_downscale(x), downscale2d(layer(x))),
-    ]
-    for fused, two_steps in pairs:
+    for fused, two_steps in ((up(x), layer(upscale2d(x))), (down(x), downscale2d(layer(x)))):
         torch.testing.assert_close(fused, two_steps, rtol=1e-12, atol=1e-12)
         given = torch.randn(fused.shape, generator=rng, dtype=torch.float64)
         gradients = [torch.autograd.grad((y * given).sum(), layer.weight)[0] for y in (fused, two_steps)]

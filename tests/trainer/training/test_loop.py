@@ -15,7 +15,7 @@ from celebahq.errors import ToolError
 from celebahq.files import read_jsonl
 from celebahq.processes import World
 from celebahq.pyramid import PyramidWriter
-from trainer.storage.checkpoint import snapshots, states
+from trainer.storage.checkpoint import STATE_FORMAT, read_tensors, snapshots, states
 from trainer.training.interrupt import Interrupt, Interrupted
 from trainer.training.loop import NonFiniteError
 from trainer.training.maintenance import Maintenance
@@ -159,19 +159,54 @@ def test_a_kill_while_a_tick_is_drawn_or_measured_loses_nothing(data, tmp_path, 
     assert read_jsonl(run / "metrics.jsonl") == read_jsonl(whole / "metrics.jsonl")
 
 
-def test_a_gradient_that_is_not_finite_stops_the_run_with_its_state_saved(data, tmp_path, monkeypatch):
+def wait_once(monkeypatch, once: bool) -> None:
+    """Have D's update go unseen until G's gradients are there, as on a GPU, or not."""
+    original = Steps.__init__
+
+    def init(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        self.waits_once = once
+
+    monkeypatch.setattr(Steps, "__init__", init)
+
+
+@pytest.mark.parametrize("once", [False, True], ids=["each network", "once"])
+def test_a_gradient_that_is_not_finite_stops_the_run_with_its_state_saved(once, data, tmp_path, monkeypatch):
+    wait_once(monkeypatch, once)
     at_step(monkeypatch, 15, poison)
     with pytest.raises(
         NonFiniteError, match=r"D's loss or gradients are not finite after 0\.1 kimg.*--on-nan skip"
     ):
         start(tiny_config(**SHORT), data, tmp_path)
-    assert states(tmp_path / "00000-tiny")[-1].name == "state-00000000112.safetensors"
+    state = states(tmp_path / "00000-tiny")[-1]
+    assert state.name == "state-00000000112.safetensors"
+    monkeypatch.undo()
+    whole = start(tiny_config(train={"total_kimg": 0.112}), data, tmp_path / "whole")
+    before, after = (read_tensors(file, STATE_FORMAT) for file in (states(whole)[-1], state))
+    assert before.tensors.keys() == after.tensors.keys()
+    differing = [name for name, value in before.tensors.items() if not value.equal(after.tensors[name])]
+    assert differing == []  # as if the step had not been begun
+    assert {**after.facts, "tick": 0, "tick_nimg": 0} == {
+        **before.facts,
+        "tick": 0,
+        "tick_nimg": 0,
+        "skipped_steps": 1,
+        "phase_nimg": 112,
+    }
 
 
-def test_a_gradient_that_is_not_finite_can_be_skipped(data, tmp_path, monkeypatch):
-    at_step(monkeypatch, 15, poison)
-    run = start(tiny_config(train={"total_kimg": 0.16, "on_nan": "skip"}), data, tmp_path)
-    assert read_jsonl(run / "stats.jsonl")[-1]["skipped_steps"] == 1
+@pytest.mark.parametrize("variant", [{}, {"joint_step": True}, {"d_repeats": 2}])
+def test_a_gradient_that_is_not_finite_can_be_skipped(variant, data, tmp_path, monkeypatch):
+    finals = []
+    for way in (False, True):
+        with monkeypatch.context() as patch:
+            at_step(patch, 14, poison)  # the last one before G's with d_repeats = 2
+            wait_once(patch, way)
+            train = {"total_kimg": 0.16, "on_nan": "skip", **variant}
+            run = start(tiny_config(train=train), data, tmp_path / str(way))
+        assert read_jsonl(run / "stats.jsonl")[-1]["skipped_steps"] == 1
+        finals.append(final_state(run))
+    assert finals[0] == finals[1]
 
 
 def test_other_data_are_refused_on_resume(finished, tmp_path):
