@@ -237,12 +237,14 @@ class _OwnLimit:
 
     def __enter__(self) -> None:
         with self._lock:
+            if not self._users:
+                with ExitStack() as settings:  # which goes back on what it has done, if it fails
+                    settings.enter_context(warnings.catch_warnings())
+                    warnings.simplefilter("ignore")
+                    settings.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+                    Image.MAX_IMAGE_PIXELS = None
+                    self._settings = settings.pop_all()
             self._users += 1
-            if self._users == 1:
-                self._settings.enter_context(warnings.catch_warnings())
-                warnings.simplefilter("ignore")
-                self._settings.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-                Image.MAX_IMAGE_PIXELS = None
 
     def __exit__(self, *_: object) -> None:
         with self._lock:

@@ -220,7 +220,7 @@ def test_pillows_settings_are_as_before_after_decoding_in_many_threads(tmp_path)
 
 def test_importing_the_module_leaves_the_warning_filters_alone():
     code = "import warnings, PIL.Image, numpy; before = list(warnings.filters)\n"
-    code += "import swd.pipeline.sources; assert list(warnings.filters) == before, warnings.filters"
+    code += "import celebahq.pictures.decoding; assert list(warnings.filters) == before, warnings.filters"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
