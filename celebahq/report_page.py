@@ -19,7 +19,7 @@ TILE_PX = 128
 HISTOGRAM_BINS = 40
 WIDTH, HEIGHT = 800, 200
 """Of the histogram's axes, in the drawing's units."""
-LEFT, TOP, BELOW = 70, 30, 44
+LEFT, TOP, BELOW = 70, 44, 62
 """Room for labels around them."""
 
 

@@ -26,6 +26,8 @@ PARTS = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
 FOLDERS = ["fakes", "fakes-0200", "fakes-0400", "fakes-0600", "real", "ours", "theirs"]
 FOLDERS += ["pictures/a", "pictures/b"]
 
+OWN_TEST = "tutorial.md"  # each of its commands needs what the one before has made
+
 GPUS = "needs eight GPUs"
 CLUSTER = "needs a cluster"
 PROCESSES = "tests/trainer/training has runs of two processes"
@@ -63,6 +65,8 @@ def examples() -> list[str]:
     """Command lines in the pages' blocks and in help texts, and those within a line that name files."""
     found = []
     for page in PAGES:
+        if page.name == OWN_TEST:
+            continue
         text = page.read_text()
         blocks = "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
         found += re.findall(rf"^{CALL}", blocks, re.MULTILINE)
