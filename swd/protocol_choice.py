@@ -163,8 +163,9 @@ def _agree(
         resolution = _only_size(surveys)
     if resolution < MIN_RESOLUTION or resolution & (resolution - 1):
         raise ToolError(
-            f"{resolution} px: the pyramid needs a power of two, at least {MIN_RESOLUTION} px; "
-            f"--resolution {_power_below(resolution)} compares at that"
+            f"{resolution} px",
+            f"the pyramid needs a power of two, at least {MIN_RESOLUTION} px; --resolution "
+            f"{_power_below(resolution)} compares at that",
         )
     remarks = [remark for survey in surveys for remark in _reductions(survey, resolution)]
     return Protocol(count, resolution, surveys[0].channels, seed), remarks + _compression(surveys)

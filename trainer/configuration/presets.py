@@ -74,18 +74,18 @@ def config_from_file(path: Path, world_size: int = 1) -> TrainingConfig:
     try:
         own = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as err:  # of TOML or of UTF-8
-        raise ConfigError(f"{path}: {err}") from err
+        raise ConfigError(path, str(err)) from err
     base = own.pop("extends", None)
     if not isinstance(base, str | None):
-        raise ConfigError(f'{path}: extends must be the name of a preset, as in extends = "faces-64"')
+        raise ConfigError(path, 'extends must be the name of a preset, as in extends = "faces-64"')
     for name in CHOICES:
         if name in own:
-            raise ConfigError(f"{path}: {name} is for presets; give its fields themselves")
+            raise ConfigError(path, f"{name} is for presets; give its fields themselves")
     try:
         values = _merge(_preset_values(base) if base else {}, own)
         return _finished({"name": path.stem, **values}, world_size)
     except ConfigError as err:
-        raise ConfigError(f"{path}: {err}") from err
+        raise ConfigError(path, str(err)) from err
 
 
 def _preset_values(name: str) -> dict[str, Any]:
