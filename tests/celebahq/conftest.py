@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import pickle
+import shutil
 import struct
 import zipfile
 from collections.abc import Callable
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import h5py
+import matplotlib
 import numpy as np
 import pytest
+import skimage
+from building import NO_NETWORKS, build
 from PIL import Image
 
-from celebahq.pyramid import mip_levels
+from celebahq.pyramid import PyramidReader, mip_levels
 from celebahq.readers.tfrecords import encode_record
 from celebahq.sources.data_set import ImportOptions
 
@@ -179,3 +183,61 @@ def writers() -> dict[str, Callable[[Path], Layout]]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """Two faces; beside them what is found in real folders."""
+    folder = tmp_path_factory.mktemp("photos")
+    astronaut = Path(skimage.__file__).parent / "data" / "astronaut.png"
+    hopper = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    (folder / "more").mkdir()
+    shutil.copy(astronaut, folder / "b.png")
+    shutil.copy(hopper, folder / "a.jpg")
+    shutil.copy(hopper, folder / "more" / "again.jpg")
+    Image.open(astronaut).convert("RGB").resize((400, 400)).save(folder / "smaller.jpg", quality=80)
+    (folder / "broken.jpg").write_bytes(hopper.read_bytes()[:20000])
+    Image.linear_gradient("L").resize((300, 300)).save(folder / "sky.png")
+    (folder / "notes.txt").write_text("not a photo")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built(photos, tmp_path_factory):
+    """The folder of a finished build, and how it ended."""
+    out = tmp_path_factory.mktemp("built") / "faces.h5"
+    result = build(
+        "--photos", photos, "--out", out, "--resolution", 256, "--workers", 2, "--json", *NO_NETWORKS
+    )
+    return out, result
+
+
+@pytest.fixture(scope="session")
+def celeba(photos, built, tmp_path_factory):
+    """A folder of CelebA's shape with the same two photos; one with an EXIF orientation to be ignored."""
+    folder = tmp_path_factory.mktemp("celeba")
+    (folder / "img_celeba").mkdir()
+    (folder / "Anno").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(photos / "a.jpg").save(folder / "img_celeba" / "000001.jpg", quality=95, exif=exif)
+    Image.open(photos / "b.png").convert("RGB").save(folder / "img_celeba" / "000002.jpg", quality=95)
+    (folder / "img_celeba" / "000003.jpg").touch()
+    points = np.rint(PyramidReader(built[0]).meta("landmarks")).astype(int)
+    points = np.concatenate([points, points[:1]])
+    columns = [f"{p}_{a}" for p in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for a in "xy"]
+    rows = [f"{i:06d}.jpg  " + "  ".join(map(str, row.ravel())) for i, row in enumerate(points, 1)]
+    (folder / "Anno" / "list_landmarks_celeba.txt").write_text("\n".join(["3", " ".join(columns), *rows, ""]))
+    names = " ".join(f"Attribute_{i}" for i in range(40))
+    rows = [f"{i:06d}.jpg " + " ".join(["1", "-1"] * 20) for i in (1, 2, 3)]
+    (folder / "Anno" / "list_attr_celeba.txt").write_text("\n".join(["3", names, *rows, ""]))
+    (folder / "Anno" / "identity_CelebA.txt").write_text("000001.jpg 7\n000002.jpg 5\n000003.jpg 7\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built_from_celeba(celeba, tmp_path_factory):
+    out = tmp_path_factory.mktemp("built") / "celeba.h5"
+    options = ["--labels", "attributes", "--labels", "identities", "--resolution", 256, *NO_NETWORKS]
+    result = build("--celeba-dir", celeba, "--out", out, "--workers", 1, *options)
+    return out, result

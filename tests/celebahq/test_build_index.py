@@ -1,0 +1,72 @@
+"""Which faces `celebahq build` finds in a folder, and takes."""
+
+import os
+import shutil
+
+from PIL import Image
+
+from celebahq.build_index import index
+from celebahq.jobs.engine import InProcess
+from celebahq.jobs.scratch import owning_folder
+from celebahq.options import PhotoSource
+from celebahq.pyramid import PyramidReader
+
+
+class Nobody(InProcess):
+    def run(self, work, assignments):
+        raise AssertionError("nothing was left to do")
+
+
+def test_the_index_of_a_folder_is_made_once(photos, tmp_path):
+    source = PhotoSource(photos)
+    with owning_folder(tmp_path) as scratch:
+        first = index(source, scratch, InProcess())
+    with owning_folder(tmp_path) as scratch:
+        again = index(source, scratch, Nobody())
+    assert again.faces.names == first.faces.names
+    assert again.counts == first.counts
+
+
+def test_duplicates_may_be_kept(photos, tmp_path):
+    source = PhotoSource(photos, keep_duplicates=True)
+    with owning_folder(tmp_path) as scratch:
+        indexed = index(source, scratch, InProcess())
+    assert indexed.faces.names == ("a.jpg", "b.png", "more/again.jpg", "smaller.jpg")
+    assert indexed.notices == ["2 photos and 0 faces repeat another one and are kept (--keep-duplicates)"]
+
+
+def test_another_choice_of_faces_goes_on_with_what_was_found(photos, tmp_path):
+    with owning_folder(tmp_path) as scratch:
+        first = index(PhotoSource(photos), scratch, InProcess())
+    with owning_folder(tmp_path) as scratch:
+        fewer = index(PhotoSource(photos, min_eye_distance=50), scratch, Nobody())
+    assert set(fewer.faces.names) < set(first.faces.names)
+
+
+def test_a_name_that_cannot_be_listed_is_that_photos_failure(photos, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in (b"a.jpg", b"line\nbreak.jpg", b"caf\xe9.jpg"):
+        shutil.copy(photos / "a.jpg", os.path.join(os.fsencode(folder), name))
+    with owning_folder(tmp_path) as scratch:
+        indexed = index(PhotoSource(folder), scratch, InProcess())
+    assert indexed.faces.names == ("a.jpg",)
+    assert {(skip.name, skip.failure) for skip in indexed.left_out} == {
+        ("line\\nbreak.jpg", True),
+        ("caf\\xe9.jpg", True),
+    }
+
+
+def test_photos_that_are_aligned_already_are_noticed(photos, built, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    reader = PyramidReader(built[0])
+    for i in range(2):
+        Image.fromarray(reader[i].transpose(1, 2, 0)).save(folder / f"aligned{i}.png")
+    shutil.copy(photos / "a.jpg", folder)
+    source = PhotoSource(folder, keep_duplicates=True)
+    with owning_folder(tmp_path) as scratch:
+        indexed = index(source, scratch, InProcess())
+    (notice,) = (notice for notice in indexed.notices if "aligned" in notice)
+    assert notice.startswith("2 of 3 photos look aligned already")
+    assert "celebahq import folder takes them as they are" in notice
