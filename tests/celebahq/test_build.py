@@ -102,6 +102,7 @@ def test_the_page_needs_no_other_file(built):
 def test_the_scratch_is_gone(built):
     assert {path.name for path in built[0].parent.iterdir()} == {
         "faces.h5",
+        "faces.h5.records",
         "build-report.json",
         "build-report.html",
     }
