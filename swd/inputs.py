@@ -14,9 +14,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from celebahq.errors import FormatError, ToolError
 from swd.pipeline.cache import is_cache, load_cache
-from swd.pipeline.images import fit
 from swd.pipeline.reference import Reference
-from swd.pipeline.sources import ImageSet, MemoryImages, Shape, open_images, planes_first
+from swd.pipeline.sources import ImageSet, MemoryImages, Shape, fit, open_images, planes_first
 
 
 def open_set(images: Any, name: str | None = None) -> ImageSet:

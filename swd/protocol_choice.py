@@ -8,9 +8,8 @@ from celebahq.errors import ToolError
 from swd.method.laplacian import MIN_RESOLUTION
 from swd.method.protocol import MAX_IMAGES, Protocol
 from swd.method.randomness import FAKES, REALS, image_order
-from swd.pipeline.images import is_box_factor
 from swd.pipeline.reference import Reference
-from swd.pipeline.sources import ImageSet
+from swd.pipeline.sources import ImageSet, is_box_factor
 
 COLOURS = {1: "grey", 3: "colour"}
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from celebahq.errors import FormatError, ToolError
@@ -20,7 +21,6 @@ from celebahq.pictures.suffixes import LOSSY_SUFFIXES
 from celebahq.pyramid import PyramidReader
 from celebahq.readers.npy import map_npy
 from celebahq.readers.zips import open_zip, zip_errors
-from swd.pipeline.images import fit
 from swd.pipeline.room import full_disk_named, require_room
 
 Shape = tuple[int, int, int]
@@ -226,3 +226,35 @@ class FileImages(ImageSet):
 
     def _label(self, index: int) -> str:
         return f"{self.name}/{self.names[index]}"
+
+
+def fit(image: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
+    """Reduce a square image: by a box filter where the factor is a power of two, else by Lanczos.
+
+    The box mean of the original pixels is rounded once, half to even, as in a pyramid file.
+
+    Args:
+        image: `[C, s, s]` uint8, s >= `resolution`.
+        resolution: Side of the result in pixels.
+
+    Returns:
+        `[C, resolution, resolution]` uint8.
+    """
+    channels, size = image.shape[:2]
+    if size == resolution:
+        return image
+    if is_box_factor(size, resolution):
+        factor = size // resolution
+        blocks = image.reshape(channels, resolution, factor, resolution, factor)
+        means: NDArray[np.float64] = blocks.mean(axis=(2, 4), dtype=np.float64)
+        return np.rint(means).astype(np.uint8)
+    planes = [
+        Image.fromarray(plane).resize((resolution, resolution), Image.Resampling.LANCZOS) for plane in image
+    ]
+    return np.stack([np.asarray(plane) for plane in planes])
+
+
+def is_box_factor(size: int, resolution: int) -> bool:
+    """Whether `size` is `resolution` times a power of two."""
+    factor, rest = divmod(size, resolution)
+    return rest == 0 and factor & (factor - 1) == 0

@@ -12,9 +12,8 @@ from celebahq.errors import ToolError
 from celebahq.jobs.progress import Progress, silent
 from celebahq.pyramid import PyramidReader
 from swd.comparison import compare, make_cache
-from swd.pipeline.images import fit
 from swd.pipeline.resources import Resources
-from swd.pipeline.sources import ImageSet, Shape
+from swd.pipeline.sources import ImageSet, Shape, fit
 from swd.report import Report
 from trainer.use.grids import enlarge
 from trainer.use.snapshot import Snapshot, load_snapshot, open_snapshot

@@ -13,8 +13,7 @@ from PIL import Image
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.pyramid import PyramidReader
-from swd.pipeline.images import fit
-from swd.pipeline.sources import open_images
+from swd.pipeline.sources import fit, open_images
 from swd.protocol_choice import choose_protocol
 
 
