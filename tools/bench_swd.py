@@ -175,7 +175,7 @@ def bench_whole(arguments: argparse.Namespace, random: np.random.Generator) -> d
     )
 
 
-def plain_program(a: np.ndarray, b: np.ndarray) -> None:
+def plain_program(a: NDArray[Any], b: NDArray[Any]) -> None:
     """What the authors' program does: the reals' distance to themselves, and that of the fakes."""
     repeats = np.split(random_directions(147).numpy(), 4, axis=1)
     reals, fakes = (

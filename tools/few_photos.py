@@ -14,8 +14,8 @@ from pathlib import Path
 
 import click
 import numpy as np
-import numpy.typing as npt
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from celebahq.console import status
@@ -28,7 +28,7 @@ from trainer.use.evaluate import evaluate
 KINDS = {"plain": "", "augmented": "color,translation,cutout"}
 
 
-def read_photo(path: Path, side: int) -> npt.NDArray[np.uint8]:
+def read_photo(path: Path, side: int) -> NDArray[np.uint8]:
     """`[3, side, side]`, averaged over blocks of pixels."""
     with Image.open(path) as photo:
         small = photo.convert("RGB").resize((side, side), Image.Resampling.BOX)

@@ -18,6 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from celebahq.errors import FormatError
@@ -61,7 +62,7 @@ class Format:
     """Empty ones that belong beside the file."""
 
 
-def images(count: int, channels: int, size: int) -> np.ndarray:
+def images(count: int, channels: int, size: int) -> NDArray[np.uint8]:
     """Always the same images `[N, C, size, size]`, half of them smooth."""
     rng = np.random.default_rng(1)
     noise = rng.integers(0, 256, (count, channels, size, size), dtype=np.uint8)
@@ -80,7 +81,7 @@ def digest(*values: Any) -> str:
     return result.hexdigest()
 
 
-def png(image: np.ndarray) -> bytes:
+def png(image: NDArray[np.uint8]) -> bytes:
     """A PNG of `[C, H, W]`."""
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(file, "png")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.files import make_folder, read_json, sync_directory, write_json
@@ -175,11 +176,11 @@ class FinishedJob:
         require_whole(self._file)
         return {item: place for place, item in enumerate(self._column("orig_idx").tolist())}
 
-    def _column(self, name: str) -> np.ndarray:
+    def _column(self, name: str) -> NDArray[Any]:
         if name not in self._columns:
             self._columns[name] = self._file.meta(name)
         return self._columns[name]
 
     @cached_property
-    def _columns(self) -> dict[str, np.ndarray]:
+    def _columns(self) -> dict[str, NDArray[Any]]:
         return {}

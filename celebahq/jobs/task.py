@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celebahq.errors import ToolError
 
@@ -25,7 +26,7 @@ class Finished:
 
     blobs: Sequence[bytes]
     meta: Mapping[str, Any] = field(default_factory=dict)
-    label: np.ndarray | None = None
+    label: NDArray[np.float32] | None = None
     score: float | None = None
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from numpy.typing import NDArray
 
 from celebahq.errors import ToolError
 from celebahq.jobs.progress import Progress, silent
@@ -40,7 +40,7 @@ class SnapshotImages(ImageSet):
         channels = self.snapshot.config.generator.channels
         return Counter({(channels, self.size, self.size): len(indices)})
 
-    def read(self, indices: Sequence[int], resolution: int) -> npt.NDArray[np.uint8]:
+    def read(self, indices: Sequence[int], resolution: int) -> NDArray[np.uint8]:
         """See `ImageSet`."""
         images = enlarge(self.snapshot.generate(self.seed, indices), self.size).numpy()
         return np.stack([fit(image, resolution) for image in images])
