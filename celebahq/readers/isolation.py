@@ -61,8 +61,8 @@ def run_apart(
         bytes, NumPy arrays of numbers, and lists and dictionaries of them.
 
     Raises:
-        FormatError: The function says so; or the reader crashed, or took more time or memory than allowed.
-        ToolError: As the function does.
+        FormatError: The function says so; or the reader crashed, or took more time than allowed.
+        ToolError: As the function does; or the reader took more memory than there is, or is allowed.
     """
     seconds = seconds or TIME_LIMIT_SEC
     request = [function.__module__, function.__qualname__, name, args, seconds]
@@ -289,7 +289,7 @@ def _answer(request: list[Any], files: list[int]) -> dict[str, Any]:
     except MemoryError:
         limit = resource.getrlimit(resource.RLIMIT_DATA)[0] / 2**30
         reason = f"{TOO_LITTLE_MEMORY} (at most {limit:.3g} GiB are taken)"
-        return {"is_format_error": True, "subject": name, "reason": reason}
+        return {"is_format_error": False, "subject": name, "reason": reason}
     except ToolError as err:
         subject, reason = (err.subject or name), err.reason
         return {"is_format_error": isinstance(err, FormatError), "subject": subject, "reason": reason}

@@ -126,7 +126,7 @@ def test_a_helper_hurt_by_another_file_is_not_this_files_fault(functions):
 
 
 def test_memory_is_limited(functions):
-    with pytest.raises(FormatError, match=r"^a: reading it takes more memory .*\(at most 4 GiB are taken\)$"):
+    with pytest.raises(ToolError, match=r"^a: reading it takes more memory .*\(at most 4 GiB are taken\)$"):
         run_apart(functions.take_memory, name="a")
 
 
