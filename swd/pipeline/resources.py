@@ -14,6 +14,8 @@ ALONE = World()
 
 log = logging.getLogger("swd")
 
+WARNING = "warning: "
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -26,9 +28,10 @@ class Resources:
     on_progress: Progress = silent
 
     def say(self, message: str) -> None:
-        """Log what the user should know, once for all processes."""
+        """Log what the user should know, once for all processes; what begins with `warning: ` as one."""
+        text = message.removeprefix(WARNING)
         if self.world.is_main:
-            log.info("%s", message)
+            log.log(logging.INFO if text == message else logging.WARNING, "%s", text)
 
     def warn(self, message: str) -> None:
         """Log what makes figures mean something else than they seem to."""

@@ -114,6 +114,16 @@ def test_the_legend_hides_nothing(small, tmp_path, monkeypatch, sets):
     assert legend.x1 <= 9 * 100  # of the figure
 
 
+def test_warnings_are_said_to_those_who_want_to_hear_little_too(small, noise, tmp_path):
+    (tmp_path / "fakes").mkdir()
+    for i, image in enumerate(noise(6, 16, seed=3)):
+        Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "fakes" / f"{i}.jpg")
+    quiet = run("compare", small[0], tmp_path / "fakes", "--device", "cpu", "-q").stderr.splitlines()
+    assert len(quiet) == 1
+    assert quiet[0].startswith("warning: ")
+    assert "JPEG or WebP files" in quiet[0]
+
+
 def test_track_gives_every_set_in_one_table_and_picture(small, result, tmp_path):
     path = tmp_path / "track.png"
     tracked = run("track", small[0], small[1], small[0], "--json", "--plot", path, "--device", "cpu")
