@@ -149,12 +149,18 @@ def _chunks(dataset: h5py.Dataset, name: str) -> tuple[NDArray[Any], NDArray[Any
     records = array("q")
 
     def take(chunk: h5py.h5d.StoreInfo) -> None:
-        starts = zip(chunk.chunk_offset, dataset_chunks, strides, strict=True)
-        place = sum(start // size * stride for start, size, stride in starts)
-        records.extend((place, chunk.byte_offset, chunk.size, chunk.filter_mask))
+        try:
+            starts = zip(chunk.chunk_offset, dataset_chunks, strides, strict=True)
+            place = sum(start // size * stride for start, size, stride in starts)
+            records.extend((place, chunk.byte_offset, chunk.size, chunk.filter_mask))
+        except MemoryError as err:  # HDF5 would end the walk, and say nothing
+            failures.append(err)
 
     dataset_chunks = dataset.chunks  # each look at the property asks HDF5
+    failures: list[MemoryError] = []
     dataset.id.chunk_iter(take)
+    if failures:
+        raise failures[0]
     table = np.frombuffer(records, np.int64).reshape(-1, 4)
     table = table[np.argsort(table[:, 0])]
     if len(table) != prod(grid) or not np.array_equal(table[:, 0], np.arange(len(table))):
