@@ -7,7 +7,9 @@ autograd included, but for the results.
 import ctypes
 import functools
 import mmap
+import os
 import platform
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,6 +97,12 @@ def fake_cuda() -> Iterator[FakeCuda]:
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # when it is copied
         with AUTOCAST[0], AUTOCAST[1], device.reads, device.moves:
             yield device
+
+
+def leave() -> None:
+    """End the process at once: PyTorch's own end would look for the devices that are not there."""
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def convert(module: nn.Module, function: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:

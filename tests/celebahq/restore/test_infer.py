@@ -252,3 +252,13 @@ def test_a_strength_outside_its_range_is_refused(strength: float):
 def test_an_enlarging_network_has_no_strength():
     with pytest.raises(ToolError, match="sr4x: it enlarges"):
         load_restorer("sr4x", strength=0.5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", NAMES)
+def test_a_gpu_restores_as_the_cpu_does(name: str, photo: Photo):
+    expected = load_restorer(name)(photo).astype(int)
+    found = load_restorer(name, "cuda")(photo).astype(int)
+    # Half precision on the GPU, 10 bits of mantissa or 7: a grey level or two, rarely more.
+    assert np.abs(found - expected).mean() < 0.5
+    assert np.abs(found - expected).max() <= 8

@@ -39,11 +39,12 @@ def gradients(
     *,
     kimg: float = FADING_KIMG,
     world: World | None = None,
+    device: torch.device = CPU,
 ) -> dict[str, Tensor]:
     """Gradients of one D step and one G step of one process, before they are summed over processes."""
     alone = world or World()
     with TrainingData(data_path, seed=0, mirror=True, use_labels=config.generator.label_size > 0) as reals:
-        steps = Steps(config, copy.deepcopy(state), reals, CPU, alone)
+        steps = Steps(config, copy.deepcopy(state), reals, device, alone)
         plan = steps.plan(TrainingSchedule(config.schedule).at(kimg))
         steps.world = World()  # what follows would sum over processes that are not there
         steps.discriminator_gradients(plan)
@@ -52,14 +53,14 @@ def gradients(
         return found | {f"G.{name}": g.clone() for name, g in steps.state.G_adam.gradients().items()}
 
 
-def scaled(config: TrainingConfig, seed: int = 3) -> TrainingState:
+def scaled(config: TrainingConfig, seed: int = 3, device: torch.device = CPU) -> TrainingState:
     """Networks whose biases are not zero, so that every gradient counts."""
-    state = new_state(config, CPU)
+    state = new_state(config, device)
     generator = torch.Generator().manual_seed(seed)
     for network in (state.G, state.D):
         for name, parameter in network.named_parameters():
             if name.endswith("bias"):
-                parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+                parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator).to(device)
     return state
 
 

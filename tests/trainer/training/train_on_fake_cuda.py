@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from fake_cuda import CUDA, fake_cuda
+from fake_cuda import CUDA, fake_cuda, leave
 from tiny_runs import tiny_config
 from torch import nn
 
@@ -128,6 +128,7 @@ def main() -> None:
     Steps.mix_factors = lambda self, positions: original(self, positions).new_zeros(8, 1, 1, 1, device="cpu")  # type: ignore[method-assign]
     planted = error_of(small("faces-64"))
     print(json.dumps({"presets": presets, "waits": waits, "planted": planted}))  # noqa: T201
+    leave()
 
 
 if __name__ == "__main__":
