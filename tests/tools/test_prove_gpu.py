@@ -5,7 +5,12 @@ import json
 import prove_gpu
 import pytest
 from click.testing import CliRunner
-from PIL import Image
+
+# Those that start no processes of their own, which take a minute each on a busy machine.
+PARTS = tuple(
+    getattr(prove_gpu, name)
+    for name in ("gradients", "waits", "memory", "distance", "restoration", "profile", "speed")
+)
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +21,9 @@ def proof(tmp_path_factory):
         def fail(proof):
             raise ValueError("as an example")
 
-        patch.setattr(prove_gpu, "PARTS", (fail, *prove_gpu.PARTS))
-        result = CliRunner().invoke(prove_gpu.main, ["--outdir", str(outdir), "--device", "cpu", "--small"])
+        patch.setattr(prove_gpu, "PARTS", (fail, *PARTS))
+        arguments = ["--outdir", str(outdir), "--device", "cpu", "--small", "--seconds", "3600"]
+        result = CliRunner().invoke(prove_gpu.main, arguments)
     assert result.exit_code == 1, result.output  # a part has failed
     return outdir
 
@@ -26,15 +32,12 @@ def proof(tmp_path_factory):
 def test_one_failing_part_does_not_lose_the_others(proof):
     results = json.loads((proof / "proof.json").read_text())
     assert "ValueError: as an example" in results["fail"]["failed"]
-    names = [part.__name__ for part in prove_gpu.PARTS]
-    assert [name for name in names if "failed" in results[name]] == []
-    assert results["kill_and_resume"]["equal"]
+    assert [part.__name__ for part in PARTS if "failed" in results[part.__name__]] == []
     assert results["gradients"]["fp32"] == {"relative distance": 0.0, "cosine": pytest.approx(1)}
     assert {"8 fp32", "16 bf16 NHWC"} <= results["speed"].keys()
     assert "skipped" in results["waits"]
-    assert "## kill and resume" in (proof / "proof.md").read_text()
+    assert "## restoration" in (proof / "proof.md").read_text()
     assert "aten::" in (proof / "profile.txt").read_text()
-    assert Image.open(proof / "untrained.png").size[0] > 0
 
 
 def test_without_time_a_part_is_skipped():
