@@ -323,7 +323,8 @@ def training(proof: Proof) -> dict[str, Any]:
     outdir, seconds = proof.outdir / "trained", 2 if proof.small else 120
     arguments = small_run(proof, outdir)
     arguments[arguments.index("smoke")] = "smoke" if proof.small else "faces-64"
-    arguments += ["--set", "resolution=32", "--set", "train.total_kimg=100000"]
+    arguments += ["--set", "resolution=32", "--set", "train.total_kimg=1000"]
+    arguments += ["--set", "snapshot.network_ticks=1000000", "--set", "snapshot.image_ticks=100"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     program = [sys.executable, "-m", "trainer", *map(str, arguments)]
     with subprocess.Popen(program, env=environment, stderr=subprocess.DEVNULL) as process:
