@@ -18,7 +18,7 @@ import torch
 from growing_speedup import measure
 from table_runs import markdown
 
-from celebahq.console import FILE, NEW_PATH
+from celebahq.arguments import FILE, NEW_PATH
 from celebahq.files import atomic_path
 from swd.report import Report
 from trainer.configuration.config import TrainingConfig
