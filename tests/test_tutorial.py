@@ -41,7 +41,7 @@ def workplace(tmp_path, monkeypatch):
         place = lines.index(f"[{section}]") + 1
         lines[place:place] = [f"{name} = {value}" for name, value in fields.items()]
     (tmp_path / "portraits.toml").write_text("\n".join(lines))
-    assert config_from_file(tmp_path / "portraits.toml").generator.fmap_max == values["generator"]["fmap_max"]
+    assert config_from_file(tmp_path / "portraits.toml").data.augment == values["data"]["augment"]
     return tmp_path
 
 
