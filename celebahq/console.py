@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from celebahq.errors import ToolError, describe_error, one_line
+from celebahq.errors import ToolError, describe_error, is_out_of_memory, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,9 @@ class ToolGroup(click.Group):
         except KeyboardInterrupt:
             warn("interrupted; nothing is half-written, and the same command goes on or begins again")
             sys.exit(EXIT_INTERRUPTED)
-        except MemoryError as err:
+        except (MemoryError, RuntimeError) as err:
+            if not is_out_of_memory(err):
+                raise
             raise click.ClickException("out of memory; ask for less at a time, or of fewer workers") from err
         except (ToolError, OSError) as err:
             if ctx.meta.get(VOLUME, 0) > 0:

@@ -60,3 +60,13 @@ def describe_error(err: ToolError | OSError) -> str:
     if isinstance(err, OSError) and err.strerror:
         return err.strerror if err.filename is None else f"{err.filename}: {err.strerror}"
     return str(err)
+
+
+def is_out_of_memory(err: BaseException) -> bool:
+    """Whether an allocation has failed, in Python, in PyTorch or on a device."""
+    if isinstance(err, MemoryError):
+        return True
+    return isinstance(err, RuntimeError) and any(words in str(err) for words in _PYTORCH_OUT_OF_MEMORY)
+
+
+_PYTORCH_OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # on devices, on the CPU

@@ -101,12 +101,6 @@ def smaller_passes(config: TrainingConfig, phase: Phase, world: World) -> Traini
     return with_passes(config, {**config.runtime.minibatch_gpu, phase.resolution: fitting[-1]})
 
 
-def is_out_of_memory(err: BaseException) -> bool:
-    """Whether an allocation has failed, on a GPU or here."""
-    known = isinstance(err, torch.OutOfMemoryError | MemoryError)
-    return known or (isinstance(err, RuntimeError) and "can't allocate memory" in str(err))
-
-
 def usable_memory_bytes(device: torch.device, world: World) -> int:
     """Memory for one process; the same answer on all processes, the smallest."""
     sharing = processes_here() if device.type == "cpu" else 1

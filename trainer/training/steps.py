@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from celebahq.errors import is_out_of_memory
 from celebahq.processes import World
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import Phase
@@ -17,7 +18,7 @@ from trainer.training.augment import COLUMNS, Augment, augment, unchanged
 from trainer.training.data import RealImages, to_network_range, upload
 from trainer.training.distributed import sum_gradients
 from trainer.training.losses import real_fade, update_gdrop
-from trainer.training.memory import is_out_of_memory, smaller_passes
+from trainer.training.memory import smaller_passes
 from trainer.training.objectives import Objectives
 from trainer.training.optimizer import Adam
 from trainer.training.passes import (
