@@ -192,9 +192,13 @@ def dlib_model_path(name: str) -> Path:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """OpenCV 5 warns on stderr about a default of its own when it loads a detector."""
-    before = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    logging = getattr(cv2.utils, "logging", None)
+    if logging is None:  # OpenCV 4.10, which does not warn
+        yield
+        return
+    before = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_ERROR)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(before)
+        logging.setLogLevel(before)

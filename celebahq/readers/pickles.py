@@ -69,7 +69,7 @@ def read_pickle(file: BinaryIO, known: Collection[tuple[str, str]]) -> Any:
             machine.run(operation.name, argument)
         return machine.result()
     except MemoryError as err:
-        raise ToolError(TOO_LITTLE_MEMORY) from err
+        raise ToolError(getattr(file, "name", "a pickle"), TOO_LITTLE_MEMORY) from err
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError) as err:
         raise FormatError(f"damaged ({err or type(err).__name__})") from err
 

@@ -180,7 +180,7 @@ class ScaledLinear(ScaledLayer):
     def forward(self, x: Tensor) -> Tensor:
         """`[N, in]` -> `[N, out]`."""
         kernel, bias = self.kernel_and_bias(x)
-        return F.linear(x, kernel, None if bias is None else bias.repeat_interleave(self.per_map))
+        return F.linear(x, kernel, None if bias is None else bias.repeat_interleave(self.per_map, dim=0))
 
 
 class LayerNorm(nn.Module):

@@ -11,7 +11,7 @@ import tensorflow_reference as tf
 import torch
 from click.testing import CliRunner
 
-from celebahq.errors import FormatError
+from celebahq.errors import FormatError, ToolError
 from trainer.cli import main
 from trainer.legacy.conversion import load_legacy_pickle
 from trainer.networks.layers import downscale2d, upscale2d
@@ -174,10 +174,10 @@ def test_flipped_bytes_give_one_line_or_other_numbers(tmp_path, original):
         path.write_bytes(damaged)
         try:
             load_legacy_pickle(path)
-        except FormatError as err:
+        except ToolError as err:  # a length that is damaged may be one that no memory holds
             messages.append(str(err))
     assert len(messages) > 50
-    assert not any("\n" in message for message in messages)
+    assert all(message.startswith(f"{path}: ") and "\n" not in message for message in messages)
 
 
 @pytest.mark.parametrize(
