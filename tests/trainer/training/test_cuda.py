@@ -30,7 +30,8 @@ def test_all_presets_keep_their_tensors_on_the_device(found):
 
 
 def test_a_tensor_elsewhere_is_noticed(found):
-    assert "on the same device" in found["planted"]
+    planted = found["planted"]
+    assert "on the same device" in planted or "two different devices" in planted  # by PyTorch's version
 
 
 def test_a_step_waits_for_the_device_once(found):
