@@ -362,7 +362,7 @@ def attempt(part: Callable[[Proof], dict[str, Any]], proof: Proof, deadline: flo
     start = time.monotonic()
     try:
         found = part(proof)
-    except Exception:
+    except Exception:  # whatever fails on a machine seen once must not lose the other parts
         found = {"failed": traceback.format_exc()[-1500:]}
     return {**found, "took seconds": time.monotonic() - start}
 

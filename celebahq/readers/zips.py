@@ -19,7 +19,7 @@ UNZIP_ERRORS = (
     lzma.LZMAError,
     EOFError,
     RuntimeError,  # encrypted
-    NotImplementedError,
+    NotImplementedError,  # a compression that Python does not know
     ValueError,
     IndexError,
     OverflowError,

@@ -23,7 +23,7 @@ MAT_ERRORS = (
     LookupError,
     OSError,
     EOFError,
-    NotImplementedError,
+    NotImplementedError,  # a kind of array that SciPy does not read
     ArithmeticError,
     AttributeError,
     NameError,  # a local variable that its reader did not set
