@@ -40,7 +40,19 @@ class HeldSetting(Generic[T]):
                     self._write(self._before)
 
 
-full_float32 = HeldSetting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest")
+def _read_precisions() -> tuple[str, ...]:
+    return tuple(backend.fp32_precision for backend in _PRODUCTS)
+
+
+def _write_precisions(precisions: tuple[str, ...]) -> None:
+    for backend, precision in zip(_PRODUCTS, precisions, strict=True):
+        backend.fp32_precision = precision
+
+
+# Not `torch.set_float32_matmul_precision`: its reading half raises once anybody has set one of these alone.
+_PRODUCTS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+
+full_float32 = HeldSetting[tuple[str, ...]](_read_precisions, _write_precisions, ("ieee", "ieee"))
 """Matrix products in float32, whatever the caller allows elsewhere (TF32, bfloat16)."""
 
 _one_torch_thread = HeldSetting(torch.get_num_threads, torch.set_num_threads, 1, per_thread=True)

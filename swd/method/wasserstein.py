@@ -18,7 +18,9 @@ R = TypeVar("R")
 # Projected values that a thread sorts and compares in one go: what a processor's own cache holds.
 _BLOCK = 1 << 18
 # Directions that a thread projects onto at a time, of many and of few, and on a GPU.
-_MANY_DIRECTIONS, _FEW_DIRECTIONS, _GPU_DIRECTIONS = 48, 16, 64
+_MANY_DIRECTIONS, _FEW_DIRECTIONS, _GPU_DIRECTIONS = 64, 16, 64
+# With fewer than that, MKL's products take over ten times as long a value.
+_LEAST_DIRECTIONS = 8
 # What the projections of all sets take in a thread, and in all of them.
 _THREAD_BYTES, _BYTES = 1 << 29, 1 << 31
 # Bytes that one projected value takes on a GPU: in and out, indices, the sort's double buffers (48 while its
@@ -157,7 +159,7 @@ def _chunk_size(directions: int, rows: int, device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return max(1, min(_GPU_DIRECTIONS, directions, free // 2 // (rows * _GPU_VALUE_BYTES)))
     size = _MANY_DIRECTIONS if directions >= 4 * _MANY_DIRECTIONS else _FEW_DIRECTIONS
-    return max(1, min(size, directions, _THREAD_BYTES // (4 * rows)))
+    return min(directions, max(_LEAST_DIRECTIONS, min(size, _THREAD_BYTES // (4 * rows))))
 
 
 def row_blocks(projections: Sequence[Tensor]) -> Iterator[slice]:
