@@ -54,6 +54,7 @@ NOT_RUN = {
     "trainer run --data faces.h5 --preset faces-64 --set train.total_kimg=500 "
     "--set schedule.minibatch_by_resolution.64=8": LONG,
     "trainer resume runs/00000-faces-64 --set train.total_kimg=600": LONG,
+    "trainer resume runs/00000-faces-64 --set resolution=128 --set train.total_kimg=200": LONG,
     "trainer resume runs/00000-faces-64 --set train.total_kimg=600 --minibatch-gpu 8": LONG,
     "trainer generate runs/00000-faces-64 --num 50000 --out fakes.h5 --seed 1": "50,000 images take minutes",
     "trainer bench --preset celebahq-1024 --synthetic --set runtime.precision=bf16": "takes minutes and 8 GB",

@@ -65,7 +65,7 @@ change_option = click.option(
     "--init",
     type=ANY_PATH,
     metavar="RUN|FILE",
-    help="Begin with the networks of a run, of one of its states, or of the authors' pickle.",
+    help="Begin with the networks of a run, one of its states, a snapshot, or the authors' pickle.",
 )
 @click.option("--resume", "go_on", is_flag=True, help="Continue the newest such run in OUTDIR, if any.")
 @dry_run_option
@@ -265,9 +265,9 @@ def _configure(source: Path | str, world_size: int, assignments: Iterable[str]) 
 def _begin_grown(config: "TrainingConfig", init: Path) -> "TrainingConfig":
     """The run begins at the resolution that its first networks have grown to."""
     from trainer.configuration.settings import override
-    from trainer.training.starting_point import load_pair
+    from trainer.training.starting_point import load_trained
 
-    resolution = min(load_pair(init).resolution, config.schedule.resolution)
+    resolution = min(load_trained(init).resolution, config.schedule.resolution)
     status(f"{init}: the run begins at {resolution}x{resolution}")
     return override(config, [f"schedule.initial_resolution={resolution}"])
 

@@ -137,6 +137,7 @@ class ScheduleConfig:
     initial_resolution: int = 4
     train_kimg: float = 600.0
     """Stable training of each resolution."""
+    train_kimg_by_resolution: dict[int, float] = field(default_factory=dict)
     trans_kimg: float = 600.0
     """Fade from one resolution to the next; both 0: no growing."""
     minibatch: int = 16
@@ -167,6 +168,7 @@ class ScheduleConfig:
             f"{self.resolution}; set schedule.initial_resolution={self.resolution}",
         )
         for name, table in (
+            ("train_kimg_by_resolution", self.train_kimg_by_resolution),
             ("minibatch_by_resolution", self.minibatch_by_resolution),
             ("learning_rate_by_resolution", self.learning_rate_by_resolution),
             ("tick_kimg_by_resolution", self.tick_kimg_by_resolution),
@@ -177,6 +179,8 @@ class ScheduleConfig:
         _require_positive("schedule.learning_rate", rates)
         _require_positive("schedule.tick_kimg", [self.tick_kimg, *self.tick_kimg_by_resolution.values()])
         _require_at_least(0, "schedule", rampup_kimg=self.rampup_kimg)
+        for resolution, kimg in self.train_kimg_by_resolution.items():
+            _require_at_least(0, "schedule.train_kimg_by_resolution", **{str(resolution): kimg})
 
 
 @dataclass(frozen=True)

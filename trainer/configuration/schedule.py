@@ -78,6 +78,12 @@ class TrainingSchedule:
         config = self.config
         lod = math.log2(config.resolution / config.initial_resolution)
         phase_kimg = config.train_kimg + config.trans_kimg
+        for step, train_kimg in self._own_train_kimg():
+            if kimg < step * phase_kimg:
+                break
+            if kimg < step * phase_kimg + train_kimg:
+                return lod - step
+            kimg += config.train_kimg - train_kimg  # where a stage as long as the others would be
         if phase_kimg > 0:
             index = math.floor(kimg / phase_kimg)
             fading_kimg = max(kimg - index * phase_kimg - config.train_kimg, 0.0)
@@ -85,6 +91,16 @@ class TrainingSchedule:
             if fading_kimg > 0:
                 lod -= fading_kimg / config.trans_kimg
         return max(lod, 0.0)
+
+    def _own_train_kimg(self) -> list[tuple[int, float]]:
+        """Stages with a length of their own: how many octaves above the first, and kimg; in order."""
+        config = self.config
+        table = sorted(config.train_kimg_by_resolution.items())
+        return [
+            (int(math.log2(resolution / config.initial_resolution)), kimg)
+            for resolution, kimg in table
+            if config.initial_resolution <= resolution <= config.resolution
+        ]
 
     def stages(self, total_kimg: float, minibatch_repeats: int = 1) -> Iterator[Stage]:
         """The run resolution by resolution, with the exact number of minibatches.
@@ -97,14 +113,16 @@ class TrainingSchedule:
         phase_kimg = config.train_kimg + config.trans_kimg
         steps = int(math.log2(config.resolution / config.initial_resolution))
         total = round(total_kimg * 1000)
-        nimg = 0
+        nimg, shift_kimg = 0, 0.0
         for step in range(steps + 1):
             resolution = config.initial_resolution << step
             if nimg >= total:
                 return
-            start_kimg = max(step * phase_kimg - config.trans_kimg, 0.0)
-            stable_kimg = step * phase_kimg
-            end_kimg = min(stable_kimg + config.train_kimg, total_kimg) if step < steps else total_kimg
+            train_kimg = config.train_kimg_by_resolution.get(resolution, config.train_kimg)
+            start_kimg = max(step * phase_kimg - config.trans_kimg, 0.0) + shift_kimg
+            stable_kimg = step * phase_kimg + shift_kimg
+            end_kimg = min(stable_kimg + train_kimg, total_kimg) if step < steps else total_kimg
+            shift_kimg += train_kimg - config.train_kimg
             minibatch = config.minibatch_by_resolution.get(resolution, config.minibatch)
             group = minibatch * minibatch_repeats
             end = round(end_kimg * 1000)

@@ -52,6 +52,11 @@ def resolutions_up_to(resolution: int) -> list[int]:
     return [1 << power for power in range(2, int(math.log2(resolution)) + 1)]
 
 
+def resolution_of(name: str) -> int:
+    """The resolution that a parameter's layer belongs to, by its name; 4 for those before all blocks."""
+    return max((int(part) for part in name.split(".") if part.isdecimal()), default=4)
+
+
 def split_lod(lod: float, resolution: int) -> tuple[int, float]:
     """The current resolution, and how much of the lower one is still blended in (0 to 1).
 

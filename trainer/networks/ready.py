@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.networks.layers import ScaledLayer
+from trainer.networks.progressive import resolution_of
 
 
 @contextmanager
@@ -66,8 +67,7 @@ def layers_up_to(network: nn.Module, resolution: int) -> list[ScaledLayer]:
     return [
         layer
         for name, layer in network.named_modules()
-        if isinstance(layer, ScaledLayer)
-        and all(int(part) <= resolution for part in name.split(".") if part.isdecimal())
+        if isinstance(layer, ScaledLayer) and resolution_of(name) <= resolution
     ]
 
 

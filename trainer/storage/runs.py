@@ -23,6 +23,8 @@ CONFIG = "config.json"
 DATA = "data.json"
 HISTORY = "history.jsonl"
 LOCK = "lock"
+REALS = "reals.png"
+REALS_CACHE = "reals.swd.safetensors"
 DIGEST_IMAGES = 1000
 
 
@@ -79,6 +81,12 @@ def remember(folder: Path, event: str, **facts: Any) -> None:
     """Add a line to a run's history."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     append_jsonl(folder / HISTORY, {"time": now, "event": event, **facts})
+
+
+def forget_reals(folder: Path) -> None:
+    """Remove what was made of the data for another resolution or number of images; it is made again."""
+    for name in (REALS, REALS_CACHE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

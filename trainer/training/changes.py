@@ -1,5 +1,7 @@
 """What may change in a run that has begun: the way ahead, never the way behind it."""
 
+import dataclasses
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,16 @@ from trainer.configuration.settings import load_config, override, save_config, t
 from trainer.storage.runs import CONFIG, Run, remember
 
 FREE = ("train.total_kimg", "train.on_nan", "schedule.", "runtime.", "snapshot.")
+RESOLUTION = ("generator.resolution", "discriminator.resolution", "schedule.resolution")
 PAST_POINTS = 2001
+SAME_LOD = 1e-9  # counted from another resolution, the same lod may be rounded differently
 
 
 def change_run(config: TrainingConfig, assignments: Iterable[str], nimg: int) -> TrainingConfig:
     """A run's configuration with changes.
 
-    Free are its length, learning rates, intervals, how steps are computed, and what of the schedule is still
-    to come.
+    Free are its length, a higher resolution, learning rates, intervals, how steps are computed, and what of
+    the schedule is still to come.
 
     Args:
         config: What the run has been following.
@@ -30,8 +34,11 @@ def change_run(config: TrainingConfig, assignments: Iterable[str], nimg: int) ->
         ConfigError: A field is unknown or mistyped, or what lies behind the run would have been different.
     """
     changed = override(config, assignments)
+    higher = changed.schedule.resolution > config.schedule.resolution
+    if higher:
+        changed = _growing_on(config, changed, nimg)
     for name, (old, new) in differences(config, changed).items():
-        if not name.startswith(FREE):
+        if not (name.startswith(FREE) or (higher and name in RESOLUTION)):
             raise ConfigError(
                 f"{name} = {new}",
                 f"the run was begun with {old}, and what it has learned depends on it; start "
@@ -45,16 +52,40 @@ def change_run(config: TrainingConfig, assignments: Iterable[str], nimg: int) ->
     return changed
 
 
+def _growing_on(config: TrainingConfig, changed: TrainingConfig, nimg: int) -> TrainingConfig:
+    """A schedule into higher resolutions; the next fade begins now where it would have long begun."""
+    resolution, kimg = config.schedule.resolution, nimg / 1000
+    subject = f"resolution = {changed.schedule.resolution}"
+    if config.architecture == "mnist-1k":
+        raise ConfigError(subject, "D's first layer is that of the final resolution; start another run")
+    if changed.train.total_kimg <= kimg:
+        raise ConfigError(
+            subject, f"the run is at {kimg:g} kimg and ends at {changed.train.total_kimg:g}; set "
+            "train.total_kimg as well"
+        )  # fmt: skip
+    own = config.schedule.train_kimg_by_resolution.get(resolution)
+    reached = list(TrainingSchedule(config.schedule).stages(kimg))
+    table = changed.schedule.train_kimg_by_resolution
+    if reached and reached[-1].resolution == resolution and table.get(resolution) == own:
+        stayed_kimg = math.ceil(round(1000 * (kimg - reached[-1].stable_kimg), 3)) / 1000
+        if stayed_kimg > (config.schedule.train_kimg if own is None else own):
+            table = {**table, resolution: stayed_kimg}
+    schedule = dataclasses.replace(changed.schedule, train_kimg_by_resolution=table)
+    return dataclasses.replace(changed, schedule=schedule)
+
+
 def require_same_past(config: TrainingConfig, changed: TrainingConfig, nimg: int) -> None:
     """Raise `ConfigError` if growth or minibatch so far would not have been what they were."""
     old, new = TrainingSchedule(config.schedule), TrainingSchedule(changed.schedule)
+    octaves = math.log2(changed.schedule.resolution / config.schedule.resolution)
     for kimg in np.linspace(0.0, nimg / 1000, PAST_POINTS).tolist():
         before, after = old.at(kimg), new.at(kimg)
-        if (before.lod, before.minibatch) != (after.lod, after.minibatch):
+        lod = after.lod - octaves
+        if abs(before.lod - lod) > SAME_LOD or before.minibatch != after.minibatch:
             raise ConfigError(
                 "schedule",
                 f"at {kimg:.1f} kimg, which the run has behind it, lod {before.lod:.2f} with "
-                f"minibatch {before.minibatch} would have been lod {after.lod:.2f} with {after.minibatch}; "
+                f"minibatch {before.minibatch} would have been lod {lod:.2f} with {after.minibatch}; "
                 "change what is still to come, or start another run",
             )
 

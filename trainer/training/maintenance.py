@@ -19,7 +19,7 @@ from trainer.configuration.settings import to_dict
 from trainer.networks.batchnorm import freeze_batch_statistics
 from trainer.randomness import Stream
 from trainer.storage.checkpoint import prune_states, snapshot_path
-from trainer.storage.runs import Run
+from trainer.storage.runs import REALS, Run
 from trainer.training.changes import keep_config
 from trainer.training.costs import StepCost
 from trainer.training.data import TrainingData
@@ -80,6 +80,7 @@ class Maintenance:
         if self.world.is_main:
             if self.state.nimg == 0:
                 save_state(self.run, self.state)
+            if not (self.run.folder / REALS).exists():
                 self.save_reals()
             if self.state.tick_nimg == self.state.nimg:
                 self._save_what_is_due(last=self._finished(), missing_only=True)
@@ -138,8 +139,8 @@ class Maintenance:
         columns, rows = grid_shape(resolution)
         images = self.data.reader.read(np.arange(columns * rows) % len(self.data), resolution)
         picture = image_grid(images, columns)
-        save_png(self.run.folder / "reals.png", picture)
-        self.report.picture("reals", picture, 0)
+        save_png(self.run.folder / REALS, picture)
+        self.report.picture("reals", picture, self.state.nimg)
 
     def save_fakes(self, path: Path) -> None:
         """`fakesNNNNNN.png` (kimg): the same latents throughout the run, enlarged to full resolution."""
@@ -160,9 +161,10 @@ class Maintenance:
         """SWD and MS-SSIM of a snapshot."""
         from trainer.use.evaluate import measure_snapshot
 
-        images = self.run.config.snapshot.metric_images
+        config, run = self.run.config, self.run
+        images, size = config.snapshot.metric_images, config.schedule.resolution
         snapshot = load_snapshot(path, self.device)
-        figures = measure_snapshot(snapshot, self.run.data, self.run.folder, self.device, images=images)
+        figures = measure_snapshot(snapshot, run.data, run.folder, self.device, images=images, size=size)
         self.report.metrics({"nimg": self.state.nimg, "kimg": self.state.nimg / 1000, **figures})
 
     def _averaged(self, batch_norm_latents: int) -> Snapshot:

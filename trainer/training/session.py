@@ -17,7 +17,7 @@ from celebahq.processes import World, choose_device, device_of_rank, join_world,
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.networks.backends import prepare_backends
-from trainer.storage.runs import LOCK, Run, create_run, history, open_run, run_identity
+from trainer.storage.runs import LOCK, Run, create_run, forget_reals, history, open_run, run_identity
 from trainer.training.changes import change_run, keep_config
 from trainer.training.costs import StepCost, step_costs
 from trainer.training.data import CACHE_BYTES, TrainingData, to_network_range
@@ -26,8 +26,8 @@ from trainer.training.loop import training_loop
 from trainer.training.losses import real_fade
 from trainer.training.maintenance import Maintenance
 from trainer.training.memory import fit_passes
-from trainer.training.starting_point import begin_with, load_pair
-from trainer.training.state import TrainingState, new_state, newest_state, set_aside
+from trainer.training.starting_point import begin_with, load_trained
+from trainer.training.state import TrainingState, grown, new_state, newest_state, set_aside
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def train(
         outdir: Where the folder is made.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         minibatch_gpu: The most images of a pass; unless given, as many as fit into memory.
-        init: A run, one of its states, or the authors' pickle, to begin with its networks.
+        init: A run, one of its states, a snapshot, or the authors' pickle, to begin with its networks.
 
     Returns:
         The folder, which `trainer.load_snapshot` takes. What happens is logged by the logger `trainer`.
@@ -93,7 +93,7 @@ def start_run(
         device: Of this process.
         world: The processes.
         minibatch_gpu: The most images of a pass; unless given, as many as fit into memory.
-        init: Networks to begin with; see `starting_point.load_pair`.
+        init: Networks to begin with; see `starting_point.load_trained`.
 
     Returns:
         The folder.
@@ -104,7 +104,7 @@ def start_run(
     prepare_backends(config.runtime)
     costs = step_costs(config)
     with open_data(config, data) as reals:
-        state = first_state(config, reals, device, init)
+        state = first_state(config, reals, device, world, init)
         identity = run_identity(config, data, state.G.state_dict())
         config = fit_passes(config, world, device, costs, minibatch_gpu=minibatch_gpu)
         folder = ""
@@ -152,22 +152,28 @@ def resume_run(
     with locked(folder, world):
         state, damaged = newest_state(run, device)
         config = change_run(run.config, changes, 0 if state is None else state.nimg)
+        higher = config.schedule.resolution > run.config.schedule.resolution
+        if state is not None and higher:
+            state = grown(state, config, device)
         prepare_backends(config.runtime)
         costs = step_costs(config)
         with open_data(config, run.data) as reals:
             if state is None:
-                state = first_state(config, reals, device, init_of(folder))
+                state = first_state(config, reals, device, world, init_of(folder))
             keep = processes_before(folder) in (None, world.size)
             config = fit_passes(config, world, device, costs, minibatch_gpu=minibatch_gpu, keep=keep)
             changed = dataclasses.replace(run, config=config)
             world.wait()  # every process has read the configuration that is now replaced
             if world.is_main:
                 set_aside(damaged)
+                if higher or config.snapshot.metric_images != run.config.snapshot.metric_images:
+                    forget_reals(folder)
                 require_room(config, state, folder)
                 facts = {"processes": world.size, "device": str(device)}
                 keep_config(changed, "resumed", state.nimg, run.config, **facts)
                 log.info(
                     f"{folder}: continues at {state.nimg / 1000:.1f} of {config.train.total_kimg:g} kimg"
+                    + (f", and grows on to {config.schedule.resolution} px" if higher else "")
                 )
             _train(changed, state, reals, costs, device, world)
 
@@ -187,14 +193,17 @@ def locked(folder: Path, world: World) -> Iterator[None]:
 
 
 def first_state(
-    config: TrainingConfig, reals: TrainingData, device: torch.device, init: Path | None
+    config: TrainingConfig, reals: TrainingData, device: torch.device, world: World, init: Path | None
 ) -> TrainingState:
     """Untrained networks, or those of another run."""
     state = new_state(config, device)
-    if init is None:
+    trained = None if init is None else load_trained(init)
+    if trained is not None:
+        begin_with(state, trained, config)
+        if trained.discriminator is None and world.is_main:
+            log.warning(f"{init}: a snapshot, which holds no discriminator; D begins untrained")
+    if trained is None or trained.discriminator is None:
         initialize_from_reals(config, state, reals, device)
-    else:
-        begin_with(state, load_pair(init), config)
     return state
 
 

@@ -2,9 +2,10 @@
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from celebahq.errors import FormatError, ToolError
 from celebahq.files import read_jsonl
 from trainer.configuration.config import TrainingConfig
 from trainer.networks.models import build_discriminator, build_generator
-from trainer.networks.progressive import Discriminator, Generator
+from trainer.networks.progressive import Discriminator, Generator, resolution_of
 from trainer.storage.checkpoint import STATE_FORMAT, read_tensors, state_path, states, write_tensors
 from trainer.storage.run_status import STATS
 from trainer.storage.runs import Run
@@ -98,14 +99,32 @@ def load_state(
         FormatError: The file is not a training state, or of another run.
     """
     content = read_tensors(path, STATE_FORMAT, run)
-    state = new_state(config, device)
     try:
-        for name in PARTS:
-            getattr(state, name).load_state_dict(content.part(name))
-        for name in COUNTERS:
-            setattr(state, name, content.facts[name])
+        return _restored({name: content.part(name) for name in PARTS}, content.facts, config, device)
     except (RuntimeError, KeyError, ValueError) as err:  # of torch, for other networks
         raise FormatError(path, "not a state of networks as this run's configuration makes them") from err
+
+
+def grown(state: TrainingState, config: TrainingConfig, device: torch.device) -> TrainingState:
+    """The same state in networks with further resolutions, whose layers begin as new ones do."""
+    return _restored(tensor_parts(state), vars(state), config, device)
+
+
+def _restored(
+    parts: Mapping[str, dict[str, Tensor]],
+    counters: Mapping[str, Any],
+    config: TrainingConfig,
+    device: torch.device,
+) -> TrainingState:
+    """A state from its tensors and counters; resolutions above those of the tensors are untrained."""
+    state = new_state(config, device)
+    for name in PARTS:
+        part, given = getattr(state, name), parts[name]
+        highest = max(map(resolution_of, given))
+        new = {key: value for key, value in part.state_dict().items() if resolution_of(key) > highest}
+        part.load_state_dict({**new, **given})
+    for name in COUNTERS:
+        setattr(state, name, counters[name])
     return state
 
 

@@ -15,10 +15,9 @@ from swd.comparison import compare, make_cache
 from swd.pipeline.resources import Resources
 from swd.pipeline.sources import ImageSet, Shape, fit
 from swd.report import Report
+from trainer.storage.runs import REALS_CACHE
 from trainer.use.grids import enlarge
-from trainer.use.snapshot import Snapshot, load_snapshot, open_snapshot
-
-REALS_CACHE = "reals.swd.safetensors"
+from trainer.use.snapshot import Snapshot, open_snapshot
 
 
 class SnapshotImages(ImageSet):
@@ -72,7 +71,8 @@ def evaluate(
     Raises:
         ToolError: The networks never have that resolution.
     """
-    full = load_snapshot(files[0]).config.generator.resolution
+    loaded = [open_snapshot(file, device) for file in files]
+    full = max(one.config.generator.resolution for one in loaded)  # a run may have been lengthened
     size = resolution or full
     if resolution and not (16 <= resolution <= full and resolution & (resolution - 1) == 0):
         raise ToolError(
@@ -80,7 +80,6 @@ def evaluate(
         )
     with PyramidReader(data) as reals:
         count = min(len(reals), images or 16_384)
-    loaded = [open_snapshot(file, device) for file in files]
     fakes = [SnapshotImages(one, count, max(size, one.resolution), seed) for one in loaded]
     return compare(
         data,
@@ -103,9 +102,9 @@ def by_name(fakes: Sequence[SnapshotImages]) -> Mapping[str, SnapshotImages]:
 
 
 def measure_snapshot(
-    snapshot: Snapshot, data: Path, folder: Path, device: torch.device, *, images: int
+    snapshot: Snapshot, data: Path, folder: Path, device: torch.device, *, images: int, size: int
 ) -> dict[str, float]:
-    """SWD (x 1000) per level and averaged, and MS-SSIM, of one snapshot at full resolution.
+    """SWD (x 1000) per level and averaged, and MS-SSIM, of one snapshot.
 
     Args:
         snapshot: The generator.
@@ -113,8 +112,8 @@ def measure_snapshot(
         folder: The run's.
         device: Where images are made and compared.
         images: Per set, at most.
+        size: The run's full resolution.
     """
-    size = snapshot.config.generator.resolution
     with PyramidReader(data) as reals:
         count = min(len(reals), images)
     cache = folder / REALS_CACHE

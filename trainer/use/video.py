@@ -81,12 +81,12 @@ def write_progress(
     """The same latents at every snapshot of a run, each shown for an equal part of the duration."""
     files = all_snapshots(run)
     repeats = max(round(layout.duration_sec * layout.fps / len(files)), 1)
+    side = layout.side(open_snapshot(files[-1], device).config.generator.resolution)  # the highest
 
     def frames() -> Iterator[Frame]:
         for file in files:
             snapshot = open_snapshot(file, device)
             images = snapshot.generate(seed, range(layout.columns * layout.rows))
-            side = layout.side(snapshot.config.generator.resolution)
             yield from repeat(image_grid(enlarge(images, side).numpy(), layout.columns), repeats)
 
     write_video(out, frames(), total=repeats * len(files), fps=layout.fps, progress=progress)

@@ -79,14 +79,15 @@ def test_stages_count_every_minibatch_of_a_run(row):
     assert sum(s.d_updates * s.minibatch for s in stages) == row["final_nimg"]
 
 
+@pytest.mark.parametrize("own", [{}, {8: 1.5}, {4: 0.25, 16: 2}, {8: 0, 32: 1, 64: 1}])
 @pytest.mark.parametrize(
     ("train_kimg", "trans_kimg", "minibatch", "repeats"),
     [(1, 1, 7, 4), (0.3, 0.2, 16, 1), (1, 0, 8, 1), (0, 1, 8, 3)],
 )
-def test_stages_agree_with_asking_before_every_group(train_kimg, trans_kimg, minibatch, repeats):
+def test_stages_agree_with_asking_before_every_group(train_kimg, trans_kimg, minibatch, repeats, own):
     config = ScheduleConfig(
         resolution=32, train_kimg=train_kimg, trans_kimg=trans_kimg, minibatch=minibatch,
-        minibatch_by_resolution={16: 2 * minibatch},
+        minibatch_by_resolution={16: 2 * minibatch}, train_kimg_by_resolution=own,
     )  # fmt: skip
     schedule = TrainingSchedule(config)
     counts, nimg = dict.fromkeys((4, 8, 16, 32), 0), 0
@@ -107,3 +108,13 @@ def test_the_optimizer_resets_at_both_ends_of_each_fade_only():
 def test_a_fade_is_trained_at_the_higher_resolution():
     phase = TrainingSchedule(ScheduleConfig(resolution=8, train_kimg=1, trans_kimg=1)).at(1.25)
     assert (phase.lod, phase.resolution) == (0.75, 8)
+
+
+def test_a_stage_of_its_own_length_moves_what_follows_it():
+    plain = ScheduleConfig(resolution=32, train_kimg=1, trans_kimg=1)
+    longer = dataclasses.replace(plain, train_kimg_by_resolution={8: 3.5, 32: 9})
+    of_plain, of_longer = TrainingSchedule(plain), TrainingSchedule(longer)
+    for quarter in range(40):
+        kimg = quarter / 4
+        before = kimg if kimg < 2 else max(kimg - 2.5, 2.0)  # 8x8 is trained from 2 to 5.5
+        assert of_longer.at(kimg).lod == of_plain.at(before).lod, kimg

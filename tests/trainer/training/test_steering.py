@@ -1,7 +1,10 @@
 """A run whose circumstances change: less memory, other passes, a new length, another holder."""
 
+import dataclasses
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -9,24 +12,27 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
-from tiny_runs import final_state, resume, start, tiny_config, write_pyramid
+from tiny_runs import CPU, final_state, resume, start, tiny_config, write_pyramid
 
-from celebahq.errors import ToolError
+from celebahq.errors import FormatError, ToolError
 from celebahq.files import read_jsonl
 from celebahq.jobs.locks import owning
 from trainer.cli import main
 from trainer.configuration.config import ConfigError
+from trainer.configuration.schedule import TrainingSchedule
 from trainer.configuration.settings import load_config, override
 from trainer.storage.checkpoint import states
 from trainer.training.changes import change_run
 from trainer.training.objectives import Objectives
+from trainer.training.state import grown, load_state, new_state, tensor_parts
+from trainer.use.snapshot import load_snapshot
 
 SHORT = {"train": {"total_kimg": 0.16}}  # to the middle of 8x8
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write_pyramid(tmp_path_factory.mktemp("steering") / "data.h5")
+    return write_pyramid(tmp_path_factory.mktemp("steering") / "data.h5", resolution=32)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +68,80 @@ def test_a_finished_run_is_lengthened_to_the_next_resolution(finished, data, tmp
     assert resumed["changes"] == {
         "train.total_kimg": [0.16, 0.32], "runtime.minibatch_gpu.16": [None, 8]
     }  # fmt: skip
+
+
+def test_a_finished_run_grows_to_a_higher_resolution(finished, tmp_path):
+    before = load_file(states(finished)[-1])
+    at_once, in_parts = (shutil.copytree(finished, tmp_path / name) for name in ("at once", "in parts"))
+    (at_once / "reals.swd.safetensors").touch()  # of the lower resolution
+    reals = (at_once / "reals.png").read_bytes()
+    resume(at_once, "resolution=32", "train.total_kimg=0.4")
+    resume(in_parts, "resolution=32", "train.total_kimg=0.344")
+    resume(in_parts, "train.total_kimg=0.4")
+    whole, parts = (load_file(states(run)[-1]) for run in (at_once, in_parts))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert not (at_once / "reals.swd.safetensors").exists()
+    assert (at_once / "reals.png").read_bytes() != reals
+
+    added = {name for name in whole if name not in before}
+    assert {part for part in ("G.", "D.", "Gs.", "G_adam.", "D_adam.")} == {
+        f"{name.partition('.')[0]}." for name in added
+    }
+    assert all(".32." in name for name in added)
+    assert all(whole[name].shape == before[name].shape for name in before)
+    records = read_jsonl(at_once / "stats.jsonl")
+    assert [record["resolution"] for record in records][-2:] == [32, 32]
+    assert load_snapshot(at_once).resolution == 32
+    changes = read_jsonl(in_parts / "history.jsonl")[1]["changes"]
+    assert changes["generator.resolution"] == changes["discriminator.resolution"] == [16, 32]
+    assert changes["schedule.resolution"] == [16, 32]
+
+
+def test_what_a_run_has_learned_is_kept_bit_for_bit_and_new_layers_are_as_in_a_new_run(finished):
+    path, config = states(finished)[-1], override(tiny_config(), ["resolution=32"])
+    before, untrained = load_file(path), tensor_parts(new_state(config, CPU))
+    state = load_state(path, config, CPU)  # as after a kill before the first state of higher resolution
+    again = grown(load_state(path, tiny_config(), CPU), config, CPU)
+    assert (state.nimg, state.tick, state.tick_nimg) == (320, again.tick, again.tick_nimg)
+    for part, tensors in tensor_parts(state).items():
+        for name, tensor in tensors.items():
+            old = before.get(f"{part}.{name}", untrained[part][name])
+            assert torch.equal(tensor, old), name
+            assert torch.equal(tensor_parts(again)[part][name], old), name
+    lower = override(tiny_config(), ["resolution=8"])
+    with pytest.raises(FormatError, match="not a state of networks as this run's configuration makes them"):
+        load_state(path, lower, CPU)
+
+
+@pytest.mark.parametrize(
+    ("nimg", "kimg"),
+    [(160, None), (272, None), (320, None), (321, 0.065), (500, 0.244)],  # 16x16 is stable from 256 to 320
+)
+def test_the_next_fade_begins_now_if_it_would_have_begun_before(nimg, kimg):
+    config = tiny_config(train={"total_kimg": 2.0})
+    changed = change_run(config, ["resolution=32"], nimg)
+    assert changed.schedule.train_kimg_by_resolution.get(16) == kimg
+    schedule = TrainingSchedule(changed.schedule)
+    start = max(nimg / 1000, 0.32)
+    assert schedule.at(start - 1e-3).lod >= 1
+    assert schedule.at(start + 0.032).lod == pytest.approx(0.5, abs=0.02)
+    again = change_run(changed, ["resolution=64"], nimg + 20)
+    assert again.schedule.train_kimg_by_resolution == changed.schedule.train_kimg_by_resolution
+
+
+def test_the_stage_before_a_new_resolution_can_be_given(finished):
+    config = tiny_config(train={"total_kimg": 2.0})
+    sets = ["resolution=32", "schedule.train_kimg_by_resolution.16=1"]
+    assert change_run(config, sets, nimg=500) == override(config, sets)
+    with pytest.raises(ConfigError, match="which the run has behind it"):
+        change_run(config, [sets[0], "schedule.train_kimg_by_resolution.16=0.1"], nimg=500)
+
+
+def test_data_of_a_lower_resolution_end_a_run_before_it_changes(finished):
+    before = (finished / "config.json").read_bytes()
+    with pytest.raises(ToolError, match=r"data\.h5: resolution 32, but tiny has 64"):
+        resume(finished, "resolution=64", "train.total_kimg=0.4")
+    assert (finished / "config.json").read_bytes() == before
 
 
 def test_passes_can_be_made_smaller_on_resume(finished, data, tmp_path):
@@ -124,6 +204,8 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(data, tmp_path, monkeyp
         "schedule.minibatch_by_resolution.16=16",  # still to come
         "snapshot.image_ticks=3",
         "runtime.precision=bf16",
+        "resolution=32",
+        "schedule.train_kimg_by_resolution.8=0.1",
     ],
 )
 def test_what_is_still_to_come_may_change(assignment):
@@ -153,6 +235,23 @@ def test_what_would_change_the_past_is_refused(assignment, message):
         change_run(tiny_config(), [assignment], nimg=160)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({}, "resolution = 32: the run is at 0.32 kimg and ends at 0.32; set train.total_kimg as well"),
+        (
+            {"architecture": "mnist-1k", "train": {"total_kimg": 1.0}},
+            "resolution = 32: D's first layer is that of the final resolution; start another run",
+        ),
+    ],
+)
+def test_a_resolution_that_cannot_be_reached_is_refused(sections, message):
+    architecture = sections.get("architecture", "paper")
+    config = dataclasses.replace(tiny_config(train=sections.get("train", {})), architecture=architecture)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        change_run(config, ["resolution=32"], nimg=320)
 
 
 def test_a_run_has_one_holder(finished):
