@@ -27,15 +27,17 @@ WORKERS = click.IntRange(1, 1024)
 
 
 class _DataSet(click.Path):
-    """A pyramid file; what is none, but could become one, gets told how."""
+    """A pyramid file, or several with a manifest; what is none, but could become one, gets told how."""
 
     def __init__(self) -> None:
         super().__init__(exists=True, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse folders, pictures and archives."""
+        from celebahq.pyramid import is_data_set
+
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if path.is_dir():
+        if path.is_dir() and not is_data_set(path):
             self.fail(f"'{path}' is a folder, not an HDF5 file; {how_to_make(path)}", param, ctx)
         if path.name.lower().endswith(SUFFIXES):
             folder = path.parent
@@ -101,6 +103,7 @@ NEW_DATA_SET = _NewPath(
     endings=HDF5,
     remedy="an HDF5 file is written, of which celebahq export makes a zip or a folder",
 )
+NEW_FILE_OR_PARTS = _NewPath(endings=HDF5)
 NEW_ZIP = _NewPath(dir_okay=False, endings=(".zip",))
 NEW_FOLDER = _NewPath(file_okay=False)
 NEW_PNG = _NewPath(dir_okay=False, endings=(".png",))

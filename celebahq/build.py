@@ -93,16 +93,19 @@ def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildRe
         notices = [*indexed.notices, *missing_stages(options)]
         for notice in notices:
             log.info("%s", notice)
-        require_space(out, len(indexed.faces), options.keep, resolution, options.job.codec)
+        require_space(out, len(indexed.faces), options.keep, resolution, options.job)
         task: Task = FaceTask(indexed.faces, options, facts)
         if scratch.replaces(out) and not finished:
             task = Again(task, out, options.job.codec, facts)
         records = finished.records() if finished else None
         job = image_job(task, scratch, resolution, keep=options.keep, options=options.job, finished=records)
         job.run(engine, progress)
-        done = write_pyramid(job, out, resolution=resolution, provenance=facts, progress=progress)
+        done = write_pyramid(
+            job, out, resolution=resolution, provenance=facts, engine=engine, progress=progress
+        )
         report = report_build(out, facts, indexed, done, notices)
-        if isinstance(options.source, PhotoSource):
+        # The logs of several files have lost their images on the way, and nothing adds to those.
+        if isinstance(options.source, PhotoSource) and options.job.shard_size is None:
             keep_records(out, scratch, [INDEX])
         return report
 
@@ -175,8 +178,7 @@ class FaceTask(Task):
                 f"{self.facts['arithmetic']}; --mixed-hardware accepts that images differ",
             )
         device = _resolved(options.device) if options.uses_networks else "cpu"
-        self.jpeg = _load_model(options.jpeg_model, device, strength=options.jpeg_strength)
-        self.sr = _load_model(options.sr_model, device)
+        self.jpeg, self.sr = _networks_on(device, options)
         for name, model in (("jpeg_model", self.jpeg), ("sr_model", self.sr)):
             if self.facts[name] != _model_facts(model):
                 raise ToolError(
@@ -271,6 +273,22 @@ def _load_model(name: str, device: str, *, strength: float = 1.0) -> "Restorer |
     return load_restorer(name, device, strength=strength, exact=False)
 
 
+def _networks_on(device: str, options: BuildOptions) -> list["Restorer | None"]:
+    """Both networks; those on a GPU run in its own process, for all workers of the machine."""
+    models = [(options.jpeg_model, options.jpeg_strength), (options.sr_model, 1.0)]
+    if not _has_own_process(device):
+        return [_load_model(name, device, strength=strength) for name, strength in models]
+    from celebahq.restore.feeding import DeviceProcess, Model
+
+    wanted = [Model(name, strength, exact=False) for name, strength in models if name != "none"]
+    fed = iter(DeviceProcess(device, wanted).restorers())
+    return [None if name == "none" else next(fed) for name, _ in models]
+
+
+def _has_own_process(device: str) -> bool:
+    return device.startswith("cuda")
+
+
 def describe(options: BuildOptions, engine: Engine) -> dict[str, Any]:
     """What determines the result, for the provenance: nothing about machine, folders or time.
 
@@ -292,7 +310,9 @@ def describe(options: BuildOptions, engine: Engine) -> dict[str, Any]:
 
 def _choose_engine(options: BuildOptions) -> Engine:
     worker_bytes = photo_worker_bytes(networks=options.uses_networks)
-    return choose_engine(options.job.workers, options.job.cluster, worker_bytes)
+    # Half of them wait for the GPU when it has as much to do as the processors.
+    per_processor = 2 if options.uses_networks and _has_own_process(options.device) else 1
+    return choose_engine(options.job.workers, options.job.cluster, worker_bytes, per_processor=per_processor)
 
 
 def _common_arithmetic(options: BuildOptions, engine: Engine) -> str | None:
@@ -351,6 +371,7 @@ def configuration(options: BuildOptions) -> dict[str, Any]:
         "limit": options.source.limit,
         "max_pixels": options.source.max_pixels,
         "codec": options.job.codec,
+        "shard_size": options.job.shard_size,
         "device": options.device,
         **engine.facts(),
     }

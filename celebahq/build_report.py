@@ -13,7 +13,7 @@ from celebahq.errors import ToolError
 from celebahq.jobs.report import JobReport
 from celebahq.pictures.decoding import load_photo
 from celebahq.pyramid import PyramidReader
-from celebahq.report import BuildReport, Ranked, Skip
+from celebahq.report import BuildReport, Ranking, Skip
 from celebahq.report_page import TILE_PX, Tile, write_report
 from celebahq.sources.duplicates import FACE_BITS, earlier_twin
 from celebahq.sources.records import FaceRecord
@@ -27,7 +27,6 @@ def report_build(
 ) -> BuildReport:
     """Collect what a build did and write it beside `out`."""
     names = indexed.faces.names
-    kept = set(job.kept)
     failed = [Skip(names[item], "build", reason, failure=True) for item, reason in job.skipped.items()]
     repeats = _repeats(out)
     if repeats:
@@ -44,24 +43,25 @@ def report_build(
         counts={
             **indexed.counts,
             "skipped_for_an_error": len(failed),
-            "left_out_by_the_ranking": len(job.ranking) - len(kept),
-            "kept": len(kept),
+            "left_out_by_the_ranking": len(job.ranking) - len(job.kept),
+            "kept": len(job.kept),
         },
         notices=notices,
-        ranking=[Ranked(names[item], job.scores[item], item in kept) for item in job.ranking],
+        ranking=Ranking(names, job.scores, job.ranking, len(job.kept)),
         skipped=[*indexed.left_out, *failed],
         repeats=repeats,
         elapsed_sec=job.elapsed_sec,
         images_per_sec=job.items_per_sec,
     )
     found = [face for face in indexed.faces_left_out if face.score is not None]
-    best, rejected = job.ranking[: len(kept)], job.ranking[len(kept) :]
+    best, rejected = np.split(job.ranking, [len(job.kept)])
     evenly = np.linspace(0, len(best) - 1, min(BEST_TILES, len(best))).round().astype(int)
     sections = {
-        "Kept, from the best to the worst": _image_tiles(out, job, names, [best[i] for i in evenly]),
+        "Kept, from the best to the worst": _image_tiles(out, job, names, best[evenly]),
         "The lowest scores among the kept": _image_tiles(out, job, names, best[: -WORST_TILES - 1 : -1]),
         "Left out by the ranking, the lowest scores first (not restored here)": [
-            _face_tile(indexed.faces[item], job.scores[item]) for item in rejected[: -WORST_TILES - 1 : -1]
+            _face_tile(indexed.faces[int(item)], job.scores[item])
+            for item in rejected[: -WORST_TILES - 1 : -1]
         ],
         "The faces that the detector is least sure of, among the kept": _least_sure(out),
         "Faces left out, the surest first": [
@@ -75,17 +75,16 @@ def report_build(
     return report
 
 
-def _image_tiles(out: Path, job: JobReport, names: Sequence[str], items: Sequence[int]) -> list[Tile]:
+def _image_tiles(out: Path, job: JobReport, names: Sequence[str], items: np.ndarray) -> list[Tile]:
     """Images of the file with their photo, rank and score."""
     reader = PyramidReader(out)
     positions = np.searchsorted(job.kept, items)
     images = reader.read(positions, min(TILE_PX, reader.resolution))  # [n, 3, r, r]
-    ranks = {item: rank for rank, item in enumerate(job.ranking)}
     return [
         Tile(
             image.transpose(1, 2, 0),
             names[item],
-            f"rank {ranks[item]:,}, score {job.scores[item]:.3f}, image {position:,}",
+            f"rank {job.ranks[item]:,}, score {job.scores[item]:.3f}, image {position:,}",
         )
         for item, position, image in zip(items, positions, images, strict=True)
     ]

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,21 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_json_rows(path: Path, facts: Mapping[str, Any], rows: Mapping[str, Iterable[Any]]) -> None:
+    """Write a JSON object, `facts` and after them `rows`, long lists that need not be in memory at once.
+
+    Every entry of a list has a line of its own.
+    """
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(facts, indent=2, ensure_ascii=False).removesuffix("\n}"))
+        for name, entries in rows.items():
+            file.write(f",\n  {json.dumps(name)}: [")
+            for number, entry in enumerate(entries):
+                file.write(f"{',' if number else ''}\n    {json.dumps(entry, ensure_ascii=False)}")
+            file.write("\n  ]")
+        file.write("\n}\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

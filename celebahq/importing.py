@@ -61,18 +61,20 @@ def import_dataset(request: ImportRequest, progress: Progress = silent) -> Build
         colours = "grey" if images.channels == 1 else "RGB"
         size = f"{images.resolution}x{images.resolution}"
         log.info("%s: %s images %s %s", request.path, f"{len(task):,}", size, colours)
-        require_space(request.out, len(task), None, images.resolution, request.job.codec)
+        require_space(request.out, len(task), None, images.resolution, request.job)
         todo: Task = task
         if scratch.replaces(request.out):
             todo = Again(task, request.out, request.job.codec, task.fingerprint())
         job = image_job(todo, scratch, images.resolution, images.channels, options=request.job)
-        job.run(choose_engine(request.job.workers, request.job.cluster), progress)
+        engine = choose_engine(request.job.workers, request.job.cluster)
+        job.run(engine, progress)
         done = write_pyramid(
             job,
             request.out,
             resolution=images.resolution,
             channels=images.channels,
             provenance=task.fingerprint(),
+            engine=engine,
             progress=progress,
         )
         return _report(request, task, done)
@@ -94,6 +96,7 @@ def configuration(request: ImportRequest) -> dict[str, Any]:
         "channels": task.images.channels,
         **task.fingerprint(),
         "codec": request.job.codec,
+        "shard_size": request.job.shard_size,
         **choose_engine(request.job.workers, request.job.cluster).facts(),
     }
 
@@ -161,21 +164,20 @@ def _report(request: ImportRequest, task: ImportTask, job: JobReport) -> BuildRe
         images_per_sec=job.items_per_sec,
     )
     sections = {
-        "Images, evenly spread over the file": _tiles(request.out),
+        "Images, evenly spread over the data set": _tiles(request.out, task, job.kept),
         "Skipped": [Tile(None, skip.name, skip.reason) for skip in skipped[:SHOWN_SKIPS]],
     }
     write_report(report, sections)
     return report
 
 
-def _tiles(path: Path) -> list[Tile]:
+def _tiles(path: Path, task: Task, kept: np.ndarray) -> list[Tile]:
     with PyramidReader(path) as reader:
         shown = min(SHOWN_IMAGES, len(reader))
         indices = [i * len(reader) // shown for i in range(shown)]
         images = reader.read(indices, min(TILE_PX, reader.resolution))  # [n, C, r, r]
-        names = reader.meta("source_name")
     pictures = np.broadcast_to(images, (shown, 3, *images.shape[2:])).transpose(0, 2, 3, 1)
     return [
-        Tile(picture, str(names[index]), f"image {index:,}")
+        Tile(picture, task.item_name(int(kept[index])), f"image {index:,}")
         for index, picture in zip(indices, pictures, strict=True)
     ]

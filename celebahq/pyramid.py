@@ -5,10 +5,13 @@ same images; `labels` holds float32 `[N, L]`, `meta/NAME` one fact per image, an
 `format`, `format_version` and `provenance` (JSON) what the file is and where it comes from. Everything has a
 CRC-32: a level its stored chunks, a column its values, the root the structure (docs/format.md). Files of the
 original's layout (levels only, labels beside the file as `NAME-labels.npy`) are read as well.
+
+What does not fit one file, or one disk, is a folder of such files and a manifest, `manifest.json`.
 """
 
 from pathlib import Path
 
+from celebahq.formats.class_labels import ROWS_BYTES, ClassLabels, Labels, one_hot
 from celebahq.formats.codecs import CODECS, codec_name, dataset_options
 from celebahq.formats.copying import encoded_levels, require_whole
 from celebahq.formats.damage import damaged_parts
@@ -22,7 +25,9 @@ from celebahq.formats.levels import (
     level_name,
     mip_levels,
 )
+from celebahq.formats.manifest import MANIFEST, Manifest, Part, is_data_set, write_manifest
 from celebahq.formats.map_style import PyramidLevel
+from celebahq.formats.pyramid_file import PyramidFile
 from celebahq.formats.pyramid_reader import PyramidReader
 from celebahq.formats.pyramid_writer import PyramidWriter
 
@@ -30,7 +35,14 @@ __all__ = [
     "CODECS",
     "FORMAT_NAME",
     "FORMAT_VERSION",
+    "MANIFEST",
+    "ROWS_BYTES",
+    "ClassLabels",
     "DatasetFacts",
+    "Labels",
+    "Manifest",
+    "Part",
+    "PyramidFile",
     "PyramidLevel",
     "PyramidReader",
     "PyramidWriter",
@@ -41,20 +53,23 @@ __all__ = [
     "decode_level",
     "encode_image",
     "encoded_levels",
+    "is_data_set",
     "level_name",
     "mip_levels",
+    "one_hot",
     "open",
     "require_whole",
+    "write_manifest",
 ]
 
 
 def open(path: Path | str, *, threads: int | None = None) -> PyramidReader:
-    """Open a pyramid file as a data set of images.
+    """Open a pyramid file, or several with a manifest, as a data set of images.
 
     It can be given to a `torch.utils.data.DataLoader` as it is, with any number of workers.
 
     Args:
-        path: The HDF5 file.
+        path: The HDF5 file; or the manifest, or the folder that it is in.
         threads: To inflate with in each process; the machine's processors, at most 8, unless told.
 
     Raises:

@@ -84,7 +84,7 @@ def prepare(options: ReconstructOptions) -> "ReconstructTask":
     images = choose_images(read_image_list(options.delta_dir / IMAGE_LIST), options)
     faces = index_celeba(options.celeba_dir)
     check_input(options.celeba_dir, options.delta_dir, images, faces, published=options.self_test)
-    require_space(options.out, len(images), None, SIDE, options.job.codec)
+    require_space(options.out, len(images), None, SIDE, options.job)
     return ReconstructTask(options, images, faces)
 
 

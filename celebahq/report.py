@@ -2,16 +2,16 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from celebahq.errors import ToolError
-from celebahq.files import read_json
+from celebahq.files import read_json, write_json_rows
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,34 @@ class Ranked:
     name: str
     score: float
     kept: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking(Sequence[Ranked]):
+    """The images with a score, the best first: made of columns when they are asked for."""
+
+    names: Sequence[str]
+    """Of all items."""
+    scores: np.ndarray
+    """Of all items."""
+    order: np.ndarray
+    """`[n]` items."""
+    kept: int
+    """So many of them, the first, are kept."""
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @overload
+    def __getitem__(self, place: int) -> Ranked: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Ranked]: ...
+    def __getitem__(self, place: int | slice) -> Ranked | Sequence[Ranked]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(len(self))[place]]
+        place = range(len(self))[place]
+        item = int(self.order[place])
+        return Ranked(self.names[item], float(self.scores[item]), place < self.kept)
 
 
 @dataclass(frozen=True)
@@ -74,9 +102,9 @@ class BuildReport:
             "images_per_sec": round(self.images_per_sec, 3),
         }
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything, as one JSON object."""
-        return {
+    def write(self, path: Path) -> None:
+        """Everything, as one JSON object with a line for each image that it lists."""
+        facts = {
             **self.summary(),
             "parameters": self.parameters,
             "notices": list(self.notices),
@@ -84,10 +112,13 @@ class BuildReport:
                 {"stage": stage, "reason": reason, "count": count}
                 for (stage, reason), count in Counter((s.stage, s.reason) for s in self.skipped).most_common()
             ],
-            "repeats": [list(pair) for pair in self.repeats],
-            "skipped": [asdict(skip) for skip in self.skipped],
-            "ranking": [asdict(image) for image in self.ranking],
         }
+        rows: dict[str, Iterable[Any]] = {
+            "repeats": self.repeats,
+            "skipped": map(vars, self.skipped),
+            "ranking": map(vars, self.ranking),
+        }
+        write_json_rows(path, facts, rows)
 
 
 def report_paths(out: Path) -> tuple[Path, Path]:

@@ -12,7 +12,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from celebahq.console import format_duration, in_words
-from celebahq.files import write_json, write_text
+from celebahq.files import write_text
 from celebahq.report import BuildReport, Ranked, report_paths
 
 TILE_PX = 128
@@ -50,7 +50,7 @@ def write_report(report: BuildReport, sections: Mapping[str, Sequence[Tile]]) ->
         sections: Title -> pictures.
     """
     json_path, html_path = report_paths(report.out)
-    write_json(json_path, report.to_json())
+    report.write(json_path)
     write_text(html_path, render_page(report, sections))
 
 

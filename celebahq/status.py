@@ -111,7 +111,7 @@ def job_status(out: Path) -> JobStatus:
         ToolError: There is neither the file nor a job's scratch.
     """
     folder, page = work_folder(out), report_paths(out)[1]
-    if not folder.is_dir() and not out.is_file():
+    if not folder.is_dir() and not out.exists():
         raise ToolError(out, f"there is neither it nor {folder.name}: no job has begun to make it")
     stage, updated = 0, time.time()
     stages: list[StageStatus] = []
@@ -131,7 +131,7 @@ def job_status(out: Path) -> JobStatus:
         counts=counts,
         since_sec=max(time.time() - updated, 0.0),
         scratch_bytes=sum(map(_size, _files(folder))),
-        file_bytes=out.stat().st_size if out.is_file() else 0,
+        file_bytes=sum(map(_size, _files(out))) if out.is_dir() else _size(out),
         free_bytes=shutil.disk_usage(out.absolute().parent).free,
         page=str(page) if page.exists() else None,
     )

@@ -55,7 +55,7 @@ def read_digits(path: Path, device: torch.device) -> tuple[Tensor, Tensor]:
         if (reader.channels, reader.resolution) != (1, 32) or reader.labels is None:
             raise ToolError(f"{path}: expected labelled grey 32x32 digits, as `celebahq import mnist` makes")
         digits = torch.from_numpy(reader.read(np.arange(len(reader)), 32)).to(device)
-        return digits, torch.from_numpy(reader.labels.argmax(axis=1)).to(device)
+        return digits, torch.from_numpy(np.asarray(reader.labels).argmax(axis=1)).to(device)
 
 
 def train(digits: Tensor, labels: Tensor, epochs: int, seed: int, device: torch.device) -> DigitClassifier:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from celebahq.arguments import FILE, FOLDER, NEW_DATA_SET, device_option
+from celebahq.arguments import FILE, FOLDER, NEW_FILE_OR_PARTS, device_option
 from celebahq.commands.options import (
     chosen,
     conclude,
@@ -14,7 +14,9 @@ from celebahq.commands.options import (
     only_in,
     refuse_given,
     require_fitting,
+    require_fitting_name,
     restorer_options,
+    shard_size_option,
 )
 from celebahq.console import emit_json, resolve_device
 from celebahq.options import BuildOptions, CelebaSource, JobOptions, PhotoSource, Source
@@ -41,8 +43,9 @@ class _BuildCommand(click.Command):
 @click.option("--celeba-dir", type=FOLDER, metavar="DIR", help="CelebA: img_celeba/ and Anno/ below it.")
 @click.option("--photos", type=FOLDER, metavar="DIR", help="Any photos, in sub-folders too.")
 @click.option(
-    "--out", "-o", required=True, type=NEW_DATA_SET, metavar="FILE.h5", help="The data set to make."
+    "--out", "-o", required=True, type=NEW_FILE_OR_PARTS, metavar="FILE.h5", help="The data set to make."
 )
+@shard_size_option
 @click.option(
     "--resolution",
     type=click.Choice(["64", "128", "256", "512", "1024", "2048"]),
@@ -173,6 +176,7 @@ def build_command(
 
     if (celeba_dir is None) == (photos is None):
         raise click.UsageError("give either --celeba-dir DIR or --photos DIR")
+    require_fitting_name(ctx)
     source: Source
     if celeba_dir is not None:
         refuse_given(ctx, only_in(PhotoSource, CelebaSource), "--celeba-dir")

@@ -5,8 +5,15 @@ from typing import Any
 
 import click
 
-from celebahq.arguments import ANY_PATH, NEW_DATA_SET
-from celebahq.commands.options import chosen, conclude, job_options, refuse_given
+from celebahq.arguments import ANY_PATH, NEW_FILE_OR_PARTS
+from celebahq.commands.options import (
+    chosen,
+    conclude,
+    job_options,
+    refuse_given,
+    require_fitting_name,
+    shard_size_option,
+)
 from celebahq.console import emit_json
 from celebahq.options import ImportOptions, ImportRequest, JobOptions
 from celebahq.sources.catalogue import SOURCES
@@ -31,8 +38,9 @@ class _ImportCommand(click.Command):
 @click.argument("name", metavar="NAME")
 @click.argument("src", metavar="SRC", type=ANY_PATH)
 @click.option(
-    "--out", "-o", required=True, type=NEW_DATA_SET, metavar="FILE.h5", help="The data set to make."
+    "--out", "-o", required=True, type=NEW_FILE_OR_PARTS, metavar="FILE.h5", help="The data set to make."
 )
+@shard_size_option
 @click.option(
     "--max-images", type=click.IntRange(min=1), metavar="N", help="Only the first N  [default: all]."
 )
@@ -82,6 +90,7 @@ def import_command(
     if name not in SOURCES:
         raise click.UsageError(f"NAME {name}: there are {', '.join(SOURCES)}")
     source_options = {"split", "resolution", "folder_labels", "partial", "resize", "center_crop"}
+    require_fitting_name(ctx)
     refuse_given(ctx, tuple(sorted(source_options - SOURCES[name].options)), name)
     if given["center_crop"] and resize is None:
         raise click.UsageError("--center-crop needs --resize")

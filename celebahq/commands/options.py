@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from celebahq.arguments import dry_run_option, json_option, workers_option
+from celebahq.arguments import HDF5, NEW_DATA_SET, dry_run_option, json_option, workers_option
 from celebahq.console import emit_json, exit_if_skipped, status, warn
 from celebahq.options import BuildOptions, JobOptions
 
@@ -65,6 +65,26 @@ def job_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def shard_size_option(command: F) -> F:
+    """`--shard-size`, for jobs whose result may be several files."""
+    return click.option(
+        "--shard-size",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="GB",
+        help="Make a folder of files of this size and a manifest, not one file; all workers write.",
+    )(command)
+
+
+def require_fitting_name(ctx: click.Context) -> None:
+    """A file's name for one file, a folder's for several."""
+    out, shard_size = ctx.params["out"], ctx.params["shard_size"]
+    if shard_size is None:
+        option = next(each for each in ctx.command.params if each.name == "out")
+        NEW_DATA_SET.convert(out, option, ctx)
+    elif out.suffix.lower() in HDF5:
+        raise click.UsageError(f"--shard-size makes a folder: give --out a name without {out.suffix}")
 
 
 def restorer_options(command: F) -> F:

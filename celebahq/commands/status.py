@@ -9,7 +9,7 @@ from celebahq.console import emit_json
 
 
 @click.command("status")
-@click.argument("out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.h5")
+@click.argument("out", type=click.Path(path_type=Path), metavar="OUT.h5")
 @json_option
 def status_command(out: Path, as_json: bool) -> None:
     """Say how far the job that makes OUT.h5 is: build, import or reconstruct; at work, interrupted, finished.

@@ -1,12 +1,13 @@
 """CRC-32 of a pyramid file's columns and of its structure; docs/format.md says over which bytes."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import deflate
 import numpy as np
 
-from celebahq.formats.hdf5_file import FileFacts
+if TYPE_CHECKING:
+    from celebahq.formats.hdf5_file import FileFacts
 
 
 def column_crc32(values: Any, checksum: int = 0) -> int:
@@ -23,7 +24,7 @@ def column_crc32(values: Any, checksum: int = 0) -> int:
     return int(deflate.crc32(data, checksum))
 
 
-def structure_crc32(facts: FileFacts) -> int:
+def structure_crc32(facts: "FileFacts") -> int:
     """Checksum of everything but values: format, provenance, and each data set's shape, type and checksum."""
     lines = [f"{facts['format']} {facts['format_version']}", facts["provenance"]]
     datasets: Mapping[str, Any] = {**facts["levels"], **facts["columns"]}

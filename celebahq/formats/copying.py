@@ -1,4 +1,4 @@
-"""Images of a pyramid file as they are stored, for another file: nothing is decoded and encoded again."""
+"""Images of a data set as they are stored, for another file: nothing is decoded and encoded again."""
 
 from celebahq.errors import FormatError
 from celebahq.formats.damage import damaged_parts
@@ -16,22 +16,24 @@ def encoded_levels(reader: PyramidReader, index: int) -> list[bytes]:
 
 
 def require_whole(reader: PyramidReader) -> None:
-    """Read a file through before its bytes go, with new checksums, into another.
+    """Read a data set through before its bytes go, with new checksums, into another.
 
     Raises:
         FormatError: Something is not what was written.
     """
-    damaged = damaged_parts(reader)
-    if damaged:
-        raise FormatError(
-            reader.path, f"not what was written: {', '.join(damaged)} (CRC-32); restore it, or make it anew"
-        )
+    for file in reader.files:
+        damaged = damaged_parts(file)
+        if damaged:
+            raise FormatError(
+                file.path, f"not what was written: {', '.join(damaged)} (CRC-32); restore it, or make it anew"
+            )
 
 
 def _encoded(reader: PyramidReader, index: int, resolution: int) -> bytes:
-    level, _ = reader.located(resolution)
+    file, place = reader.place(index)
+    level, _ = file.located(resolution)
     if level.chunk_shape != chunk_shape(resolution, reader.channels):
         raise FormatError(level.name, f"chunks of {level.chunk_shape}, not as this toolkit writes them")
     if level.chunk_shape[0] == 1:
-        return reader.stored_bytes(int(level.offsets[index]), int(level.sizes[index]))
+        return file.stored_bytes(int(level.offsets[place]), int(level.sizes[place]))
     return reader.read([index], resolution).tobytes()

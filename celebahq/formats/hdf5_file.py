@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebahq.errors import FormatError, ToolError
+from celebahq.formats.checksums import column_crc32
 from celebahq.formats.chunks import ChunkTable, chunk_table, filter_numbers
+from celebahq.formats.class_labels import class_numbers
 from celebahq.formats.codecs import MAX_DEFLATE_RATIO, import_missing_plugins
 from celebahq.readers.isolation import scratch
 
@@ -26,6 +28,7 @@ MAX_COLUMN_BYTES = 1 << 30
 """Of labels, or of one fact, in memory."""
 MAX_CHUNK_BYTES = 1 << 30
 SMALL_COLUMN_BYTES = 1 << 26
+LABEL_PIECE_BYTES = 1 << 24
 KEPT_FILES = 2
 
 
@@ -115,6 +118,31 @@ def read_column(file: int, name: str, column: str) -> Any:
         if dataset.dtype.kind not in "biuf":
             raise FormatError(name, f"{column}: {dataset.dtype}, expected numbers or strings")
         return np.ascontiguousarray(dataset[()])
+
+
+def read_class_numbers(file: int, name: str) -> dict[str, Any] | None:
+    """Labels that are rows with a single 1, as class numbers, with their checksum; None if they are others.
+
+    Read a piece at a time: as rows they may take more than the memory there is.
+
+    Raises:
+        FormatError: They are larger than the file can hold.
+    """
+    with _opened(file, name) as h5:
+        dataset = h5["labels"]
+        row_bytes = dataset.shape[1] * dataset.dtype.itemsize
+        if len(dataset) * row_bytes > SMALL_COLUMN_BYTES + MAX_DEFLATE_RATIO * os.fstat(file).st_size:
+            raise FormatError(name, f"labels: {dataset.shape} {dataset.dtype} is more than the file can hold")
+        numbers, checksum = np.empty(len(dataset), np.int32), 0
+        step = max(1, LABEL_PIECE_BYTES // row_bytes)
+        for start in range(0, len(dataset), step):
+            rows = dataset[start : start + step]
+            some = class_numbers(rows)
+            if some is None:
+                return None
+            numbers[start : start + step] = some
+            checksum = column_crc32(rows, checksum)
+        return {"numbers": numbers, "crc32": checksum}
 
 
 def read_images(file: int, name: str, level: str, indices: list[int]) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from math import prod
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,7 @@ from celebahq.formats.levels import (
     level_name,
     level_resolutions,
 )
-from celebahq.formats.pyramid_reader import PyramidReader
+from celebahq.formats.pyramid_file import PyramidFile
 
 COLUMN_CHUNK_BYTES = 16384
 MAX_COLUMN_CHUNK_ROWS = 1024
@@ -149,7 +149,7 @@ class PyramidWriter:
         with self._output:
             with self._file:
                 self._finish()
-            with PyramidReader(self._partial) as written:
+            with closing(PyramidFile(self._partial)) as written:
                 damaged = damaged_parts(written)
                 for column in written.facts["columns"]:
                     written.column(column)  # or it raises

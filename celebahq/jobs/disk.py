@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from celebahq.errors import ToolError
+from celebahq.jobs.options import JobOptions
 from celebahq.jobs.scratch import work_folder
 
 log = logging.getLogger(__name__)
@@ -12,7 +13,7 @@ log = logging.getLogger(__name__)
 COMPRESSED_PART = 0.8  # of the bytes of the pixels; enlarged and soft pictures need half of it
 
 
-def require_space(out: Path, images: int, keep: int | None, resolution: int, codec: str) -> None:
+def require_space(out: Path, images: int, keep: int | None, resolution: int, options: JobOptions) -> None:
     """State about how much space a job's images need, and refuse to begin without it.
 
     Args:
@@ -24,11 +25,14 @@ def require_space(out: Path, images: int, keep: int | None, resolution: int, cod
         ToolError: The disk has less.
     """
     kept = min(keep or images, images)
-    file_bytes = kept * 4 * resolution**2 * (1.0 if codec == "none" else COMPRESSED_PART)
+    file_bytes = kept * 4 * resolution**2 * (1.0 if options.codec == "none" else COMPRESSED_PART)
     # Until the ranking is known, the scratch holds images that will not be kept: as many again at most.
     scratch_bytes = file_bytes * (2 if kept < images else 1)
-    present = sum(log.stat().st_size for log in work_folder(out).glob("shard-*"))
-    needed = max(scratch_bytes - present, 0) + file_bytes
+    logs = [*work_folder(out).glob("shard-*"), *work_folder(out).glob("parts/*")]
+    present = sum(log.stat().st_size for log in logs)
+    # Several files take the place of the logs that they are written from, but for those in work.
+    beside = file_bytes if options.shard_size is None else min(file_bytes, options.shard_size * 1e9)
+    needed = max(scratch_bytes - present, 0) + beside
     free = shutil.disk_usage(next(folder for folder in out.absolute().parents if folder.is_dir())).free
     log.info(
         "%s: about %s for %s images, and until it is complete %s of scratch in %s; %s are free",

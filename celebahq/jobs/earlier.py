@@ -14,13 +14,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from celebahq.files import make_folder, read_json, sync_directory, write_json
 from celebahq.jobs.logs import LogPlace, ShardLog, read_intact
 from celebahq.jobs.parameters import PARAMETERS, changes
 from celebahq.jobs.records import KEYS, EarlierRecords, log_places
-from celebahq.jobs.shards import Record
+from celebahq.jobs.shards import Record, label_row
 from celebahq.jobs.task import Finished, Task
 
 log = logging.getLogger(__name__)
@@ -104,7 +102,7 @@ def _finished_items(folder: Path) -> Iterator[tuple[str, Record]]:
 
 
 def _result(record: Record, source: EarlierRecords) -> Finished:
-    label = None if record.label is None else np.asarray(record.label, np.float32)
+    label = None if record.label is None else label_row(record.label)
     return Finished(source.images(record), record.meta, label, record.entry.score)
 
 

@@ -50,12 +50,17 @@ class InProcess(Engine):
 
 
 def choose_engine(
-    workers: int | None, cluster: str | None = None, worker_bytes: int = BARE_WORKER_BYTES
+    workers: int | None,
+    cluster: str | None = None,
+    worker_bytes: int = BARE_WORKER_BYTES,
+    *,
+    per_processor: int = 1,
 ) -> Engine:
     """The engine for `--workers` and `--cluster`; the processors of this machine unless told.
 
     Args:
         worker_bytes: What a worker takes; there are no more than the machine has memory for.
+        per_processor: Workers to a processor, where they wait for something else.
     """
     if cluster:
         from celebahq.jobs.cluster import DaskCluster
@@ -63,4 +68,4 @@ def choose_engine(
         return DaskCluster(cluster)
     from celebahq.jobs.pool import ProcessPool
 
-    return ProcessPool(workers or affordable_workers(worker_bytes))
+    return ProcessPool(workers or affordable_workers(worker_bytes, per_processor))

@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+
 from celebahq.errors import ToolError
 from celebahq.jobs.earlier import make_way, use_earlier
 from celebahq.jobs.engine import Engine
+from celebahq.jobs.ledger import Ledger
 from celebahq.jobs.locks import wait_for_workers
 from celebahq.jobs.logs import (
     LOG_VERSION,
@@ -41,6 +44,10 @@ SHARDS_AT_LEAST = 256  # so that every worker of a machine has something to do
 RETRY_WAITS_SEC = (2.0, 20.0)  # before items that met passing trouble are tried again
 NFS_PATIENCE_SEC = 60.0
 PASSING_TROUBLE = 0.05  # of the items that may be left out for it, unless told
+PLAN = "parts.json"
+"""A file that is there from when logs begin to lose their images to the files of the data set."""
+WRITING = "writing"
+"""The stage that does so."""
 
 
 class Job:
@@ -87,19 +94,23 @@ class Job:
         self._shard_size = max(1, min(by_bytes, -(-len(task) // SHARDS_AT_LEAST)))
         self._shards = plan_shards(len(task), self._shard_size)
         self.work = Work(task, scratch, digest_of(fingerprint), self.options.item_timeout)
-        self.entries: dict[int, Entry] = {}
+        self.entries = Ledger(len(task))
         self._ranking = Ranking(keep, self._shard_size) if keep else None
         self._setbacks: dict[int, str] = {}  # of the present round: item -> reason
         self._complete: set[int] = set()
         self._elapsed_sec = 0.0
-        wait_for_workers(scratch.folder / "workers.lock")  # before their logs may be set aside
-        make_way(scratch.folder, fingerprint, task, self._shard_size)
+        self.places = [self.work.place(shard) for shard in self._shards]
+        """Where the logs are."""
+        self._is_being_written = (scratch.folder / PLAN).exists()
+        for folder in (scratch.folder, *scratch.folder.glob(WRITING)):
+            wait_for_workers(folder / "workers.lock")  # before their logs may be set aside
+        if not self._is_being_written:
+            make_way(scratch.folder, fingerprint, task, self._shard_size)
         require_same(scratch.folder, fingerprint)
-        places = [self.work.place(shard) for shard in self._shards]
-        use_earlier(task, places, scratch.folder, finished)
+        use_earlier(task, self.places, scratch.folder, finished)
         self._scan()
         self._resumed = len(self.entries)
-        self._skipped = sum(entry.reason is not None for entry in self.entries.values())
+        self._skipped = len(self.entries.reasons)
 
     def run(self, engine: Engine, progress: Progress = silent) -> None:
         """Let `engine` do what is missing; what met trouble that may pass is tried again, later.
@@ -125,21 +136,25 @@ class Job:
 
     def records(self) -> Iterator[Record]:
         """All records of a completed job, in the order of the items."""
-        for shard in self._shards:
-            yield from read_records(self.work.place(shard))
+        for place in self.places:
+            yield from read_records(place)
 
     def report(self) -> JobReport:
         """What was done."""
-        finished = {item: entry for item, entry in sorted(self.entries.items()) if entry.reason is None}
-        kept = self._ranking.kept() if self._ranking else list(finished)
+        entries = self.entries
         return JobReport(
             total=len(self.task),
-            kept=kept,
-            scores={item: entry.score for item, entry in finished.items() if entry.score is not None},
-            skipped={item: entry.reason for item, entry in sorted(self.entries.items()) if entry.reason},
+            kept=np.array(self._ranking.kept(), np.int64) if self._ranking else entries.finished(),
+            scores=entries.scores,
+            skipped=dict(sorted(entries.reasons.items())),
             resumed=self._resumed,
             elapsed_sec=self._elapsed_sec,
         )
+
+    def shard_bytes(self, items: np.ndarray) -> list[int]:
+        """What the images of some items, given as a mask, take in each shard's log."""
+        stored = np.where(items, self.entries.blob_bytes, 0)
+        return [int(stored[shard.start : shard.stop].sum()) for shard in self._shards]
 
     def forget(self) -> None:
         """Remove all records: the next command begins anew, with any parameters."""
@@ -208,7 +223,7 @@ class Job:
     def _require_few_skips(self) -> None:
         most = self.options.max_skip_rate
         if most is not None and self._skipped > most * len(self.task):
-            reason = next(entry.reason for entry in reversed(self.entries.values()) if entry.reason)
+            reason = next(reversed(self.entries.reasons.values()))
             raise ToolError(
                 self.task.name,
                 f"{self._skipped:,} of {len(self.task):,} items failed, the last for: "
@@ -256,12 +271,12 @@ class Job:
 
     def _compact(self, shard: Shard) -> None:
         """Drop what cannot be kept any more from a complete shard, once that is more than half of it."""
-        if not self._ranking or shard.number not in self._complete:
+        if not self._ranking or shard.number not in self._complete or self._is_being_written:
             return
         if self._ranking.is_wasteful(shard.number):
             fallen = self._ranking.fallen(self._finished_in(shard))
             compact_shard(self.work.place(shard), fallen)
-            self.entries |= {item: self.entries[item]._replace(blob_bytes=0) for item in fallen}
+            self.entries.update({item: self.entries[item]._replace(blob_bytes=0) for item in fallen})
             self._ranking.weigh(shard.number, self._finished_in(shard))
 
     def _finished_in(self, shard: Shard) -> list[Entry]:
@@ -282,13 +297,13 @@ class Job:
             if complete:
                 self._complete.add(shard.number)
                 self._compact(shard)
-            if self.options.retry_skipped:
+            if self.options.retry_skipped and not self._is_being_written:
                 self._reopen(shard, {entry.item for entry in entries if entry.reason is not None})
 
     def _lost_images(self) -> dict[int, set[int]]:
         """By shard, the kept items whose images were dropped: those above them were lost with their log."""
         lost: dict[int, set[int]] = {}
-        for item in self._ranking.kept() if self._ranking else ():
+        for item in self._ranking.kept() if self._ranking and not self._is_being_written else ():
             if not self.entries[item].blob_bytes:
                 lost.setdefault(item // self._shard_size, set()).add(item)
         return lost

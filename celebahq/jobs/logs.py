@@ -30,7 +30,7 @@ import numpy as np
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.files import sync_directory
-from celebahq.jobs.shards import Entry, Rank, Record, Shard
+from celebahq.jobs.shards import Entry, Rank, Record, Shard, plain_label
 from celebahq.jobs.task import Finished, Skipped
 
 OPENING, RECORD, SEAL = b"CHQO", b"CHQR", b"CHQS"
@@ -255,6 +255,21 @@ def compact_shard(place: LogPlace, dropped: set[int]) -> None:
     write_log(place, records)
 
 
+def drop_images(place: LogPlace) -> None:
+    """Rewrite a complete log without images: they are somewhere else by now. They are not read."""
+    headers = _sealed_records(place)
+    if not any(header.body_bytes for header in headers):
+        return
+    smaller = place.complete.with_name(place.complete.name + ".smaller")
+    records = (
+        Record(header.entry()._replace(blob_bytes=0), header.fields["meta"], header.fields["label"], [])
+        for header in sorted(headers, key=lambda header: header.item)
+    )
+    _rewrite(place, records, smaller, sealed=True)
+    os.replace(smaller, place.complete)
+    sync_directory(place.folder)
+
+
 def reopen_shard(place: LogPlace, dropped: set[int], *, complete: bool) -> None:
     """Make a log, complete or growing, a growing one without the records of `dropped` items."""
     path = place.complete if complete else place.growing
@@ -385,7 +400,7 @@ def _record(index: int, outcome: Finished | Skipped, floor: Rank | None) -> Reco
     enters = floor is None or score is None or Rank.of(index, score) >= floor
     blobs = list(outcome.blobs) if enters else []
     meta = {name: _plain(value) for name, value in outcome.meta.items()}
-    label = None if outcome.label is None else outcome.label.tolist()
+    label = None if outcome.label is None else plain_label(outcome.label)
     return Record(Entry(index, score, None, sum(map(len, blobs))), meta, label, blobs)
 
 

@@ -20,14 +20,16 @@ def photo_worker_bytes(*, networks: bool) -> int:
     return BARE_WORKER_BYTES + networks * NETWORKS_BYTES + BYTES_PER_PIXEL * USUAL_PHOTO_PIXELS
 
 
-def affordable_workers(worker_bytes: int) -> int:
+def affordable_workers(worker_bytes: int, per_processor: int = 1) -> int:
     """As many as there are processors and memory for, at least one."""
+    wanted = per_processor * processors()
     affordable = max(1, int(available_memory() / worker_bytes))
-    if affordable < processors():
+    if affordable < wanted:
         log.info(
-            "memory for %d processes of %s: fewer than processors", affordable, format_bytes(worker_bytes)
+            "memory for %d processes of %s: fewer than %d, which would keep all processors busy",
+            *(affordable, format_bytes(worker_bytes), wanted),
         )
-    return min(processors(), affordable)
+    return min(wanted, affordable)
 
 
 def available_memory(root: Path = Path("/")) -> float:

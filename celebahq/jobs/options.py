@@ -20,5 +20,8 @@ class JobOptions:
     twentieth may meet trouble that might pass: of disks, networks, memory, devices."""
     retry_skipped: bool = False
     """Try again what an earlier run of the same job left out."""
-    item_timeout: float = 3600.0
-    """Seconds that one item may take."""
+    item_timeout: float | None = 3600.0
+    """Seconds that one item may take; None for any."""
+    shard_size: float | None = None
+    """GB (1e9 bytes) of images to a file: the data set is a folder of files and a manifest then, written by
+    all workers. One file unless told."""

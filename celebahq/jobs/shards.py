@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+
 
 class Shard(NamedTuple):
     """Items `start` .. `stop - 1` of a job."""
@@ -61,12 +63,34 @@ class Setback(NamedTuple):
     reason: str
 
 
+PlainLabel = list[float] | dict[str, int]
+"""A label as JSON has it: its numbers; or, of many with a single 1, `{"one": place, "of": length}`."""
+LONG_LABEL = 64
+
+
+def plain_label(label: np.ndarray) -> PlainLabel:
+    """`[L]` float32 as JSON."""
+    numbers: list[float] = label.tolist()
+    if len(numbers) < LONG_LABEL or numbers.count(1.0) != 1 or numbers.count(0.0) != len(numbers) - 1:
+        return numbers
+    return {"one": numbers.index(1.0), "of": len(numbers)}
+
+
+def label_row(label: PlainLabel) -> np.ndarray:
+    """The same as `[L]` float32."""
+    if isinstance(label, list):
+        return np.asarray(label, np.float32)
+    row = np.zeros(label["of"], np.float32)
+    row[label["one"]] = 1
+    return row
+
+
 class Record(NamedTuple):
     """A whole record."""
 
     entry: Entry
     meta: dict[str, Any]
-    label: list[float] | None
+    label: PlainLabel | None
     blobs: list[bytes]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebahq.errors import one_line
-from celebahq.pyramid import PyramidReader
+from celebahq.pyramid import ClassLabels, Labels, PyramidReader
 from celebahq.threads import ordered_map
 
 
@@ -133,7 +133,9 @@ def _compare_levels(
     ]
 
 
-def _equal(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:
+def _equal(a: Labels | None, b: Labels | None) -> bool:
     if a is None or b is None:
         return a is b
+    if isinstance(a, ClassLabels) and isinstance(b, ClassLabels):
+        return a.shape == b.shape and np.array_equal(a.numbers, b.numbers)
     return np.array_equal(a, b)

@@ -14,7 +14,7 @@ import numpy as np
 from celebahq.errors import ToolError
 from celebahq.files import atomic_folder, atomic_zip, refuse_existing
 from celebahq.pictures.encoding import encode_png
-from celebahq.pyramid import PyramidReader
+from celebahq.pyramid import Labels, PyramidReader, one_hot
 from celebahq.pyramid_tools.extraction import check_indices, choose_level
 from celebahq.readers.tfrecords import encode_record
 from celebahq.sources.labels import LABELS_FILE
@@ -90,11 +90,12 @@ def _with_labels(reader: PyramidReader, pictures: Iterator[bytes]) -> Iterator[t
 def _by_class(reader: PyramidReader, pictures: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
     """Pictures below their class's folder."""
     labels = reader.labels
-    if labels is None or not _one_hot(labels):
+    classes = None if labels is None else one_hot(labels)
+    if labels is None or classes is None:
         raise ToolError(reader.path, "folder-by-class needs labels with one class for each image")
     digits = len(str(labels.shape[1] - 1))  # so that the order of the names is that of the numbers
     for index, data in enumerate(pictures):
-        yield f"{labels[index].argmax():0{digits}d}/{index:08d}.png", data
+        yield f"{classes[index]:0{digits}d}/{index:08d}.png", data
 
 
 def _with_facts(reader: PyramidReader, pictures: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
@@ -115,7 +116,7 @@ FILES = {"folder": _with_labels, "folder-by-class": _by_class, "imagefolder": _w
 def _write_tars(reader: PyramidReader, folder: Path, pictures: Iterator[bytes]) -> None:
     """`NAME-000000.tar`, ..., a thousand images in each."""
     facts, labels = _facts_of_images(reader), reader.labels
-    classes = labels.argmax(axis=1) if labels is not None and _one_hot(labels) else None
+    classes = None if labels is None else one_hot(labels)
     numbered = enumerate(pictures)
     with atomic_folder(folder) as partial:
         for start in range(0, len(reader), TAR_IMAGES):
@@ -165,11 +166,6 @@ def _facts_of_images(reader: PyramidReader) -> list[dict[str, Any]]:
     return [{name: values[index] for name, values in columns.items()} for index in range(len(reader))]
 
 
-def _one_hot(labels: np.ndarray) -> bool:
-    """Every image has one class."""
-    return bool(np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all())
-
-
 def _pictures(reader: PyramidReader, resolution: int | None, on_image: Callable[[], None]) -> Iterator[bytes]:
     """PNG file of every image."""
     level = choose_level(reader, resolution)
@@ -186,11 +182,14 @@ def _picture_name(index: int) -> str:
     return f"{index // 1000:05d}/img{index:08d}.png"
 
 
-def _plain_labels(labels: np.ndarray) -> list[Any]:
+def _plain_labels(labels: Labels) -> list[Any]:
     """Class numbers where that loses nothing, rows of numbers else.
 
     A reader of class numbers takes the largest one for the last class, so that it must occur.
     """
-    classes: list[Any] = labels.argmax(axis=1).tolist()
-    rows: list[Any] = labels.tolist()
-    return classes if _one_hot(labels) and max(classes) == labels.shape[1] - 1 else rows
+    classes = one_hot(labels)
+    if classes is None or classes.max() != labels.shape[1] - 1:
+        rows: list[Any] = np.asarray(labels).tolist()
+        return rows
+    numbers: list[Any] = classes.tolist()
+    return numbers

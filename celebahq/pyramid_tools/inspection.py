@@ -1,6 +1,5 @@
-"""What a pyramid file holds, without reading an image."""
+"""What a data set holds, without reading an image."""
 
-import os
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from celebahq.console import in_words
 from celebahq.errors import one_line
-from celebahq.pyramid import FORMAT_NAME, DatasetFacts, PyramidReader, codec_name, level_name
+from celebahq.pyramid import FORMAT_NAME, DatasetFacts, Part, PyramidReader, codec_name, level_name
 
 
 @dataclass(frozen=True)
@@ -22,12 +21,12 @@ class LevelFacts:
     stored_bytes: int
     raw_bytes: int
     crc32: str | None
-    """Of the stored chunks, 8 hex digits; None in files of the original's layout."""
+    """Of the stored chunks, 8 hex digits; None in files of the original's layout, and of several files."""
 
 
 @dataclass(frozen=True)
 class PyramidFacts:
-    """A pyramid file; JSON-able with `dataclasses.asdict`."""
+    """A pyramid file, or several with a manifest; JSON-able with `dataclasses.asdict`."""
 
     path: str
     format: str
@@ -42,28 +41,31 @@ class PyramidFacts:
     """Name of each per-image fact -> its type, `float64 5x2`."""
     provenance: dict[str, Any]
     levels: list[LevelFacts]
+    parts: list[Part]
+    """The files that the manifest lists; none for a single file."""
 
 
 def describe_pyramid(path: Path) -> PyramidFacts:
-    """Collect what a file says about itself.
+    """Collect what a data set says about itself.
 
     Raises:
         FormatError: It is not a pyramid, or is damaged.
     """
     reader = PyramidReader(path)
-    labels = reader.labels
-    columns, levels = reader.facts["columns"], reader.facts["levels"]
+    columns, manifest = reader.files[0].facts["columns"], reader.files.manifest
+    labels = reader.files[0].labels
     return PyramidFacts(
         path=str(path),
         format=f"{FORMAT_NAME} {reader.format_version}" if reader.format_version else "original layout",
         images=len(reader),
         resolution=reader.resolution,
         channels=reader.channels,
-        file_bytes=os.path.getsize(path),
+        file_bytes=sum(file.identity.size for file in reader.files),
         labels=0 if labels is None else labels.shape[1],
         meta={name: _type_name(columns[f"meta/{name}"]) for name in reader.meta_names},
         provenance=reader.provenance,
-        levels=[_describe_level(levels[level_name(r)], r) for r in reader.levels],
+        levels=[_describe_level(reader, r) for r in reader.levels],
+        parts=list(manifest.parts) if manifest else [],
     )
 
 
@@ -84,20 +86,27 @@ def render_facts(facts: PyramidFacts) -> str:
             f"  {level.resolution:5d}   {level.codec:10s} {chunk:>9s} {level.stored_bytes / 2**20:8,.1f} "
             f"{share:7.0%}  {level.crc32 or '-'}"
         )
+    if facts.parts:
+        lines += ["", "  file                images          MiB  CRC-32"]
+        lines += [
+            f"  {part.file:16s} {part.images:9,d} {part.bytes / 2**20:12,.1f}  {part.crc32}"
+            for part in facts.parts
+        ]
     for title, values in (("per image", facts.meta), ("provenance", facts.provenance)):
         if values:
             lines += ["", f"  {title}", *(f"    {name}: {in_words(value)}" for name, value in values.items())]
     return "\n".join(map(one_line, lines))  # names in a file may hold anything
 
 
-def _describe_level(level: DatasetFacts, resolution: int) -> LevelFacts:
+def _describe_level(reader: PyramidReader, resolution: int) -> LevelFacts:
+    levels = [file.facts["levels"][level_name(resolution)] for file in reader.files]
     return LevelFacts(
         resolution=resolution,
-        codec=codec_name(level["filters"]),
-        images_per_chunk=level["chunks"][0] if level["chunks"] else None,
-        stored_bytes=level["stored_bytes"],
-        raw_bytes=prod(level["shape"]),
-        crc32=_hexadecimal(level["crc32"]),
+        codec=codec_name(levels[0]["filters"]),
+        images_per_chunk=levels[0]["chunks"][0] if levels[0]["chunks"] else None,
+        stored_bytes=sum(level["stored_bytes"] for level in levels),
+        raw_bytes=sum(prod(level["shape"]) for level in levels),
+        crc32=_hexadecimal(levels[0]["crc32"]) if len(levels) == 1 else None,
     )
 
 

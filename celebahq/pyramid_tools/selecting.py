@@ -127,7 +127,7 @@ def select_images(
     require_whole(reader)
     labels = reader.labels
     facts = {name: reader.meta(name) for name in reader.meta_names}
-    codec = codec_name(reader.facts["levels"][level_name(reader.resolution)]["filters"])
+    codec = codec_name(reader.files[0].facts["levels"][level_name(reader.resolution)]["filters"])
     provenance = {
         "tool": f"celebahq-toolkit {version('celebahq-toolkit')}",
         "command": "select",

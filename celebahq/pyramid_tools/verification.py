@@ -1,4 +1,4 @@
-"""Is a pyramid file whole, and is every level what the largest one says it must be?"""
+"""Is a data set whole, and is every level what the largest one says it must be?"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from celebahq.errors import FormatError
-from celebahq.pyramid import PyramidReader, damaged_parts, level_name, mip_levels
+from celebahq.files import sha256_file
+from celebahq.pyramid import ClassLabels, PyramidFile, PyramidReader, damaged_parts, level_name, mip_levels
 from celebahq.threads import ordered_map
 
 
 def verify_pyramid(path: Path, on_image: Callable[[], None] = lambda: None) -> list[str]:
-    """Look for everything that can be wrong with a file.
+    """Look for everything that can be wrong with a data set.
 
     Args:
-        path: A pyramid file, or one of the original's layout.
+        path: A pyramid file, or one of the original's layout, or a manifest or its folder.
         on_image: Called after each image.
 
     Returns:
@@ -25,29 +26,40 @@ def verify_pyramid(path: Path, on_image: Callable[[], None] = lambda: None) -> l
         FormatError: The structure is damaged, so that the images cannot be found.
     """
     reader = PyramidReader(path, threads=1)
-    problems = [f"{name}: not what was written (CRC-32)" for name in damaged_parts(reader)]
-    problems += _check_columns(reader)
-    expected = {level_name(r) for r in reader.levels}
-    problems += [
-        f"{name}: a name at the root that starts with 'data' and is no level"
-        for name in reader.facts["levels"]
-        if name not in expected
-    ]
-    return problems + _check_images(reader, on_image)
+    problems = []
+    for file in reader.files:
+        name = f"{file.path.name}: " if reader.files.manifest else ""
+        problems += [f"{name}{problem}" for problem in _check_file(file)]
+    return [*problems, *_check_digests(reader), *_check_images(reader, on_image)]
 
 
-def _check_columns(reader: PyramidReader) -> Iterator[str]:
-    """Labels and facts: one row per image, labels finite."""
+def _check_file(file: PyramidFile) -> Iterator[str]:
+    """Checksums, names, and one row per image in labels, which are finite, and facts."""
+    for name in damaged_parts(file):
+        yield f"{name}: not what was written (CRC-32)"
     try:
-        if reader.labels is not None and not np.isfinite(reader.labels).all():
+        labels = file.labels
+        if labels is not None and not isinstance(labels, ClassLabels) and not np.isfinite(labels).all():
             yield "labels: some are not finite"
     except FormatError as err:
         yield str(err)
-    for name in reader.meta_names:
+    for name in file.meta_names:
         try:
-            reader.meta(name)
+            file.column(f"meta/{name}")
         except FormatError as err:
             yield str(err)
+    for name in sorted(set(file.facts["levels"]) - {level_name(r) for r in file.levels}):
+        yield f"{name}: a name at the root that starts with 'data' and is no level"
+
+
+def _check_digests(reader: PyramidReader) -> Iterator[str]:
+    """The files' bytes, against the manifest where there is one."""
+    manifest = reader.files.manifest
+    if manifest is None:
+        return
+    for part in manifest.parts:
+        if sha256_file(manifest.where(part)) != part.sha256:
+            yield f"{part.file}: not the bytes that {manifest.path.name} lists (SHA-256)"
 
 
 def _check_images(reader: PyramidReader, on_image: Callable[[], None]) -> list[str]:

@@ -118,7 +118,20 @@ class Restorer:
     def _restore(self, padded: Photo, cores: list[Box]) -> list[Photo]:
         """Run the network on equal tiles and cut their cores out of the results."""
         tiles = [with_halo(core, self.halo, padded.shape[:2]) for core in cores]
-        batch = np.stack([padded[t[0] : t[2], t[1] : t[3]] for t in tiles])  # [N, H, W, 3]
+        pixels = self.run(np.stack([padded[t[0] : t[2], t[1] : t[3]] for t in tiles]))
+        pairs = zip(cores, tiles, strict=True)
+        inside = [(c[0] - t[0], c[1] - t[1], c[2] - t[0], c[3] - t[1]) for c, t in pairs]
+        return [image[scaled(box, self.scale)] for image, box in zip(pixels, inside, strict=True)]
+
+    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Run the network on equal tiles.
+
+        Args:
+            batch: `[N, H, W, 3]` uint8, H and W multiples of `network.multiple`.
+
+        Returns:
+            `[N, scale H, scale W, 3]` uint8.
+        """
         inputs = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).to(self._full_dtype).div_(255)
         reduced = self.dtype != self._full_dtype
         with torch.no_grad(), torch.autocast(self.device.type, self.dtype, enabled=reduced):
@@ -126,10 +139,10 @@ class Restorer:
         outputs = outputs.to(self._full_dtype)
         if self.strength != 1:
             outputs = inputs.lerp(outputs, self.strength)
-        pixels = outputs.mul_(255).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-        pairs = zip(cores, tiles, strict=True)
-        inside = [(c[0] - t[0], c[1] - t[1], c[2] - t[0], c[3] - t[1]) for c, t in pairs]
-        return [image[scaled(box, self.scale)] for image, box in zip(pixels, inside, strict=True)]
+        pixels: NDArray[np.uint8] = (
+            outputs.mul_(255).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+        )
+        return pixels
 
 
 def scaled(box: Box, scale: int) -> tuple[slice, slice]:

@@ -1,5 +1,7 @@
 """Photos and faces that are there twice: the same picture saved again; cut, mirrored, framed or turned."""
 
+import logging
+import time
 from collections.abc import Sequence
 
 import cv2
@@ -8,9 +10,12 @@ from numpy.typing import NDArray
 
 from celebahq.align.landmarks import UprightPatch
 
+log = logging.getLogger(__name__)
+
 HASH_SIDE = 16
 DIGITS = HASH_SIDE**2 // 4  # of one hash
-BLOCK = 1024  # pictures compared with all earlier ones at a time
+BLOCK, COLUMNS = 1024, 1 << 14  # pictures compared with so many of the earlier ones at a time
+TELL_SEC = 10.0
 NEAR_BITS = 24
 """Hashes that differ in at most so many of 256 bits are of one picture.
 
@@ -68,30 +73,42 @@ def earlier_twin(hashes: Sequence[str], radius: int = NEAR_BITS) -> list[int | N
     """For each picture the earlier one that it repeats, or None.
 
     Repeats are not compared with: every named earlier picture is one that stays. The time grows with the
-    square of the number; 200,000 pictures take minutes.
+    square of the number: 200,000 pictures take a minute, and the logger is told how far it is. Memory is
+    32 bytes a picture.
 
     Args:
         hashes: Of 64 digits, or of 128: then the second half may be near the earlier one's first half too.
         radius: In bits.
     """
-    looks = [_signs([digest[start : start + DIGITS] for digest in hashes]) for start in _starts(hashes)]
+    looks = [
+        _packed([digest[start : start + DIGITS] for digest in hashes])
+        for start in range(0, len(hashes[0]) if hashes else 0, DIGITS)
+    ]
     twins: list[int | None] = []
+    told = time.monotonic()
     for start in range(0, len(hashes), BLOCK):
-        block = slice(start, start + BLOCK)
-        # The product of two rows of signs is 256, less twice the bits in which they differ.
-        near = [look[block] @ looks[0][: block.stop].T >= HASH_SIDE**2 - 2 * radius for look in looks]
-        for row, found in enumerate(np.logical_or.reduce(near)):
-            earlier = np.flatnonzero(found[: start + row])
-            twins.append(next((int(other) for other in earlier if twins[other] is None), None))
+        rows = [_signs(look[start : start + BLOCK]) for look in looks]
+        near: list[list[int]] = [[] for _ in rows[0]]
+        for other in range(0, start + BLOCK, COLUMNS):
+            columns = _signs(looks[0][other : min(other + COLUMNS, start + BLOCK)])
+            # The product of two rows of signs is 256, less twice the bits in which they differ.
+            found = np.logical_or.reduce([row @ columns.T >= HASH_SIDE**2 - 2 * radius for row in rows])
+            for row, column in np.argwhere(found).tolist():
+                near[row].append(other + column)
+        for row, others in enumerate(near):
+            earlier = (other for other in others if other < start + row and twins[other] is None)
+            twins.append(next(earlier, None))
+        if time.monotonic() - told > TELL_SEC:
+            told = time.monotonic()
+            log.info("find repeats: %s of %s pictures", f"{len(twins):,}", f"{len(hashes):,}")
     return twins
 
 
-def _starts(hashes: Sequence[str]) -> range:
-    """Where the hash of each look at a picture begins."""
-    return range(0, len(hashes[0]) if hashes else 0, DIGITS)
+def _packed(hashes: Sequence[str]) -> NDArray[np.uint8]:
+    """Hashes of 64 digits: `[n, 32]`."""
+    return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(len(hashes), -1)
 
 
-def _signs(hashes: Sequence[str]) -> NDArray[np.float32]:
-    """Hashes of 64 digits as rows of 256 numbers, 1 and -1: sums of their products are exact in float32."""
-    data = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(len(hashes), -1)
-    return np.unpackbits(data, axis=1).astype(np.float32) * 2 - 1
+def _signs(packed: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Bits as rows of 256 numbers, 1 and -1: sums of their products are exact in float32."""
+    return np.unpackbits(packed, axis=1).astype(np.float32) * 2 - 1

@@ -4,11 +4,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from celebahq.errors import ToolError
 from celebahq.pictures.files import FolderFiles, PictureFiles, ZipFiles
+from celebahq.pyramid import Labels
 from celebahq.sources.catalogue import SOURCES
 from celebahq.sources.data_set import DataSet, Example, ImportOptions
 from celebahq.sources.labels import LABELS_FILE, class_rows, parse_labels
@@ -63,14 +61,14 @@ class FolderOfImages(DataSet):
         """Path below the folder."""
         return listed(self._files.names[index])
 
-    def _file_labels(self) -> NDArray[np.float32] | None:
+    def _file_labels(self) -> Labels | None:
         data = self._files.beside(LABELS_FILE)
         if data is None:
             return None
         log.info(f"{self._files.path / LABELS_FILE}: labels are taken from it")
         return parse_labels(data, self._files.names, str(self._files.path / LABELS_FILE))
 
-    def _folder_labels(self) -> NDArray[np.float32]:
+    def _folder_labels(self) -> Labels:
         """The first folder of each path is the class; classes are numbered in the order of their names."""
         folder, names = self._files.path, self._files.names
         loose = next((name for name in names if "/" not in name), None)

@@ -6,6 +6,7 @@ from typing import Any
 from celebahq.errors import FormatError
 from celebahq.sources.catalogue import SOURCES
 from celebahq.sources.data_set import DataSet, Example, ImportOptions, require_colours
+from celebahq.sources.listing import listing_sha256
 
 
 class Hdf5Pyramid(DataSet):
@@ -23,13 +24,18 @@ class Hdf5Pyramid(DataSet):
         return len(self._reader)
 
     def facts(self) -> dict[str, Any]:
-        """The largest level's checksum where the file has one, its size, and the origin's provenance."""
+        """The largest level's checksum where it is one file that has one, else the files' own; its size, and
+        the origin's provenance.
+        """
         from dataclasses import asdict
 
         from celebahq.pyramid_tools.inspection import describe_pyramid
 
         described = describe_pyramid(self._path)
-        return {"level": asdict(described.levels[0]), "provenance": described.provenance}
+        facts: dict[str, Any] = {"level": asdict(described.levels[0]), "provenance": described.provenance}
+        if described.parts:
+            facts["parts_sha256"] = listing_sha256(part.sha256 for part in described.parts)
+        return facts
 
     def load(self) -> None:
         """Open the file; labels and facts are read at once."""

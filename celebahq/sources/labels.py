@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from celebahq.errors import FormatError
 from celebahq.files import parse_json
+from celebahq.pyramid import ROWS_BYTES, ClassLabels, Labels
 
 LABELS_FILE = "dataset.json"
 MAX_CLASSES = 100_000
-MAX_LABEL_BYTES = 4 << 30
 
 
-def parse_labels(data: bytes, names: Sequence[str], where: str) -> NDArray[np.float32] | None:
+def parse_labels(data: bytes, names: Sequence[str], where: str) -> Labels | None:
     """Labels from StyleGAN's `dataset.json`: `{"labels": [[name, class or numbers], ...]}` or null.
 
     Args:
@@ -24,6 +23,7 @@ def parse_labels(data: bytes, names: Sequence[str], where: str) -> NDArray[np.fl
 
     Returns:
         `[N, L]` float32; class numbers become rows with a single 1, as many classes as the largest says.
+        Those of many classes are held as numbers.
 
     Raises:
         FormatError: It is not such a file, or lacks a picture.
@@ -45,25 +45,24 @@ def parse_labels(data: bytes, names: Sequence[str], where: str) -> NDArray[np.fl
     return _as_rows([labels[name] for name in names], where)
 
 
-def class_rows(classes: Sequence[int], where: str) -> NDArray[np.float32]:
-    """Class numbers as rows with a single 1: `[N, largest + 1]` float32.
+def class_rows(classes: Sequence[int], where: str) -> Labels:
+    """Class numbers as rows with a single 1: `[N, largest + 1]` float32; many are held as numbers.
 
     Raises:
-        FormatError: There are more classes than make sense, or memory for.
+        FormatError: There are more classes than make sense.
     """
     largest = max(classes)
-    if largest >= MAX_CLASSES or len(classes) * (largest + 1) * 4 > MAX_LABEL_BYTES:
+    if largest >= MAX_CLASSES:
         raise FormatError(
             where,
             f"{len(classes):,} labels with class numbers up to {str(largest)[:20]}; number the classes "
-            f"from 0 without gaps; at most {MAX_CLASSES:,} and {MAX_LABEL_BYTES >> 30} GiB are taken",
+            f"from 0 without gaps; at most {MAX_CLASSES:,} are taken",
         )
-    rows = np.zeros((len(classes), largest + 1), np.float32)
-    rows[np.arange(len(classes)), classes] = 1
-    return rows
+    labels = ClassLabels(np.array(classes, np.int32), largest + 1)
+    return labels if len(classes) * (largest + 1) * 4 > ROWS_BYTES else labels[:]
 
 
-def _as_rows(values: list[Any], where: str) -> NDArray[np.float32]:
+def _as_rows(values: list[Any], where: str) -> Labels:
     if all(isinstance(value, int) and value >= 0 for value in values):
         return class_rows(values, where)
     try:

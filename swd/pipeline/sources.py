@@ -18,7 +18,7 @@ from celebahq.errors import FormatError, ToolError
 from celebahq.pictures.decoding import decode_picture, picture_shape
 from celebahq.pictures.files import FolderFiles, PictureFiles, ZipFiles
 from celebahq.pictures.suffixes import LOSSY_SUFFIXES
-from celebahq.pyramid import PyramidReader
+from celebahq.pyramid import PyramidReader, is_data_set
 from celebahq.readers.npy import map_npy
 from celebahq.readers.zips import open_zip, zip_errors
 from swd.pipeline.room import full_disk_named, require_room
@@ -67,14 +67,14 @@ def open_images(path: Path) -> ImageSet:
     if not path.exists():
         raise ToolError(path, "no such file or folder")
     images: ImageSet
-    if path.is_dir():
+    if is_data_set(path):
+        images = PyramidImages(path)
+    elif path.is_dir():
         images = FileImages(FolderFiles(path))
     elif suffix == ".zip":
         images = FileImages(ZipFiles(path))
     elif suffix in (".npy", ".npz"):
         images = MemoryImages(str(path), _map_array(path))
-    elif suffix in (".h5", ".hdf5"):
-        images = PyramidImages(path)
     elif suffix == ".safetensors":
         raise ToolError(
             path, "no images; a cache can only stand for the reals, and `trainer evaluate` measures snapshots"
@@ -87,7 +87,7 @@ def open_images(path: Path) -> ImageSet:
 
 
 class PyramidImages(ImageSet):
-    """The images of an HDF5 pyramid."""
+    """The images of an HDF5 pyramid, or of several with a manifest."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))

@@ -111,7 +111,7 @@ def open_run(folder: Path, data: Path | None = None) -> Run:
     path = data or Path(recorded.pop("path"))
     recorded.pop("path", None)
     identity = recorded.pop("run", None)
-    if not path.is_file():
+    if not path.exists():
         raise ToolError(path, "the run's data are not there; say where they are with --data FILE.h5")
     found = describe_data(path)
     if found != recorded:

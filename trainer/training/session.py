@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from celebahq.errors import ToolError
 from celebahq.jobs.locks import owning
 from celebahq.processes import World, choose_device, device_of_rank, join_world, processes_here
+from celebahq.pyramid import one_hot
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.networks.backends import prepare_backends
@@ -262,7 +261,7 @@ def open_data(config: TrainingConfig, path: Path) -> TrainingData:
             raise ToolError(
                 path, f"{name} {found}, but {config.name} has {wanted}; --set {name}={found} fits"
             )
-    if reals.labels is not None and not is_one_hot(reals.labels):
+    if reals.labels is not None and one_hot(reals.labels) is None:
         reals.close()
         raise ToolError(
             path,
@@ -270,11 +269,6 @@ def open_data(config: TrainingConfig, path: Path) -> TrainingData:
             "learn from; --set label_size=0 leaves the labels out",
         )
     return reals
-
-
-def is_one_hot(labels: npt.NDArray[np.float32]) -> bool:
-    """Whether each row of `[N, L]` is a single 1 among zeros."""
-    return bool(np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all())
 
 
 def initialize_from_reals(

@@ -17,7 +17,7 @@ def run_job():
         with scratch_for(out) as scratch:
             job = image_job(task, scratch, resolution, keep=keep, options=JobOptions(**options))
             job.run(engine or InProcess())
-            return write_pyramid(job, out, resolution=resolution)
+            return write_pyramid(job, out, resolution=resolution, engine=engine)
 
     return run
 

@@ -273,9 +273,9 @@ def test_scratch_stays_below_twice_what_is_kept(tmp_path, order, monkeypatch):
         report = job.report()
         kept = {record.entry.item for record in job.records() if record.blobs} & set(report.kept)
     assert largest <= 2 * 100 * 1000
-    assert report.kept == sorted(sorted(range(600), key=lambda i: (-task.scores[i], i))[:100])
+    assert report.kept.tolist() == sorted(sorted(range(600), key=lambda i: (-task.scores[i], i))[:100])
     assert kept == set(report.kept)
-    assert len(report.scores) == 600
+    assert np.isfinite(report.scores).sum() == 600
 
 
 def test_the_way_to_an_item_is_short(tmp_path):

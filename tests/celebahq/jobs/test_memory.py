@@ -34,3 +34,11 @@ def test_there_are_no_more_workers_than_memory_for_them(monkeypatch, available, 
     monkeypatch.setattr(memory, "available_memory", lambda: available)
     assert choose_engine(None, None, 10**9).facts()["workers"] == workers
     assert choose_engine(12, None, 10**9).facts()["workers"] == 12  # as told
+
+
+def test_where_workers_wait_there_are_more_than_processors(monkeypatch):
+    monkeypatch.setattr(memory, "processors", lambda: 16)
+    monkeypatch.setattr(memory, "available_memory", lambda: 20 * 10**9)
+    assert choose_engine(None, None, 10**8, per_processor=2).facts()["workers"] == 32
+    assert choose_engine(None, None, 10**9, per_processor=2).facts()["workers"] == 20
+    assert choose_engine(5, None, 10**8, per_processor=2).facts()["workers"] == 5

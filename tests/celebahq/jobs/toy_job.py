@@ -137,6 +137,7 @@ def main():
 @click.option("--item-timeout", default=3600.0)
 @click.option("--max-skip-rate", type=float)
 @click.option("--retry-skipped", is_flag=True)
+@click.option("--shard-size", type=float)
 @click.option("--patience", default=60.0, help="Seconds without workers on a cluster.")
 @click.option("--look-up-first", is_flag=True, help="Look for all logs once, before the work.")
 @click.option("--cannot-start")
@@ -155,7 +156,8 @@ def run(out, total, workers, cluster, keep, die_in_merge, die_in_finish, look_up
         job = image_job(task, scratch, RESOLUTION, keep=keep, options=options)
         job.run(engine, progress)
         click.echo(f"sent {Toy.pickled} times", err=True)
-        write_pyramid(job, out, resolution=RESOLUTION, provenance=task.fingerprint(), progress=progress)
+        facts = task.fingerprint()
+        write_pyramid(job, out, resolution=RESOLUTION, provenance=facts, engine=engine, progress=progress)
         if die_in_finish:
             os.kill(os.getpid(), signal.SIGKILL)
 

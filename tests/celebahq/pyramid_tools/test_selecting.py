@@ -68,9 +68,9 @@ def test_a_selection_has_the_stored_bytes_the_labels_and_the_facts(reader, image
         assert some.meta_names == reader.meta_names
         for name in some.meta_names:
             np.testing.assert_array_equal(some.meta(name), reader.meta(name)[chosen])
-        before, after = (each.facts["levels"][level_name(32)] for each in (reader, some))
+        before, after = (each.files[0].facts["levels"][level_name(32)] for each in (reader, some))
         assert (before["filters"], before["chunks"]) == (after["filters"], after["chunks"])
-        (old, _), (new, _) = reader.located(32), some.located(32)
+        (old, _), (new, _) = reader.files[0].located(32), some.files[0].located(32)
         assert new.sizes.tolist() == old.sizes[chosen].tolist()
         assert some.provenance["from"] == reader.provenance
         assert some.provenance["selection"] == {"indices": chosen}

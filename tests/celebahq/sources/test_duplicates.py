@@ -64,6 +64,16 @@ def test_twins_equal_those_of_a_plain_search():
     assert any(expected)
 
 
+def test_long_searches_say_how_far_they_are_and_find_across_blocks(monkeypatch, caplog):
+    monkeypatch.setattr("celebahq.sources.duplicates.BLOCK", 8)
+    monkeypatch.setattr("celebahq.sources.duplicates.COLUMNS", 5)
+    monkeypatch.setattr("celebahq.sources.duplicates.TELL_SEC", -1.0)
+    originals = [row.tobytes().hex() for row in np.random.default_rng(1).integers(0, 256, (25, 32), np.uint8)]
+    with caplog.at_level("INFO", logger="celebahq"):
+        assert earlier_twin([*originals, *originals[::-1]]) == [None] * 25 + list(range(24, -1, -1))
+    assert "find repeats: 48 of 50 pictures" in caplog.text
+
+
 def test_no_pictures_no_twins():
     assert earlier_twin([]) == []
 

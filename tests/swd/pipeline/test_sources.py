@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from celebahq.errors import FormatError, ToolError
-from celebahq.pyramid import PyramidReader
+from celebahq.pyramid import MANIFEST, Manifest, Part, PyramidReader, PyramidWriter, write_manifest
 from swd.pipeline.sources import fit, open_images
 from swd.protocol_choice import choose_protocol
 
@@ -32,6 +32,19 @@ def test_every_form_is_reduced_alike(reals, form):
     for resolution in (16, 24):
         expected = np.stack([fit(image, resolution) for image in reals.images[:3]])
         np.testing.assert_array_equal(images.read([0, 1, 2], resolution), expected)
+
+
+@pytest.mark.parametrize("name", ["", MANIFEST])
+def test_several_files_are_the_images_of_the_one(reals, tmp_path, name):
+    parts = []
+    for number, some in enumerate(np.split(reals.images, [5, 6])):
+        with PyramidWriter(tmp_path / f"{number}.h5", 32) as writer:
+            writer.append(some)
+        parts.append(Part.of(tmp_path / f"{number}.h5"))
+    write_manifest(Manifest(tmp_path / MANIFEST, {}, tuple(parts)))
+    images = open_images(tmp_path / name)
+    assert len(images) == 24
+    np.testing.assert_array_equal(images.read([3, 0, 20, 3, 5], 32), reals.images[[3, 0, 20, 3, 5]])
 
 
 def test_box_filter_equals_the_original(golden):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from celebahq.pyramid import PyramidWriter
+from celebahq.pyramid import MANIFEST, Manifest, Part, PyramidWriter, write_manifest
 from trainer.configuration.schedule import Phase
+from trainer.storage.runs import describe_data
 from trainer.training.data import TrainingData, to_network_range
 from trainer.training.losses import real_fade
 from trainer.training.plan import StepPlan
@@ -93,3 +94,22 @@ def test_fading_holds_the_golden_values(golden):
     for name in names:
         faded = real_fade(to_network_range(values["images_u8"]), float(name.removeprefix("float_lod")))
         torch.testing.assert_close(faded, values[name], rtol=1e-5, atol=1e-5)
+
+
+def test_several_files_are_served_as_one(pyramid, tmp_path):
+    _, images = pyramid
+    parts = []
+    for number, (start, stop) in enumerate([(0, 6), (6, COUNT)]):
+        path = tmp_path / f"{number}.h5"
+        with PyramidWriter(path, resolution=8) as writer:
+            writer.append(images[start:stop], labels=np.eye(COUNT, dtype=np.float32)[start:stop])
+        parts.append(Part.of(path))
+    write_manifest(Manifest(tmp_path / MANIFEST, {}, tuple(parts)))
+    assert describe_data(tmp_path) == describe_data(pyramid[0])
+    with (
+        TrainingData(tmp_path, seed=1, mirror=True, cache_bytes=0) as several,
+        TrainingData(pyramid[0], seed=1, mirror=True, cache_bytes=0) as one,
+    ):
+        step = plan(8, 2 * COUNT, np.arange(2 * COUNT))
+        for mine, expected in zip(several.next(3, step), one.next(3, step), strict=True):
+            assert torch.equal(mine, expected)
