@@ -118,7 +118,7 @@ def test_a_folder_that_is_there_is_completed_and_replaced(run_job, tmp_path):
     run_job(Coloured(away=True), out, shard_size=1e-6)
     assert len(PyramidReader(out)) == 30
     options = JobOptions(shard_size=1e-6, retry_skipped=True)
-    with scratch_for(out, retry=True) as scratch:
+    with scratch_for(out, completing=True) as scratch:
         job = image_job(Again(Coloured(), out, "gzip", {}), scratch, 32, options=options)
         job.run(InProcess())
         write_pyramid(job, out, resolution=32)
