@@ -73,8 +73,7 @@ def earlier_twin(hashes: Sequence[str], radius: int = NEAR_BITS) -> list[int | N
     """For each picture the earlier one that it repeats, or None.
 
     Repeats are not compared with: every named earlier picture is one that stays. The time grows with the
-    square of the number: 200,000 pictures take a minute, and the logger is told how far it is. Memory is
-    32 bytes a picture.
+    square of the number, and the logger is told how far it is. Memory is 32 bytes a picture.
 
     Args:
         hashes: Of 64 digits, or of 128: then the second half may be near the earlier one's first half too.

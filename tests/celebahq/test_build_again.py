@@ -116,3 +116,23 @@ def test_a_finished_build_grows_by_what_is_new_in_its_folder(photos, tmp_path):
     assert "1 of its images are of photos that are not in" in less.stderr
     assert "(z.jpg, ...)" in less.stderr
     assert out.read_bytes() == finished
+
+
+def test_a_finished_build_of_several_files_is_left_alone(photos, tmp_path):
+    folder, out = tmp_path / "photos", tmp_path / "faces"
+    folder.mkdir()
+    shutil.copy(photos / "a.jpg", folder / "a.jpg")
+    options = ["--resolution", 64, "--workers", 1, "--shard-size", 1, *NO_NETWORKS]
+    arguments = ["build", "--photos", str(folder), "--out", str(out), *map(str, options)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    finished = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert len(PyramidReader(out)) == 1
+
+    shutil.copy(photos / "b.png", folder / "b.png")
+    for more in ([], ["--dry-run"]):
+        again = CliRunner().invoke(main, [*arguments, *more])
+        assert again.exit_code == 1
+        assert again.stderr.splitlines()[-1].startswith(f"Error: {out}: exists already; choose another name")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == finished
+    assert not list(tmp_path.glob("faces.*records"))
+    assert not list(tmp_path.glob("faces.work*"))
