@@ -61,9 +61,9 @@ class Place:
         text = text.replace("--photos /data/photos --out /data/faces.h5", "").replace(
             "/tmp/dask", str(self.folder)
         )
-        return re.sub(r"\b(first|faces-scheduler):8786", "127.0.0.1:8786", text).replace(
-            "8786", str(self.port)
-        )
+        # Not the variable of that name.
+        text = re.sub(r"(?<!\$)\b(first|faces-scheduler)([:/])8786", r"127.0.0.1\g<2>8786", text)
+        return text.replace("8786", str(self.port))
 
     def start(self, command, **environment):
         process = subprocess.Popen(
@@ -159,13 +159,13 @@ def test_slurm_ends_and_queues_again_before_its_time_is_over(place, expected):
 
 def test_slurm_by_dask_jobqueue(place, expected):
     pytest.importorskip("dask_jobqueue", reason="pip install dask-jobqueue")
-    place.program("sbatch", 'bash "${@: -1}" & echo "Submitted batch job $!"')
+    # The script is removed when `sbatch` is done, and that is when nobody holds its output.
+    submit = 'script=$(mktemp); cp "${@: -1}" $script; bash $script > /dev/null 2>&1 &'
+    place.program("sbatch", f'cd {place.folder}; export TMPDIR=$PWD; {submit} echo "Submitted batch job $!"')
     place.program("scancel", 'kill "$@"')
     program = place.folder / "program.py"
     text = place.here(recipe("SLURM", "python"))
-    text = text.replace('"--photos", "/data/photos", "--out", "/data/faces.h5"', "").replace(
-        "[*command,", "[*command,"
-    )
+    text = text.replace('"--photos", "/data/photos", "--out", "/data/faces.h5"', "")
     program.write_text(text.replace("maximum_jobs=160", "maximum_jobs=2"))
     process = place.start([sys.executable, str(program)])
     place.finish(process)
