@@ -76,7 +76,7 @@ def examples() -> list[str]:
         for command in main_of(package).commands.values():
             shown = re.split(r"\n *Examples?:\n", command.help or "")[-1]
             found += re.findall(rf"^ *({CALL})", shown, re.MULTILINE)
-    return sorted({call.partition(" #")[0].strip() for call in found})
+    return sorted({call.partition(" #")[0].strip().removesuffix(" &") for call in found})
 
 
 def is_whole(call: str) -> bool:
