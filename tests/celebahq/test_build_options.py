@@ -91,10 +91,13 @@ def test_the_gpus_of_a_machine_are_shared_out_among_its_workers(monkeypatch, dev
 
 def test_too_little_disk_is_told_before_the_work(tmp_path, monkeypatch):
     from celebahq.jobs.disk import require_space
+    from celebahq.jobs.options import JobOptions
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 10**9))
-    require_space(tmp_path / "x.h5", 100, None, 1024, "gzip")
+    require_space(tmp_path / "x.h5", 100, None, 1024, JobOptions(codec="gzip"))
     with pytest.raises(ToolError, match=r"1\.7 TB are needed, 1 GB are free"):
-        require_space(tmp_path / "x.h5", 202_599, None, 1024, "none")
+        require_space(tmp_path / "x.h5", 202_599, None, 1024, JobOptions(codec="none"))
+    with pytest.raises(ToolError, match=r"950 GB are needed, 1 GB"):  # the images once, and a file in work
+        require_space(tmp_path / "x", 202_599, None, 1024, JobOptions(codec="none", shard_size=100))
     with pytest.raises(ToolError, match=r"302 GB are needed, 1 GB"):  # 30,000 images, three times
-        require_space(tmp_path / "x.h5", 202_599, 30_000, 1024, "gzip")
+        require_space(tmp_path / "x.h5", 202_599, 30_000, 1024, JobOptions(codec="gzip"))
