@@ -96,7 +96,14 @@ def test_a_room_imports_only_from_rooms_below_it(package):
 
 
 def test_the_metrics_mathematics_needs_tensors_alone():
-    allowed = {"torch", "numpy", "celebahq.randomness", "celebahq.threads", "swd.kernels.planes"}
+    allowed = {
+        "torch",
+        "numpy",
+        "threadpoolctl",
+        "celebahq.randomness",
+        "celebahq.threads",
+        "swd.kernels.planes",
+    }
     for path in (ROOT / "swd" / "method").glob("*.py"):
         for module in imported_modules(path):
             top = module.split(".")[0]

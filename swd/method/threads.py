@@ -1,11 +1,14 @@
-"""Work in a few threads beside torch's own, and settings of torch that are held meanwhile."""
+"""Work in a few threads beside the libraries' own, and settings of theirs that are held meanwhile."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from itertools import repeat
 from threading import Lock
 from typing import Generic, TypeVar
 
 import torch
+from threadpoolctl import LibController, ThreadpoolController
 
 from celebahq.threads import ordered_map
 
@@ -54,6 +57,25 @@ _PRODUCTS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: 
 
 full_float32 = HeldSetting[tuple[str, ...]](_read_precisions, _write_precisions, ("ieee", "ieee"))
 """Matrix products in float32, whatever the caller allows elsewhere (TF32, bfloat16)."""
+
+
+@cache
+def _blas() -> list[LibController]:
+    """NumPy's libraries of matrix products."""
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def _read_blas_threads() -> Iterable[int]:
+    return [library.num_threads for library in _blas()]
+
+
+def _write_blas_threads(counts: Iterable[int]) -> None:
+    for library, count in zip(_blas(), counts, strict=False):
+        library.set_num_threads(count)
+
+
+one_blas_thread = HeldSetting[Iterable[int]](_read_blas_threads, _write_blas_threads, repeat(1))
+"""Matrix products of NumPy in the thread that asks for them."""
 
 _one_torch_thread = HeldSetting(torch.get_num_threads, torch.set_num_threads, 1, per_thread=True)
 

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swd.method.threads import full_float32, in_threads
+from swd.method.products import multiply
+from swd.method.threads import full_float32, in_threads, one_blas_thread
 
 R = TypeVar("R")
 
@@ -128,12 +129,12 @@ def over_directions(
         try:
             with torch.autocast(device.type, enabled=False):
                 for part, projected in zip(sets, projections, strict=True):
-                    torch.mm(chunk, part.T, out=projected)
+                    multiply(chunk, part.T, out=projected)
             return work(slice(start, start + len(chunk)), projections)
         finally:
             buffers.put(whole)
 
-    with full_float32.held():
+    with full_float32.held(), one_blas_thread.held():
         return list(in_threads(project, range(0, directions.shape[1], size), workers))
 
 

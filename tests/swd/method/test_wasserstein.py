@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from swd import sliced_wasserstein
 from swd.method import wasserstein
@@ -80,7 +82,44 @@ def test_chunks_of_directions_do_not_matter(sizes, monkeypatch):
     torch.testing.assert_close(direction_distances(a, b, directions), whole, rtol=1e-6, atol=0)
 
 
-def test_threads_do_not_matter(threads):
+@pytest.fixture(params=["torch", "numpy"])
+def library(request, monkeypatch):
+    """Products as on each kind of processor."""
+    monkeypatch.setattr("swd.method.products.numpy_is_faster", lambda: request.param == "numpy")
+
+
+def test_either_library_gives_the_same_distances(monkeypatch):
+    a, b, directions = torch.randn(500, 147), torch.randn(400, 147), random_directions(147, count=40)
+    found = []
+    for faster in (False, True):
+        monkeypatch.setattr("swd.method.products.numpy_is_faster", lambda faster=faster: faster)
+        found.append(direction_distances(a, b, directions))
+    # float32 products of 147 terms, added up in another order
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-6)
+
+
+def test_numpy_multiplies_in_one_thread_meanwhile_and_as_before_afterwards(monkeypatch):
+    monkeypatch.setattr("swd.method.products.numpy_is_faster", lambda: True)
+
+    def counts():
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    matmul, seen = np.matmul, []
+    monkeypatch.setattr(
+        np, "matmul", lambda *args, **kwargs: (seen.append(counts()), matmul(*args, **kwargs))
+    )
+    before = counts()
+    with threadpool_limits(2, user_api="blas"):
+        during = counts()
+        direction_distances(torch.randn(50, 9), torch.randn(50, 9), random_directions(9, count=8))
+        assert counts() == during
+    assert counts() == before
+    assert before
+    assert seen
+    assert all(found == [1] * len(before) for found in seen)
+
+
+def test_threads_do_not_matter(threads, library):
     a, b, directions = torch.randn(5000, 20).requires_grad_(), torch.randn(3000, 20), random_directions(20)
     threads(1)
     alone = direction_distances(a, b, directions)
@@ -88,7 +127,7 @@ def test_threads_do_not_matter(threads):
     assert torch.equal(direction_distances(a, b, directions), alone)
 
 
-def test_inference_mode_and_gradients_do_not_matter(threads):
+def test_inference_mode_and_gradients_do_not_matter(threads, library):
     threads(2)
     a, b, directions = torch.randn(900, 5), torch.randn(900, 5), random_directions(5)
     expected = sliced_wasserstein(a, b, directions)
