@@ -5,6 +5,10 @@ some hundred files; another process opens the result and reads images at random,
 right one. Times are of processors (of the command and of its worker together), but that of opening, which is
 of the clock: the first time, with the start of the helper process, and again. Memory is the greatest that a
 process had (`VmHWM`), of the command itself and of the reader. Files are made below `--folder`, and removed.
+
+A third process looks for repeats among as many photos and as many faces, of which one in fifty is the near
+copy of another: of hashes that are drawn, of which real ones share more bits with each other, so that 1.4
+times as many photos and 2.5 times as many faces are compared with each (see `near_hashes.py`).
 """
 
 import json
@@ -29,9 +33,11 @@ from celebahq.jobs.task import Finished, Task
 from celebahq.pyramid import PyramidReader, encode_image
 from celebahq.report import BuildReport, Ranking
 from celebahq.report_page import write_report
+from celebahq.sources.duplicates import FACE_BITS, NEAR_BITS, earlier_twin
 
 RESOLUTION, COLOURS, READS, KEPT_SHARE, FILES = 32, 251, 20_000, 0.7, 100
 BYTES_PER_IMAGE = 1100  # in the logs: the small levels are stored as they are
+COPIES = 50  # one of so many
 
 
 class Tiny(Task):
@@ -121,27 +127,48 @@ def read(out: Path, total: int) -> dict[str, Any]:
     }
 
 
+def repeats(_: Path, total: int) -> dict[str, Any]:
+    """Look for repeated photos and faces."""
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 256, (2, total, 32), np.uint8)
+    copied, copies = rng.integers(0, total, (2, total // COPIES))
+    flips = np.packbits(rng.random((len(copies), 256)) < NEAR_BITS / 2 / 256, axis=1)
+    first[copies] = first[copied] ^ flips
+    facts = {}
+    for name, looks, radius in (("photos", [first], NEAR_BITS), ("faces", [first, second], FACE_BITS)):
+        hashes = [row.tobytes().hex() for row in np.hstack(looks)]
+        start = cpu_sec()
+        found = sum(twin is not None for twin in earlier_twin(hashes, radius))
+        assert abs(found / len(copies) - 1) < 0.1, "a copy is copied again, or becomes what it is a copy of"
+        facts[f"{name}_sec"] = cpu_sec() - start
+    return {**facts, "repeats_mb": peak_mb()}
+
+
+STAGES = {"build": build, "read": read, "repeats": repeats}
+
+
 @click.command()
 @click.argument("totals", type=click.IntRange(min=1000), nargs=-1, required=True, metavar="IMAGES...")
 @click.option(
     "--folder", type=click.Path(file_okay=False, path_type=Path), help="For the files  [a new one]."
 )
-@click.option("--stage", type=click.Choice(["build", "read"]), hidden=True)
+@click.option("--stage", type=click.Choice(STAGES), hidden=True)
 def main(totals: tuple[int, ...], folder: Path | None, stage: str | None) -> None:
     """Print a row of figures for each number of images."""
     if stage is not None:
         assert folder is not None
-        click.echo(json.dumps({"build": build, "read": read}[stage](folder, totals[0])))
+        click.echo(json.dumps(STAGES[stage](folder, totals[0])))
         return
     print(
         f"{'images':>10s} {'made':>8s} {'written':>8s} {'report':>7s} {'command':>8s} {'files':>5s} "
-        f"{'open':>7s} {'again':>7s} {'read':>8s} {'reader':>8s}"
+        f"{'open':>7s} {'again':>7s} {'read':>8s} {'reader':>22s} "
+        f"{'photos':>7s} {'faces':>7s} {'repeats':>8s}"
     )
     for total in totals:
         place = Path(tempfile.mkdtemp(dir=folder))
         try:
             facts: dict[str, Any] = {}
-            for name in ("build", "read"):
+            for name in STAGES:
                 command = [sys.executable, __file__, str(total), "--folder", str(place / "many")]
                 run = subprocess.run([*command, "--stage", name], stdout=subprocess.PIPE, check=True)
                 facts |= json.loads(run.stdout)
@@ -151,7 +178,8 @@ def main(totals: tuple[int, ...], folder: Path | None, stage: str | None) -> Non
             f"{total:10,d} {facts['made_sec']:6.0f} s {facts['written_sec']:6.0f} s "
             f"{facts['report_sec']:5.1f} s {facts['command_mb']:5.0f} MB {facts['files']:5d} "
             f"{facts['open_sec'] * 1000:4.0f} ms {facts['again_sec'] * 1000:4.0f} ms "
-            f"{facts['read_ms']:5.2f} ms {facts['reader_mb']:5.0f} MB ({facts['bare_mb']:.0f} before)",
+            f"{facts['read_ms']:5.2f} ms {facts['reader_mb']:5.0f} MB ({facts['bare_mb']:3.0f} before) "
+            f"{facts['photos_sec']:5.0f} s {facts['faces_sec']:5.0f} s {facts['repeats_mb']:5.0f} MB",
             flush=True,
         )
 

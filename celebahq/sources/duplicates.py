@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebahq.align.landmarks import UprightPatch
+from celebahq.sources.near_hashes import NearHashes
 
 log = logging.getLogger(__name__)
 
 HASH_SIDE = 16
 DIGITS = HASH_SIDE**2 // 4  # of one hash
-BLOCK, COLUMNS = 1024, 1 << 14  # pictures compared with so many of the earlier ones at a time
 TELL_SEC = 10.0
 NEAR_BITS = 24
 """Hashes that differ in at most so many of 256 bits are of one picture.
@@ -72,42 +72,47 @@ def _low_frequencies(small: NDArray[np.uint8]) -> str:
 def earlier_twin(hashes: Sequence[str], radius: int = NEAR_BITS) -> list[int | None]:
     """For each picture the earlier one that it repeats, or None.
 
-    Repeats are not compared with: every named earlier picture is one that stays. The time grows with the
-    square of the number, and the logger is told how far it is. Memory is 32 bytes a picture.
+    Repeats are not compared with: every named earlier picture is one that stays. The logger is told how far
+    a long search is. Memory is some 100 bytes a picture.
 
     Args:
         hashes: Of 64 digits, or of 128: then the second half may be near the earlier one's first half too.
         radius: In bits.
     """
+    if not hashes:
+        return []
+    first: dict[str, int] = {}
+    for number, digest in enumerate(hashes):
+        first.setdefault(digest, number)
+    numbers = list(first.values())
+    twins = dict(zip(first, _twins_of_distinct(list(first), radius), strict=True))
+    found = [first[digest] if (twin := twins[digest]) is None else numbers[twin] for digest in hashes]
+    return [None if twin == number else twin for number, twin in enumerate(found)]
+
+
+def _twins_of_distinct(hashes: Sequence[str], radius: int) -> list[int | None]:
     looks = [
         _packed([digest[start : start + DIGITS] for digest in hashes])
-        for start in range(0, len(hashes[0]) if hashes else 0, DIGITS)
+        for start in range(0, len(hashes[0]), DIGITS)
     ]
-    twins: list[int | None] = []
+    near = NearHashes(looks[0], radius)
+    twins: list[int | None] = [None] * len(hashes)
+    stays = np.ones(len(hashes), bool)
     told = time.monotonic()
-    for start in range(0, len(hashes), BLOCK):
-        rows = [_signs(look[start : start + BLOCK]) for look in looks]
-        near: list[list[int]] = [[] for _ in rows[0]]
-        for other in range(0, start + BLOCK, COLUMNS):
-            columns = _signs(looks[0][other : min(other + COLUMNS, start + BLOCK)])
-            # The product of two rows of signs is 256, less twice the bits in which they differ.
-            found = np.logical_or.reduce([row @ columns.T >= HASH_SIDE**2 - 2 * radius for row in rows])
-            for row, column in np.argwhere(found).tolist():
-                near[row].append(other + column)
-        for row, others in enumerate(near):
-            earlier = (other for other in others if other < start + row and twins[other] is None)
-            twins.append(next(earlier, None))
+    for start in range(0, len(hashes), near.rows_at_once):
+        rows = slice(start, start + near.rows_at_once)
+        pairs = np.concatenate([near.find(look[rows], start, stays) for look in looks])
+        for row, other in np.unique(pairs, axis=0).tolist():  # earlier rows first, and their earlier ones
+            if stays[row] and stays[other]:
+                twins[row], stays[row] = other, False
         if time.monotonic() - told > TELL_SEC:
             told = time.monotonic()
-            log.info("find repeats: %s of %s pictures", f"{len(twins):,}", f"{len(hashes):,}")
+            log.info(
+                "find repeats: %s of %s pictures", f"{min(rows.stop, len(hashes)):,}", f"{len(hashes):,}"
+            )
     return twins
 
 
 def _packed(hashes: Sequence[str]) -> NDArray[np.uint8]:
     """Hashes of 64 digits: `[n, 32]`."""
     return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(len(hashes), -1)
-
-
-def _signs(packed: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Bits as rows of 256 numbers, 1 and -1: sums of their products are exact in float32."""
-    return np.unpackbits(packed, axis=1).astype(np.float32) * 2 - 1

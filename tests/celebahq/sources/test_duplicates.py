@@ -49,29 +49,62 @@ def test_other_pictures_mirrored_ones_and_crops_are_far():
     assert min(distances) > 2 * NEAR_BITS
 
 
-def test_twins_equal_those_of_a_plain_search():
-    rng = np.random.default_rng(0)
-    originals = rng.integers(0, 256, (40, 32), np.uint8)
-    copies = originals[rng.integers(0, 40, 60)]
-    flips = np.packbits(rng.random((60, 256)) < rng.uniform(0, 0.15, (60, 1)), axis=1)
-    hashes = [row.tobytes().hex() for row in rng.permutation(np.concatenate([originals, copies ^ flips]))]
-
+def plain_search(hashes, radius):
     expected = []
     for i, own in enumerate(hashes):
-        near = [j for j in range(i) if expected[j] is None and bits_between(own, hashes[j]) <= NEAR_BITS]
-        expected.append(near[0] if near else None)
-    assert earlier_twin(hashes) == expected
-    assert any(expected)
+        looks = [own[start : start + 64] for start in range(0, len(own), 64)]
+        near = (
+            j
+            for j in range(i)
+            if expected[j] is None
+            if min(bits_between(look, hashes[j][:64]) for look in looks) <= radius
+        )
+        expected.append(next(near, None))
+    return expected
 
 
-def test_long_searches_say_how_far_they_are_and_find_across_blocks(monkeypatch, caplog):
-    monkeypatch.setattr("celebahq.sources.duplicates.BLOCK", 8)
-    monkeypatch.setattr("celebahq.sources.duplicates.COLUMNS", 5)
+@pytest.mark.parametrize("looks", [1, 2])
+@pytest.mark.parametrize("radius", [0, NEAR_BITS, 25, 26, FACE_BITS, 70])
+def test_twins_equal_those_of_a_plain_search(radius, looks, monkeypatch):
+    monkeypatch.setattr("celebahq.sources.near_hashes.AT_ONCE", 2000)  # so that there are several rounds
+    rng = np.random.default_rng(radius)
+    originals = rng.integers(0, 256, (40, 32), np.uint8)
+    copies = originals[rng.integers(0, 40, 200)]
+    flips = np.packbits(rng.random((200, 256)) < rng.uniform(0, radius / 128, (200, 1)), axis=1)
+    rows = rng.permutation(np.concatenate([originals, originals[:5], copies ^ flips]))
+    mirrored = rows[rng.permutation(len(rows))]  # of which one in some is near to another's first look
+    hashes = [row.tobytes().hex() for row in (rows if looks == 1 else np.hstack([rows, mirrored]))]
+    twins = earlier_twin(hashes, radius)
+    assert twins == plain_search(hashes, radius)
+    assert any(twins)
+
+
+@pytest.mark.parametrize("radius", [1, NEAR_BITS, 25, 26, FACE_BITS, 41, 42])
+def test_differences_that_are_spread_evenly_are_found_up_to_the_radius(radius):
+    """Whatever the bits are cut into: some runs of them, and every so many-th."""
+    rng = np.random.default_rng(0)
+    hashes, expected = [], []
+    for step in range(1, 7):
+        for start in range(0, 256, 50):
+            own, other = rng.integers(0, 2, (2, 256), np.uint8)
+            places = (start + step * np.arange(radius + 1)) % 255
+            near, far = own.copy(), other.copy()
+            near[places[:radius]] ^= 1
+            far[places] ^= 1
+            expected += [None, len(hashes), None, None]
+            hashes += [np.packbits(bits).tobytes().hex() for bits in (own, near, other, far)]
+            assert bits_between(*hashes[-4:-2]) == radius
+            assert bits_between(*hashes[-2:]) == radius + 1
+    assert earlier_twin(hashes, radius) == expected
+
+
+def test_long_searches_say_how_far_they_are(monkeypatch, caplog):
+    monkeypatch.setattr("celebahq.sources.near_hashes.AT_ONCE", 21 * 8)  # eight pictures of 21 values each
     monkeypatch.setattr("celebahq.sources.duplicates.TELL_SEC", -1.0)
     originals = [row.tobytes().hex() for row in np.random.default_rng(1).integers(0, 256, (25, 32), np.uint8)]
     with caplog.at_level("INFO", logger="celebahq"):
         assert earlier_twin([*originals, *originals[::-1]]) == [None] * 25 + list(range(24, -1, -1))
-    assert "find repeats: 48 of 50 pictures" in caplog.text
+    assert "find repeats: 24 of 25 pictures" in caplog.text
 
 
 def test_no_pictures_no_twins():
