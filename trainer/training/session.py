@@ -200,7 +200,10 @@ def first_state(
     if trained is not None:
         begin_with(state, trained, config)
         if trained.discriminator is None and world.is_main:
-            log.warning(f"{init}: a snapshot, which holds no discriminator; D begins untrained")
+            log.warning(
+                f"{init}: a snapshot, which holds no discriminator; D begins untrained, and G forgets much "
+                "meanwhile; a state with its run's config.json holds both"
+            )
     if trained is None or trained.discriminator is None:
         initialize_from_reals(config, state, reals, device)
     return state
