@@ -5,6 +5,7 @@ torch is imported only where there are tensors, so that the commands that never 
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -155,6 +156,20 @@ def choose_device(name: str) -> "torch.device":
 
 
 @contextmanager
+def _prints_go_to_stderr() -> Iterator[None]:
+    """For PyTorch 2.10, whose C++ says on stdout, where results belong, that processes are connected."""
+    sys.stdout.flush()
+    stdout, stderr = 1, 2
+    kept = os.dup(stdout)
+    os.dup2(stderr, stdout)
+    try:
+        yield
+    finally:
+        os.dup2(kept, stdout)
+        os.close(kept)
+
+
+@contextmanager
 def join_world(device: "torch.device") -> Iterator[World]:
     """Join the processes that torchrun started; a world of one without it.
 
@@ -173,7 +188,8 @@ def join_world(device: "torch.device") -> Iterator[World]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, timeout=WAIT)
+    with _prints_go_to_stderr():
+        distributed.init_process_group(backend, timeout=WAIT)
     try:
         yield World(distributed.get_rank(), distributed.get_world_size())
     except RuntimeError as err:

@@ -308,7 +308,7 @@ def profile(proof: Proof) -> dict[str, Any]:
     plan = steps.plan(phase_of(config, resolution))
     steps.discriminator_gradients(plan)
     kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if proof.cuda else [])
-    with record(activities=kinds) as recorded:
+    with record(activities=kinds, acc_events=True) as recorded:
         steps.discriminator_gradients(plan)
         steps.generator_gradients(plan)
         proof.wait()

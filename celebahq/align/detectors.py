@@ -23,6 +23,8 @@ YUNET = Path(__file__).parent / "weights" / "yunet.onnx"
 
 YUNET_SIDES = (320, 960)
 """Longer sides, in pixels, at which YuNet looks at a photo: it knows faces of 10 to 300 pixels."""
+YUNET_LEAST_SIDE = 64
+"""OpenCV 4 adds black up to multiples of 32 pixels; at 32 its network answers with what lay in memory."""
 YUNET_SCORE, YUNET_OVERLAP, YUNET_MOST = 0.5, 0.3, 5000
 
 
@@ -71,8 +73,10 @@ class YuNet(Detector):
 
     def _at(self, photo: NDArray[np.uint8], scale: float) -> list[Detection]:
         small, exact = resized(photo, scale)
-        self._network.setInputSize((small.shape[1], small.shape[0]))
-        rows = self._network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1]  # [n, 15], or None
+        missing = [max(YUNET_LEAST_SIDE - side, 0) for side in small.shape[:2]]
+        padded = cv2.copyMakeBorder(small, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT)
+        self._network.setInputSize((padded.shape[1], padded.shape[0]))
+        rows = self._network.detect(cv2.cvtColor(padded, cv2.COLOR_RGB2BGR))[1]  # [n, 15], or None
         return [
             Detection(
                 np.concatenate([row[:2], row[:2] + row[2:4]]) / np.tile(exact, 2) - 0.5,
