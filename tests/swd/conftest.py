@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -32,14 +32,6 @@ def golden(request) -> Callable[[str], Golden]:
             return dict(file)
 
     return load
-
-
-@pytest.fixture
-def threads() -> Iterator[Callable[[int], None]]:
-    """Sets how many threads torch may use; afterwards as before."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

@@ -35,10 +35,8 @@ def images(tmp_path: Path) -> Path:
 
 
 def run(tool: ModuleType, kind: str, images: Path, out: Path, steps: int, *more: str) -> None:
-    threads = torch.get_num_threads()
     command = [kind, "--images", str(images), "--out", str(out), "--steps", str(steps), *SMALL, *more]
     result = CliRunner().invoke(tool.main, command, catch_exceptions=False)
-    torch.set_num_threads(threads)
     assert result.exit_code == 0, result.output
 
 

@@ -317,13 +317,8 @@ def test_images_are_made_in_the_arithmetic_that_was_trained_in(tf32, tmp_path):
         ["modes", run, "--classifier", tmp_path / "digits.safetensors", "--samples", 1, "--repeats", 1],
     ]
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32
-    with cudnn.flags():
-        try:
-            for command in commands:
-                matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = not tf32, not tf32, True
-                call(*command, "--device", "cpu")
-                found = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic)
-                assert found == (tf32, tf32, False, True), command[0]
-        finally:
-            matmul.allow_tf32 = before
+    for command in commands:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = not tf32, not tf32, True
+        call(*command, "--device", "cpu")
+        found = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic)
+        assert found == (tf32, tf32, False, True), command[0]

@@ -72,7 +72,7 @@ def test_a_turned_face_is_found_the_right_way_up(degrees, astronaut_face, finder
         expected = astronaut_face.landmarks @ matrix[:, :2].T + matrix[:, 2]
         far.append(np.abs(face.landmarks - expected).max() / astronaut_face.eye_distance)
         off.append(abs((face.roll - astronaut_face.roll - turn + 180) % 360 - 180))
-    # Two of three: at one angle in a hundred, another one with each OpenCV, a face this small settles wrongly.
+    # Two of three: at one angle in a hundred, another with each OpenCV, a face this small settles wrongly.
     assert sorted(far)[1] < 0.1
     assert sorted(off)[1] < 3  # degrees; landmarks are whole pixels of a face of 44
 

@@ -56,16 +56,16 @@ def test_a_constant_channel_becomes_zeros(value):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_threads_do_not_change_normalisation(threads, dtype):
+def test_threads_do_not_change_normalisation(dtype):
     desc = torch.rand(20_000, 3, 7, 7, dtype=dtype)
-    threads(1)
+    torch.set_num_threads(1)
     alone = normalize_descriptors(desc)
-    threads(3)
+    torch.set_num_threads(3)
     assert torch.equal(normalize_descriptors(desc), alone)
 
 
-def test_inference_mode_and_gradients_do_not_matter(threads):
-    threads(2)
+def test_inference_mode_and_gradients_do_not_matter():
+    torch.set_num_threads(2)
     desc = torch.rand(9, 3, 7, 7)
     expected = normalize_descriptors(desc)
     with torch.inference_mode():

@@ -67,12 +67,12 @@ def test_distances_are_those_without_influences(patches):
     assert torch.equal(found.along[0], direction_distances(a, b, directions))
 
 
-def test_threads_do_not_matter(patches, threads):
+def test_threads_do_not_matter(patches):
     a, b = map(normalized, patches)
     directions = random_directions(147, repeats=1, count=20)
     found = []
     for count in (1, 3):
-        threads(count)
+        torch.set_num_threads(count)
         found.append(measure(a, b, directions))
     assert torch.equal(found[0].along[0], found[1].along[0])
     assert torch.equal(found[0].on_a, found[1].on_a)

@@ -42,9 +42,9 @@ def test_torch_uses_one_thread_meanwhile():
     assert torch.get_num_threads() == before
 
 
-def test_a_fresh_thread_rounds_like_the_others(threads):
+def test_a_fresh_thread_rounds_like_the_others():
     """Where products by two threads are rounded otherwise, as on processors with AVX2 alone."""
-    threads(2)
+    torch.set_num_threads(2)
     rows, directions = torch.rand(2560, 147), torch.rand(147, 48)
     (alone,) = in_threads(lambda _: rows @ directions, [0], 1)
     for product in in_threads(lambda _: rows @ directions, range(20), 4):
@@ -55,8 +55,8 @@ def test_one_worker_is_the_callers_thread():
     assert list(in_threads(lambda _: threading.get_ident(), [0], 1)) == [threading.get_ident()]
 
 
-def test_overlapping_users_leave_the_setting_as_it_was(threads):
-    threads(4)
+def test_overlapping_users_leave_the_setting_as_it_was():
+    torch.set_num_threads(4)
     left = []
 
     def use(wait_sec, work_sec):

@@ -168,11 +168,8 @@ def test_inputs_stay_as_they_are():
     assert all(torch.equal(x, y) for x, y in zip((a, b, directions), before, strict=True))
 
 
-@pytest.fixture
 def precisions():
-    """Reads the switches of matrix products; puts them back afterwards."""
-    yield lambda: [backend.matmul.fp32_precision for backend in (torch.backends.cuda, torch.backends.mkldnn)]
-    torch.set_float32_matmul_precision("highest")
+    return [backend.matmul.fp32_precision for backend in (torch.backends.cuda, torch.backends.mkldnn)]
 
 
 def ask_for_medium():
@@ -189,7 +186,7 @@ def ask_for_both_ways():  # what PyTorch has no single word for; a training with
 
 
 @pytest.mark.parametrize("ask", [ask_for_medium, ask_for_tf32, ask_for_both_ways])
-def test_lower_matmul_precision_asked_for_elsewhere_is_not_used(precisions, ask):
+def test_lower_matmul_precision_asked_for_elsewhere_is_not_used(ask):
     a, b, directions = torch.randn(64, 147), torch.randn(64, 147), random_directions(147, count=8)
     expected = direction_distances(a, b, directions)
     ask()
