@@ -1,3 +1,6 @@
+import os
+import sys
+
 import pytest
 import torch
 
@@ -21,6 +24,22 @@ def launched(monkeypatch):
         monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
 
     return pretend
+
+
+def test_stdout_holds_nothing_but_what_the_processes_say(launched, monkeypatch, capfd):
+    launched(0)
+
+    def connect(*_, **__):
+        os.write(1, b"connected\n")  # as PyTorch 2.10's C++ does, past Python
+
+    monkeypatch.setattr("torch.distributed.init_process_group", connect)
+    monkeypatch.setattr("torch.distributed.destroy_process_group", lambda: None)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 1)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 3)
+    sys.stdout.write("before\n")
+    with join_world(torch.device("cpu")) as world:
+        sys.stdout.write(f"{world}\n")
+    assert capfd.readouterr() == (f"before\n{World(1, 3)}\n", "connected\n")
 
 
 @pytest.mark.parametrize("name", ["auto", "cuda", "cuda:3", "cpu"])
