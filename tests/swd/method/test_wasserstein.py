@@ -119,16 +119,16 @@ def test_numpy_multiplies_in_one_thread_meanwhile_and_as_before_afterwards(monke
     assert all(found == [1] * len(before) for found in seen)
 
 
-def test_threads_do_not_matter(threads, library):
+def test_threads_do_not_matter(library):
     a, b, directions = torch.randn(5000, 20).requires_grad_(), torch.randn(3000, 20), random_directions(20)
-    threads(1)
+    torch.set_num_threads(1)
     alone = direction_distances(a, b, directions)
-    threads(3)
+    torch.set_num_threads(3)
     assert torch.equal(direction_distances(a, b, directions), alone)
 
 
-def test_inference_mode_and_gradients_do_not_matter(threads, library):
-    threads(2)
+def test_inference_mode_and_gradients_do_not_matter(library):
+    torch.set_num_threads(2)
     a, b, directions = torch.randn(900, 5), torch.randn(900, 5), random_directions(5)
     expected = sliced_wasserstein(a, b, directions)
     with torch.inference_mode():
@@ -147,8 +147,8 @@ def test_memory_bounds_a_chunk(rows, size):
     assert wasserstein._chunk_size(512, rows, torch.device("cpu")) == size
 
 
-def test_what_is_done_with_projections_comes_back_in_order(threads):
-    threads(2)
+def test_what_is_done_with_projections_comes_back_in_order():
+    torch.set_num_threads(2)
     a, directions = torch.randn(50, 20), random_directions(20)
 
     def work(which, projections):
