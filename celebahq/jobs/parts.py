@@ -55,6 +55,13 @@ def write_parts(
     for number, reason in writing.report().skipped.items():
         raise ToolError(out, f"not written, for {task.item_name(number)} cannot be: {reason}")
     parts = tuple(Part(**record.meta) for record in writing.records())
+    for part in parts:
+        if not (folder / part.file).is_file():
+            raise ToolError(
+                out,
+                f"not written, for {part.file} is gone from {folder}, and the logs have no images any more; "
+                f"remove {scratch.folder.name} and begin anew",
+            )
     write_manifest(Manifest(folder / MANIFEST, wanted.provenance, parts))
     _publish(scratch, folder, out)
 

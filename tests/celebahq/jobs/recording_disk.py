@@ -3,7 +3,8 @@
 The recorder notes, whenever something is forced to disk, renamed or removed, what the disk is sure to hold
 and what else was written by then. From each such moment, disks are made as a crash may leave them: every file
 with its last synced bytes, with later ones, or with later ones torn or missing in the middle; every folder
-with each of its later changes done or not done.
+with each of its later changes done or not done. A folder that was renamed has the old name or the new one, as
+on file systems with a journal; a file may have lost both.
 """
 
 import os
@@ -91,6 +92,19 @@ def crash(moment, root, target, rng):
     inodes = {folder / name: inode for folder, names in moment.names.items() for name, inode in names.items()}
     inodes[root] = moment.root_inode
     where = {inode: folder / name for folder, names in moment.names.items() for name, inode in names.items()}
+    sure_names = {inode: name for names in moment.synced_names.values() for name, inode in names.items()}
+    renamed = {
+        inode: rng.random() < 0.5  # whether that is done
+        for inode, name in sure_names.items()
+        if where.get(inode) in moment.names and where[inode].name != name
+    }
+
+    def chosen(now, sure):
+        if renamed.get(now):
+            return now
+        if renamed.get(sure) is False:
+            return sure
+        return rng.choice([None if inode in renamed else inode for inode in (now, sure)])
 
     def make(inode, path):
         if where.get(inode) in moment.names:
@@ -102,7 +116,7 @@ def crash(moment, root, target, rng):
         path.mkdir(parents=True, exist_ok=True)
         now, sure = moment.names[source], moment.synced_names.get(inodes.get(source), {})
         for name in sorted(now.keys() | sure.keys()):
-            inode = rng.choice([now.get(name), sure.get(name)])
+            inode = chosen(now.get(name), sure.get(name))
             if inode is not None:
                 make(inode, path / name)
 

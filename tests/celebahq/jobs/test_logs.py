@@ -117,6 +117,16 @@ def test_a_torn_record_is_cut_off_and_done_again(place, whole, kept_part):
     assert place.complete.read_bytes() == whole
 
 
+def test_zeros_behind_a_tear_are_no_record(place, whole):
+    """As where a file grew and its last blocks were not written: from every byte on."""
+    counts = []
+    for kept in range(len(whole) // 2):
+        place.growing.write_bytes(whole[:kept] + bytes(len(whole) - kept))
+        counts.append(len(read_growing(place)))
+    assert counts == sorted(counts)
+    assert counts[-1] >= 2
+
+
 def test_a_growing_log_of_another_shard_or_job_is_begun_anew(place, whole):
     for other in (place._replace(job="another"), place._replace(shard=Shard(8, 6, 12))):
         other.growing.write_bytes(whole)

@@ -180,6 +180,21 @@ def test_items_are_not_exchanged_while_the_files_are_written(run_job, tmp_path, 
     assert len(PyramidReader(out)) == 40
 
 
+def test_a_file_that_vanished_before_the_last_step_is_not_published(run_job, tmp_path, monkeypatch):
+    out = tmp_path / "many"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("celebahq.jobs.parts.write_manifest", interrupted)
+        run_job(Coloured(), out, shard_size=1e-6)
+    (work_folder(out) / "parts" / "part-00002.h5").unlink()
+    with pytest.raises(ToolError, match=r"part-00002\.h5 is gone .*; remove many\.work and begin anew"):
+        run_job(Coloured(), out, shard_size=1e-6)
+    assert not out.exists()
+
+
+def interrupted(manifest):
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize(
     ("shards", "most", "ends"),
     [
