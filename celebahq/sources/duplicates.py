@@ -73,7 +73,7 @@ def earlier_twin(hashes: Sequence[str], radius: int = NEAR_BITS) -> list[int | N
     """For each picture the earlier one that it repeats, or None.
 
     Repeats are not compared with: every named earlier picture is one that stays. The logger is told how far
-    a long search is. Memory is some 100 bytes a picture.
+    a long search is. Memory is some 300 bytes a picture.
 
     Args:
         hashes: Of 64 digits, or of 128: then the second half may be near the earlier one's first half too.
@@ -81,12 +81,17 @@ def earlier_twin(hashes: Sequence[str], radius: int = NEAR_BITS) -> list[int | N
     """
     if not hashes:
         return []
-    first: dict[str, int] = {}
+    places: dict[str, int] = {}  # digest -> its place among the distinct ones
+    numbers: list[int] = []  # of the first picture that has each
     for number, digest in enumerate(hashes):
-        first.setdefault(digest, number)
-    numbers = list(first.values())
-    twins = dict(zip(first, _twins_of_distinct(list(first), radius), strict=True))
-    found = [first[digest] if (twin := twins[digest]) is None else numbers[twin] for digest in hashes]
+        if digest not in places:
+            places[digest] = len(numbers)
+            numbers.append(number)
+    twins = _twins_of_distinct(list(places), radius)
+    found = [
+        numbers[place if (twin := twins[place]) is None else twin]
+        for place in map(places.__getitem__, hashes)
+    ]
     return [None if twin == number else twin for number, twin in enumerate(found)]
 
 
