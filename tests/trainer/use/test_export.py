@@ -53,8 +53,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-# PyTorch 2.10 reads its own file into bytes that may not be written.
-@pytest.mark.filterwarnings("ignore:The given buffer is not writable:UserWarning")
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_program_makes_the_same_images(variant: str, tmp_path: Path):
     made = snapshot(**VARIANTS[variant])
