@@ -19,7 +19,7 @@ from table_runs import TableRun, markdown, mean_and_spread
 
 from celebahq.arguments import FILE
 from trainer.configuration.presets import preset
-from trainer.use.modes import load_classifier, score_modes
+from trainer.use.modes import ModeCount, load_classifier, score_modes
 from trainer.use.snapshot import load_snapshot
 
 ROWS = {
@@ -56,9 +56,17 @@ def modes_run(row: str, size: str, seed: int, fraction: float) -> TableRun:
 @click.option("--fraction", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
 @click.option("--seeds", default="0", show_default=True)
 @click.option("--rows", default=",".join(ROWS), show_default=True)
+@click.option("--repeats", default=10, show_default=True, help="Samples of images per score, as published.")
 @click.option("--print-commands", is_flag=True, help="Only say what would be run.")
 def main(
-    data: Path, digits: Path, outdir: Path, fraction: float, seeds: str, rows: str, print_commands: bool
+    data: Path,
+    digits: Path,
+    outdir: Path,
+    fraction: float,
+    seeds: str,
+    rows: str,
+    repeats: int,
+    print_commands: bool,
 ) -> None:
     """Train what is missing, then print the table."""
     device = torch.device("cpu")
@@ -72,7 +80,7 @@ def main(
                     click.echo("trainer " + shlex.join(run.arguments(data, outdir)))
                     continue
                 snapshot = load_snapshot(run.train(data, outdir)[-1], device)
-                score = score_modes(snapshot, classifier, seed=seed)
+                score = score_modes(snapshot, classifier, seed=seed, count=ModeCount(repeats=repeats))
                 scores.setdefault((row, size), []).append((score.modes, score.kl))
     if not print_commands:
         header = ["row", *(f"{what}, {size}" for size in SIZES for what in COUNTS)]
