@@ -4,15 +4,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from trainer.networks.activations import leaky_relu, leaky_relu_and_pixel_norm
+from trainer.networks.activations import leaky_relu_and_pixel_norm, lean_leaky_relu
 from trainer.networks.layers import pixel_norm
 
 
-def test_leaky_relu_has_the_derivatives_of_pytorchs_to_the_bit(rng):
+def test_lean_leaky_relu_has_the_derivatives_of_pytorchs_to_the_bit(rng):
     x = torch.randn(3, 4, 5, 5, generator=rng)
     weights = [torch.randn(x.shape, generator=rng) for _ in range(2)]
     found = []
-    for function in (leaky_relu, F.leaky_relu):
+    for function in (lean_leaky_relu, F.leaky_relu):
         point = x.clone().requires_grad_()
         y = function(point, 0.2)
         (first,) = torch.autograd.grad((y * y * weights[0]).sum(), point, create_graph=True)
@@ -23,10 +23,10 @@ def test_leaky_relu_has_the_derivatives_of_pytorchs_to_the_bit(rng):
         assert ours.equal(theirs)
 
 
-def test_leaky_relu_can_be_differentiated_by_functions(rng):
+def test_lean_leaky_relu_can_be_differentiated_by_functions(rng):
     x = torch.randn(6, generator=rng)
     found, expected = (
-        torch.func.grad(lambda v, f=f: f(v, 0.2).square().sum())(x) for f in (leaky_relu, F.leaky_relu)
+        torch.func.grad(lambda v, f=f: f(v, 0.2).square().sum())(x) for f in (lean_leaky_relu, F.leaky_relu)
     )
     assert found.equal(expected)
 
