@@ -26,7 +26,7 @@ def find(name):
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_examples_of_public_names_work(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.REPORT_NDIFF)
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS | doctest.REPORT_NDIFF)
     subject = find(name)
     tests = [test for test in doctest.DocTestFinder().find(subject, name, globs={}) if test.examples]
     if inspect.isfunction(subject):
