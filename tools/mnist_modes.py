@@ -19,7 +19,8 @@ from table_runs import TableRun, markdown, mean_and_spread
 
 from celebahq.arguments import FILE
 from trainer.configuration.presets import preset
-from trainer.use.modes import ModeCount, load_classifier, score_modes
+from trainer.use.modes import load_classifier, score_modes
+from trainer.use.options import ModeCount
 from trainer.use.snapshot import load_snapshot
 
 ROWS = {
