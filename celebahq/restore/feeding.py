@@ -121,11 +121,14 @@ class DeviceProcess:
                 return _connected(self._base.with_suffix(".socket"))
             with self._base.with_suffix(".lock").open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # one worker starts it, the others wait
-                self._start()
-        raise ToolError(self.name, f"its process did not start within {START_SEC:.0f} s")
+                self._start(end)
+        raise self._too_slow()
 
-    def _start(self) -> None:
-        """Start the process and wait until it answers; called under the lock."""
+    def _too_slow(self) -> ToolError:
+        return ToolError(self.name, f"its process did not start within {START_SEC:.0f} s")
+
+    def _start(self, end: float) -> None:
+        """Start the process and wait until it answers, or `time.monotonic()` is `end`; under the lock."""
         place, log = self._base.with_suffix(".socket"), self._base.with_suffix(".log")
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
             _connected(place).close()
@@ -144,6 +147,10 @@ class DeviceProcess:
             if process.poll() is not None:
                 lines = log.read_text().splitlines() or ["no reason"]
                 raise ToolError(self.name, f"its process did not start: {lines[-1]}")
+            if time.monotonic() > end:  # a device that hangs, which would hang whoever waits for it
+                process.kill()
+                process.wait()
+                raise self._too_slow()
             time.sleep(POLL_SEC)
         process.returncode = 0  # it may outlive this worker, which is not to wait for it
 

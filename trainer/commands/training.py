@@ -149,7 +149,7 @@ def resume(
     device: str,
     on_nan: Literal["stop", "skip"] | None,
 ) -> None:
-    """Continue a run that was interrupted or killed, or make a finished one longer.
+    """Continue a run that was interrupted or killed, make a finished one longer, or grow it on.
 
     It ends as it would have ended without the interruption: bit for bit on the same CPU. What changes is kept
     in RUN/config.json and RUN/history.jsonl; what would change the past is refused. The number of processes

@@ -111,3 +111,12 @@ def test_one_that_cannot_start_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(ToolError, match=r"its process did not start: .*no such weight file"):
         DeviceProcess("cpu", [Model(str(tmp_path / "missing.safetensors"))])
+
+
+def test_one_that_does_not_get_ready_is_ended_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("celebahq.restore.feeding.START_SEC", 0.01)  # less than Python's own start
+    with pytest.raises(ToolError, match="cpu: its process did not start within 0 s"):
+        DeviceProcess("cpu", MODELS)
+    assert not processes(tmp_path)
+    assert not sockets(tmp_path)
