@@ -52,6 +52,9 @@ from celebahq.threads import ordered_map
 
 HALVED_FROM_PX = 640  # photos with a shorter side from here on are halved: clean targets from JPEGs
 SMALLEST_PX = 256
+SMALLEST_BATCH = 2
+"""PyTorch sends one small image alone to a kernel whose sums over threads have no fixed order: a stopped and
+continued run would end in other bits."""
 WARMUP_STEPS = 200
 EMA_DECAY = 0.999
 
@@ -282,7 +285,7 @@ def train(
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE.safetensors")
 @click.option("--steps", type=click.IntRange(min=1), help="Length of the run.")
 @click.option("--minutes", type=float, help="Length of the run as training time.")
-@click.option("--batch", type=click.IntRange(min=1), help="Patches per step.")
+@click.option("--batch", type=click.IntRange(min=SMALLEST_BATCH), help="Patches per step.")
 @click.option("--patch", type=click.IntRange(min=16), help="Side of a patch in input pixels.")
 @click.option("--rate", type=float, help="Highest learning rate.")
 @click.option("--init", type=click.Path(exists=True, path_type=Path), help="Weights to start from.")

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from celebahq.restore.checkpoints import load_network, save_network
 
 TOOLS = Path(__file__).parents[2] / "tools"
-SMALL = ["--batch", "1", "--patch", "16", "--device", "cpu"]
+SMALL = ["--batch", "2", "--patch", "16", "--device", "cpu"]
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_run_writes_weights_log_and_state(kind: str, tool: ModuleType, images:
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     kind: str, tool: ModuleType, images: Path, tmp_path: Path
 ):
-    patches = tool.Patches(kind, tool.load_images(images), 1, 16, 0)
+    patches = tool.Patches(kind, tool.load_images(images), tool.SMALLEST_BATCH, 16, 0)
 
     def training():
         return tool.Training(kind, tool.RECIPES[kind], 0, torch.device("cpu"))
@@ -113,6 +113,7 @@ def test_a_folder_without_pictures_and_an_unclear_length_are_refused(tool: Modul
     empty = CliRunner().invoke(tool.main, [*base, "--steps", "1"])
     assert "no picture" in str(empty.exception)
     assert CliRunner().invoke(tool.main, base).exit_code == 2
+    assert CliRunner().invoke(tool.main, [*base, "--steps", "1", "--batch", "1"]).exit_code == 2
 
 
 def test_a_smaller_network_is_grown_and_another_kind_is_refused(tool: ModuleType, tmp_path: Path):
