@@ -5,7 +5,7 @@
 
 Runs with and without `data.augment`, two seeds each, on 300 photos at 32x32; every snapshot's sliced
 Wasserstein distance to the photos that were kept back; a table and a plot. Interrupted, the same command
-goes on.
+goes on; with more --kimg it makes finished runs longer.
 """
 
 import json
@@ -26,6 +26,8 @@ from trainer.storage.checkpoint import snapshots
 from trainer.use.evaluate import evaluate
 
 KINDS = {"plain": "", "augmented": "color,translation,cutout"}
+STAGE_KIMG = 2.0
+"""Of growing, of each resolution, and of a tick."""
 
 
 def read_photo(path: Path, side: int) -> NDArray[np.uint8]:
@@ -49,15 +51,16 @@ def split_photos(folder: Path, outdir: Path, side: int, count: int) -> tuple[Pat
 
 def run_arguments(kind: str, seed: int, data: Path, outdir: Path, side: int, kimg: float) -> list[str]:
     """Arguments of `trainer` that train one network: `faces-64` made smaller and grown faster."""
+    length = ["--device", "cpu", "--set", f"train.total_kimg={kimg:g}"]
+    begun = find_run(outdir, kind, seed)
+    if begun:
+        return ["resume", str(begun), *length]
     changes = [
         f"name={kind}-{seed}",
         f"resolution={side}",
         f"data.augment={KINDS[kind]}",
-        f"train.total_kimg={kimg:g}",
         f"train.seed={seed}",
-        f"schedule.train_kimg={kimg / 60:g}",
-        f"schedule.trans_kimg={kimg / 60:g}",
-        f"schedule.tick_kimg={kimg / 60:g}",
+        *(f"schedule.{name}={STAGE_KIMG:g}" for name in ("train_kimg", "trans_kimg", "tick_kimg")),
         *(f"{network}.fmap_base=128" for network in ("generator", "discriminator")),
         *(f"{network}.fmap_max=64" for network in ("generator", "discriminator")),
         *(f"{network}.fused_scale=true" for network in ("generator", "discriminator")),
@@ -65,9 +68,13 @@ def run_arguments(kind: str, seed: int, data: Path, outdir: Path, side: int, kim
         "snapshot.image_ticks=6",
         "snapshot.network_ticks=3",
     ]
-    arguments = ["run", "--resume", "--data", str(data), "--preset", "faces-64", "--outdir", str(outdir)]
-    arguments += ["--device", "cpu"]
+    arguments = ["run", "--data", str(data), "--preset", "faces-64", "--outdir", str(outdir), *length]
     return arguments + [part for change in changes for part in ("--set", change)]
+
+
+def find_run(outdir: Path, kind: str, seed: int) -> Path | None:
+    """The folder of a run that was begun."""
+    return next(outdir.glob(f"*-{kind}-{seed}"), None)
 
 
 def distances(run: Path, others: Path) -> list[tuple[float, float]]:
@@ -117,7 +124,9 @@ def main(
                 continue
             status(f"{kind}, seed {seed}")
             trainer_command(arguments, standalone_mode=False)
-            track = distances(next(outdir.glob(f"*-{kind}-{seed}")), others)
+            run = find_run(outdir, kind, seed)
+            assert run
+            track = distances(run, others)
             tracks[f"{kind}-{seed}"] = track
             best = min(value for _, value in track)
             click.echo(json.dumps({"run": f"{kind}-{seed}", "best": best, "last": track[-1][1]}))
