@@ -44,7 +44,7 @@ TINY_RUN = {
 TREES = {"celeba": "celeba", "delta": "deltas"}
 EXPORTS = {
     **{"folder": "", "zip": ".zip", "tfrecord": ""},
-    **{"webdataset": "", "folder-by-class": "", "imagefolder": ""},
+    **{"webdataset": "", "mds": "", "folder-by-class": "", "imagefolder": ""},
 }
 PROGRAMS = (".safetensors", ".pt2", ".onnx")
 TIMES = ("stats.jsonl", "history.jsonl", "index.html", "lock", "events.*")

@@ -70,7 +70,7 @@ def select(
 
 
 OUT = 2  # the place of `--out` among the parameters of `export`
-FORMS = ("folder", "zip", "tfrecord", "webdataset", "folder-by-class", "imagefolder")
+FORMS = ("folder", "zip", "tfrecord", "webdataset", "mds", "folder-by-class", "imagefolder")
 
 
 @click.command()
@@ -90,10 +90,11 @@ def export(
     zip              the same in one file, as StyleGAN 2 and 3 read it
     tfrecord         every level, as the TensorFlow versions of progressive GAN and StyleGAN read them
     webdataset       tar files of a thousand images, with labels and facts as JSON
+    mds              shards and index.json, with labels and facts, as Mosaic's StreamingDataset reads them
     folder-by-class  PNG files in a folder for each class, as torchvision's ImageFolder reads them
     imagefolder      PNG files and metadata.jsonl with labels and facts, as Hugging Face's datasets reads them
 
-    Names, landmarks and scores go into webdataset and imagefolder; the other forms have no place for them.
+    Names, landmarks and scores go into webdataset, mds and imagefolder; the others have no place for them.
 
     \b
     Examples:

@@ -16,6 +16,7 @@ from celebahq.files import atomic_folder, atomic_zip, refuse_existing
 from celebahq.pictures.encoding import encode_png
 from celebahq.pyramid import Labels, PyramidReader, one_hot
 from celebahq.pyramid_tools.extraction import check_indices, choose_level
+from celebahq.pyramid_tools.mds import write_shards
 from celebahq.readers.tfrecords import encode_record
 from celebahq.sources.labels import LABELS_FILE
 from celebahq.threads import ordered_map
@@ -23,6 +24,7 @@ from celebahq.threads import ordered_map
 MIN_TFRECORD_RESOLUTION = 4
 METADATA_FILE = "metadata.jsonl"
 TAR_IMAGES = 1000
+FORMS_WITH_FACTS = ("webdataset", "mds", "imagefolder")
 
 
 def export_images(
@@ -43,9 +45,10 @@ def export_images(
             `dataset.json`, as StyleGAN's trainers read them; `folder-by-class` has `CLASS/00000000.png`,
             as torchvision's `ImageFolder` reads it; `imagefolder` PNG files and `metadata.jsonl` with labels
             and facts, as `datasets` reads it; `webdataset` tar files with KEY.png, KEY.json, and KEY.cls for
-            a class. `tfrecord` holds the levels down to 4x4 as the TensorFlow version of progressive GAN
-            training reads them: for a folder NAME `NAME-r02.tfrecords` (4x4), `NAME-r03.tfrecords`, ... and,
-            with labels, `NAME-rxx.labels` (a NumPy array `[N, L]` float32).
+            a class; `mds` shards with the columns `image`, `facts` and, for a class, `label`, as Mosaic's
+            StreamingDataset reads them. `tfrecord` holds the levels down to 4x4 as the TensorFlow version of
+            progressive GAN training reads them: for a folder NAME `NAME-r02.tfrecords` (4x4),
+            `NAME-r03.tfrecords`, ... and, with labels, `NAME-rxx.labels` (a NumPy array `[N, L]` float32).
         resolution: The level, the largest unless told; `tfrecord` has all.
         overwrite: Replace a zip that is there; a folder is never replaced.
         on_image: Called after each image.
@@ -61,6 +64,8 @@ def export_images(
     pictures = _pictures(reader, resolution, on_image)
     if form == "webdataset":
         _write_tars(reader, out, pictures)
+    elif form == "mds":
+        _write_mds(reader, out, pictures)
     elif form == "zip":
         with atomic_zip(out) as write:
             for name, data in _with_labels(reader, pictures):
@@ -75,7 +80,7 @@ def export_images(
 
 def facts_left_out(reader: PyramidReader, form: str) -> list[str]:
     """Facts about images that a form has no place for."""
-    return [] if form in ("webdataset", "imagefolder") else sorted(reader.meta_names)
+    return [] if form in FORMS_WITH_FACTS else sorted(reader.meta_names)
 
 
 def _with_labels(reader: PyramidReader, pictures: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
@@ -133,6 +138,23 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     member = tarfile.TarInfo(name)  # of the year 1970, owned by nobody
     member.size = len(data)
     tar.addfile(member, io.BytesIO(data))
+
+
+def _write_mds(reader: PyramidReader, folder: Path, pictures: Iterator[bytes]) -> None:
+    """Shards of at most 64 MiB, and their index."""
+    facts, labels = _facts_of_images(reader), reader.labels
+    classes = None if labels is None else one_hot(labels)
+
+    def samples() -> Iterator[dict[str, bytes]]:
+        for index, data in enumerate(pictures):
+            sample = {"image": data, "facts": json.dumps(facts[index], ensure_ascii=False).encode()}
+            if classes is not None:
+                sample["label"] = np.int64(classes[index]).tobytes()
+            yield sample
+
+    encodings = {"image": "png", "facts": "json"} | ({} if classes is None else {"label": "int"})
+    with atomic_folder(folder) as partial:
+        write_shards(partial, encodings, samples())
 
 
 def _write_tfrecords(reader: PyramidReader, folder: Path, on_image: Callable[[], None]) -> None:

@@ -1,4 +1,5 @@
 import io
+import itertools
 import json
 import tarfile
 import zipfile
@@ -151,6 +152,53 @@ def test_webdataset_reads_its_tars(with_facts, images, tmp_path, monkeypatch):
         assert sample["cls"] == 11 - index
 
 
+def mds_samples(folder):
+    """By the format's description: each sample's columns as bytes."""
+    index = json.loads((folder / "index.json").read_text())
+    assert index["version"] == 2
+    for shard in index["shards"]:
+        data = (folder / shard["raw_data"]["basename"]).read_bytes()
+        assert len(data) == shard["raw_data"]["bytes"]
+        count, *places = np.frombuffer(data, np.uint32, shard["samples"] + 2).tolist()
+        assert count == shard["samples"]
+        assert places[-1] == len(data)
+        for begin, end in itertools.pairwise(places):
+            fixed = shard["column_sizes"]
+            sizes = iter(np.frombuffer(data, np.uint32, fixed.count(None), begin).tolist())
+            at, sample = begin + 4 * fixed.count(None), {}
+            for name, size in zip(shard["column_names"], fixed, strict=True):
+                size = next(sizes) if size is None else size
+                sample[name] = data[at : at + size]
+                at += size
+            assert at == end
+            yield sample
+
+
+def test_mds_shards_hold_pictures_facts_and_labels(with_facts, images, tmp_path, monkeypatch):
+    monkeypatch.setattr("celebahq.pyramid_tools.mds.SHARD_BYTES", 12000)
+    for name in ("one", "two"):
+        export_images(with_facts, tmp_path / name, "mds")
+    shards = sorted(path.name for path in (tmp_path / "one").glob("*.mds"))
+    assert len(shards) > 2
+    assert all((tmp_path / "one" / name).stat().st_size <= 12000 for name in shards)
+    found = list(mds_samples(tmp_path / "one"))
+    assert len(found) == 12
+    for index, sample in enumerate(found):
+        with Image.open(io.BytesIO(sample["image"])) as picture:
+            np.testing.assert_array_equal(np.asarray(picture), images[index].transpose(1, 2, 0))
+        assert json.loads(sample["facts"]) == {**facts_of(index), "label": 11 - index}
+        assert int.from_bytes(sample["label"], "little") == 11 - index
+    for name in [*shards, "index.json"]:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_an_image_larger_than_a_shard_has_its_own(with_facts, tmp_path, monkeypatch):
+    monkeypatch.setattr("celebahq.pyramid_tools.mds.SHARD_BYTES", 100)
+    export_images(with_facts, tmp_path / "out", "mds")
+    assert len(list((tmp_path / "out").glob("*.mds"))) == 12
+    assert len(list(mds_samples(tmp_path / "out"))) == 12
+
+
 def test_tars_are_the_same_bytes_every_time(with_facts, tmp_path):
     for name in ("one", "two"):
         export_images(with_facts, tmp_path / name / "faces", "webdataset")
@@ -179,4 +227,4 @@ def test_an_export_says_which_facts_it_leaves_out(with_facts, tmp_path, form):
     result = CliRunner().invoke(main, ["export", str(with_facts.path), "--to", form, "-o", str(out)])
     assert result.exit_code == 0, result.stderr
     said = f"left out, for {form} has no place for it: landmarks, quality_score, source_name"
-    assert (said in result.stderr) == (form not in ("webdataset", "imagefolder"))
+    assert (said in result.stderr) == (form not in ("webdataset", "mds", "imagefolder"))
