@@ -118,6 +118,8 @@ class ImportTask(Task):
             "images": self._count,
             "data": images.facts(),
         }
+        if images.label_names:
+            self._facts["label_names"] = list(images.label_names)
 
     def __len__(self) -> int:
         return self._count

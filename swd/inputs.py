@@ -61,6 +61,10 @@ def open_fakes(fake: Any) -> list[ImageSet]:
     if isinstance(fake, Mapping):
         for (name, _), images in zip(named, sets, strict=True):
             images.name = name
+    names = [images.name for images in sets]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise ToolError(repeated, "given twice among the sets of fakes")
     return sets
 
 

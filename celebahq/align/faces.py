@@ -78,14 +78,23 @@ class FaceFinder:
         self._predictor = Predictor()
 
     def find(self, photo: NDArray[np.uint8]) -> list[Face]:
-        """The faces to trust in an `(H, W, 3)` uint8 RGB photo, the one with the widest eyes first."""
+        """The faces to trust in an `(H, W, 3)` uint8 RGB photo, the one with the widest eyes first.
+
+        Raises:
+            ValueError: The photo is not such an array.
+        """
         return [face for face in self.look(photo) if face.doubt is None]
 
     def look(self, photo: NDArray[np.uint8]) -> list[Face]:
         """All that the detector takes for faces, those with a `doubt` too; the widest eyes first.
 
         The photo is looked at as it is; if nothing in it is clearly a face, also turned to each other side.
+
+        Raises:
+            ValueError: The photo is not such an array.
         """
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
+            raise ValueError(f"photo: (H, W, 3) uint8 expected, not {photo.shape} {photo.dtype}")
         faces = _one_each(self._faces_at(photo, 0))
         if not any(face.doubt is None and face.score >= WEAK_SCORE for face in faces):
             for turn in TURNS[1:]:

@@ -18,6 +18,7 @@ def find_faces(photo: NDArray[np.uint8]) -> list[Face]:
 
     Raises:
         ToolError: The detector's model is not installed.
+        ValueError: The photo is not such an array.
 
     >>> import celebahq, skimage
     >>> [face] = celebahq.find_faces(skimage.data.astronaut())

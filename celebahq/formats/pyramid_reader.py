@@ -83,6 +83,11 @@ class PyramidReader(MapStyle):
         labels = [rows for file in self.files if (rows := file.labels) is not None]
         return joined(labels) if labels else None  # all have them, or none has
 
+    @property
+    def label_names(self) -> list[str]:
+        """What the columns of the labels are called; empty where that is not known."""
+        return list(self.provenance.get("label_names") or [])
+
     def meta(self, name: str) -> np.ndarray:
         """One fact for every image: `[N, ...]`, strings as objects.
 

@@ -133,6 +133,7 @@ def select_images(
         "command": "select",
         "selection": selection.facts(),
         "from": reader.provenance,
+        **({"label_names": reader.label_names} if reader.label_names else {}),
     }
     with PyramidWriter(
         out, reader.resolution, reader.channels, codec=codec, provenance=provenance, overwrite=overwrite
@@ -155,7 +156,7 @@ def _label(reader: PyramidReader, name: str) -> np.ndarray:
     """One column of the labels: `[N]`."""
     if reader.labels is None:
         raise ToolError(reader.path, "has no labels")
-    columns = reader.provenance.get("label_names") or []
+    columns = reader.label_names
     if name in columns:
         return reader.labels[:, columns.index(name)]
     if name.isdecimal() and int(name) < reader.labels.shape[1]:

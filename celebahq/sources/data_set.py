@@ -45,6 +45,8 @@ class DataSet(ABC):
 
     resolution: int
     channels: int
+    label_names: Sequence[str] = ()
+    """What the columns of the labels are called, where that is known."""
 
     @abstractmethod
     def __init__(self, path: Path, options: ImportOptions) -> None:

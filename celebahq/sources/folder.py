@@ -76,6 +76,7 @@ class FolderOfImages(DataSet):
             raise ToolError(folder, f"--folder-labels, but {loose} is in no sub-folder")
         folders = [name.split("/")[0] for name in names]
         classes = {folder: number for number, folder in enumerate(sorted(set(folders)))}
+        self.label_names = list(classes)
         listing = ", ".join(f"{number} = {name}" for name, number in classes.items())
         log.info("%s: classes %s", folder, listing)
         return class_rows([classes[folder] for folder in folders], str(folder))

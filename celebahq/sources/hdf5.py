@@ -19,6 +19,7 @@ class Hdf5Pyramid(DataSet):
         self.load()
         self.resolution = self._reader.resolution
         self.channels = require_colours(self._reader.channels, str(path))
+        self.label_names = self._reader.label_names
 
     def __len__(self) -> int:
         return len(self._reader)

@@ -124,6 +124,14 @@ def test_landmarks_that_the_detector_does_not_confirm_are_doubtful(finder, monke
     assert "detector and landmarks disagree" in face.doubt
 
 
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((64, 64, 3), np.float32), np.zeros((64, 64), np.uint8), np.zeros((0, 0, 3), np.uint8)]
+)
+def test_what_is_no_photo_is_refused(finder, wrong):
+    with pytest.raises(ValueError, match=r"^photo: "):
+        finder.find(wrong)
+
+
 def test_a_picture_without_faces_gives_none(finder):
     shapes = [(200, 300), (1, 1), (500, 1), (31, 320), (320, 32), (33, 64)]
     for shape, level in itertools.product(shapes, (0, 128)):

@@ -9,6 +9,10 @@ import pytest
 from PIL import Image
 
 from celebahq.errors import FormatError, ToolError
+from celebahq.importing import import_dataset
+from celebahq.options import ImportRequest
+from celebahq.pyramid import PyramidReader
+from celebahq.pyramid_tools.selecting import Selection, select_images
 from celebahq.sources.data_set import ImportOptions
 from celebahq.sources.folder import FolderOfImages, ZipOfImages
 from celebahq.sources.labels import parse_labels
@@ -117,6 +121,18 @@ def test_a_folders_label_file_is_used(picture, tmp_path):
     }
     images = FolderOfImages(fill(tmp_path, files), PLAIN)
     assert [images.read(i).label.tolist() for i in range(2)] == [[2, 0], [0.5, 1]]
+
+
+def test_the_names_of_folders_are_those_of_the_labels(picture, tmp_path):
+    fill(tmp_path / "in", {"cat/1.png": encoded(picture), "dög/1.png": encoded(picture)})
+    of_folders = ImportOptions(folder_labels=True)
+    import_dataset(ImportRequest("folder", tmp_path / "in", tmp_path / "a.h5", of_folders))
+    import_dataset(ImportRequest("hdf5", tmp_path / "a.h5", tmp_path / "b.h5"))
+    with PyramidReader(tmp_path / "b.h5") as reader:
+        assert select_images(reader, tmp_path / "c.h5", Selection(labels=[("dög", 1)])) == 1
+    with PyramidReader(tmp_path / "c.h5") as reader:
+        assert reader.label_names == ["cat", "dög"]
+        assert reader.labels.tolist() == [[0, 1]]
 
 
 def test_folder_labels_need_folders(picture, tmp_path):
