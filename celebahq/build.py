@@ -265,24 +265,24 @@ def align_crop(restored: RestoredCrop, plan: CropPlan, resolution: int) -> Photo
 
 
 @lru_cache(maxsize=4)  # a cluster's workers start a task once per shard
-def _load_model(name: str, device: str, *, strength: float = 1.0) -> "Restorer | None":
-    if name == "none":
+def _load_model(stage: str, name: str, device: str, *, strength: float = 1.0) -> "Restorer | None":
+    if name == "none":  # without PyTorch
         return None
-    from celebahq.restore.infer import load_restorer
+    from celebahq.restore.infer import load_stage
 
-    return load_restorer(name, device, strength=strength, exact=False)
+    return load_stage(stage, name, device, strength=strength, exact=False)
 
 
 def _networks_on(device: str, options: BuildOptions) -> list["Restorer | None"]:
     """Both networks; those on a GPU run in its own process, for all workers of the machine."""
-    models = [(options.jpeg_model, options.jpeg_strength), (options.sr_model, 1.0)]
+    models = [("jpeg_model", options.jpeg_model, options.jpeg_strength), ("sr_model", options.sr_model, 1.0)]
     if not _has_own_process(device):
-        return [_load_model(name, device, strength=strength) for name, strength in models]
+        return [_load_model(stage, name, device, strength=strength) for stage, name, strength in models]
     from celebahq.restore.feeding import DeviceProcess, Model
 
-    wanted = [Model(name, strength, exact=False) for name, strength in models if name != "none"]
+    wanted = [Model(name, strength, exact=False) for _, name, strength in models if name != "none"]
     fed = iter(DeviceProcess(device, wanted).restorers())
-    return [None if name == "none" else next(fed) for name, _ in models]
+    return [None if name == "none" else next(fed) for _, name, _ in models]
 
 
 def _has_own_process(device: str) -> bool:
@@ -293,6 +293,7 @@ def describe(options: BuildOptions, engine: Engine) -> dict[str, Any]:
     """What determines the result, for the provenance: nothing about machine, folders or time.
 
     Raises:
+        WrongUse: A network is not of its stage's kind.
         ToolError: A network is not there, or the machines would compute differently.
     """
     return {
@@ -301,8 +302,10 @@ def describe(options: BuildOptions, engine: Engine) -> dict[str, Any]:
         **source_facts(options.source),
         "resolution": options.resolution,
         "keep": options.keep,
-        "jpeg_model": _model_facts(_load_model(options.jpeg_model, "cpu", strength=options.jpeg_strength)),
-        "sr_model": _model_facts(_load_model(options.sr_model, "cpu")),
+        "jpeg_model": _model_facts(
+            _load_model("jpeg_model", options.jpeg_model, "cpu", strength=options.jpeg_strength)
+        ),
+        "sr_model": _model_facts(_load_model("sr_model", options.sr_model, "cpu")),
         "sr_when": options.sr_when,
         "arithmetic": _common_arithmetic(options, engine),
     }

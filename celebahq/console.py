@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from celebahq.errors import ToolError, describe_error, is_out_of_memory, one_line
+from celebahq.errors import ToolError, WrongUse, describe_error, is_out_of_memory, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +50,8 @@ class ToolGroup(click.Group):
             if not is_out_of_memory(err):
                 raise
             raise click.ClickException("out of memory; ask for less at a time, or of fewer workers") from err
+        except WrongUse as err:
+            raise click.UsageError(str(err)) from err
         except (ToolError, OSError) as err:
             if ctx.meta.get(VOLUME, 0) > 0:
                 traceback.print_exc()

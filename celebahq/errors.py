@@ -35,6 +35,10 @@ class FormatError(ToolError):
     """A file is not what its name or its header says."""
 
 
+class WrongUse(ToolError):
+    """Options that do not fit together, or what they name; commands end with status 2."""
+
+
 class MissingExtraError(ToolError):
     """An optional dependency is needed for what was asked."""
 

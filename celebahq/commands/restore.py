@@ -40,17 +40,17 @@ def restore(
       celebahq restore photo.jpg --out restored --compare
       celebahq restore holiday/ --out restored
     """
-    from celebahq.restore.infer import load_restorer
+    from celebahq.restore.infer import load_stage
     from celebahq.restore.likeness import describe_likeness
     from celebahq.restore.photos import photos_of, restore_photos
 
     require_fitting(jpeg_strength, jpeg_model)
     where = resolve_device(device)
-    stages = []
-    if jpeg_model != "none":
-        stages.append(load_restorer(jpeg_model, where, strength=jpeg_strength))
-    if sr_model != "none":
-        stages.append(load_restorer(sr_model, where))
+    wanted = [
+        load_stage("jpeg_model", jpeg_model, where, strength=jpeg_strength),
+        load_stage("sr_model", sr_model, where),
+    ]
+    stages = [stage for stage in wanted if stage is not None]
     if not stages:
         raise click.UsageError("--jpeg-model none and --sr-model none leave nothing to do")
     photos = photos_of(given, out)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from celebahq.errors import ToolError
+from celebahq.errors import ToolError, WrongUse
 from celebahq.files import sha256_file
 from celebahq.restore.checkpoints import is_own_file, load_network
 from celebahq.restore.community import load_community_network
@@ -189,10 +189,34 @@ def load_restorer(
     sha256 = sha256_file(path)
     if strength != 1.0:
         if network.scale != 1:
-            raise ToolError(name, "it enlarges; a strength is for networks that keep the size")
+            raise WrongUse(name, "it enlarges; a strength is for networks that keep the size")
         name = f"{name}(strength={strength:g})"
         sha256 = hashlib.sha256(f"{strength:g} {sha256}".encode()).hexdigest()
     return Restorer(network, name, sha256, torch.device(device), strength=strength, exact=exact)
+
+
+def load_stage(
+    stage: str, name: str, device: str | torch.device, *, strength: float = 1.0, exact: bool = True
+) -> Restorer | None:
+    """The network of a stage, which must be of its kind; None where it is left out.
+
+    Args:
+        stage: `jpeg_model`, which keeps the size, or `sr_model`, which enlarges.
+        name: As for `load_restorer`, or `none`.
+        device: As for `load_restorer`, and so are `strength` and `exact`.
+
+    Raises:
+        WrongUse: The network enlarges and should not, or should and does not.
+        ToolError: As for `load_restorer`.
+    """
+    if name == "none":
+        return None
+    restorer = load_restorer(name, device, strength=strength, exact=exact)
+    if (restorer.scale == 1) != (stage == "jpeg_model"):
+        does = "keeps the size" if restorer.scale == 1 else f"enlarges {restorer.scale} times"
+        task = "keep the size" if stage == "jpeg_model" else "enlarge"
+        raise WrongUse(f"--{stage.replace('_', '-')} {name}", f"it {does}; this stage's network must {task}")
+    return restorer
 
 
 def weights_path(name_or_path: str) -> Path:

@@ -101,6 +101,28 @@ def test_a_stage_can_be_left_out_but_not_both(tmp_path: Path, photo: Photo, mode
     assert CliRunner().invoke(main, [*base, "--sr-model", "none", "--jpeg-model", "none"]).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("stage", "network", "said"),
+    [
+        ("--jpeg-model", "e", "it enlarges 4 times; this stage's network must keep the size"),
+        ("--sr-model", "d", "it keeps the size; this stage's network must enlarge"),
+    ],
+)
+@pytest.mark.parametrize("command", ["restore", "build"])
+def test_a_network_of_the_other_stages_kind_is_wrong_usage(
+    tmp_path: Path, photo: Photo, models: list[str], stage: str, network: str, said: str, command: str
+):
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in/a.png", photo[:20, :20])
+    other = str(tmp_path / f"{network}.safetensors")
+    given = {"restore": [str(tmp_path / "in"), "--out", str(tmp_path / "out")]}
+    given["build"] = ["--photos", str(tmp_path / "in"), "--out", str(tmp_path / "out.h5"), "--workers", "1"]
+    result = CliRunner().invoke(main, [command, *given[command], "--device", "cpu", *models, stage, other])
+    assert result.exit_code == 2, result.output
+    assert result.stderr.splitlines()[-1] == f"Error: {stage} {other}: {said}"
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_a_result_beyond_the_limit_is_skipped(
     tmp_path: Path, photo: Photo, models: list[str], monkeypatch: pytest.MonkeyPatch
 ):
