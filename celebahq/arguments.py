@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from celebahq.pictures.suffixes import SUFFIXES
+from celebahq.processes import is_device_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,7 +98,6 @@ class _NewPath(click.Path):
 
 DATA_SET = _DataSet()
 NEW_PATH = _NewPath()
-NEW_FILE = _NewPath(dir_okay=False)
 NEW_DATA_SET = _NewPath(
     dir_okay=False,
     endings=HDF5,
@@ -113,10 +113,25 @@ NEW_NETWORK = _NewPath(dir_okay=False, endings=(".safetensors", ".pt2", ".onnx")
 NEW_IMAGES = _NewPath(endings=(*HDF5, ".zip"), remedy="trainer grid draws images into one picture")
 
 
+class _DeviceName(click.ParamType[str]):
+    """What a device is called; whether it is there is seen when it is used."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse other names."""
+        if not is_device_name(value):
+            self.fail(f"'{value}' is not a device; use auto, cpu, cuda or cuda:N", param, ctx)
+        return value
+
+
+DEVICE = _DeviceName()
+
+
 def device_option(command: F) -> F:
     """`--device`, resolved with `resolve_device` inside the command."""
     return click.option(
-        "--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N."
+        "--device", type=DEVICE, default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
     )(command)
 
 

@@ -135,6 +135,11 @@ def device_of_rank(name: str) -> str:
     return f"cuda:{local_rank}"
 
 
+def is_device_name(name: str) -> bool:
+    """Whether this is `auto`, `cpu`, `cuda` or `cuda:N`."""
+    return re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", name) is not None
+
+
 def choose_device(name: str) -> "torch.device":
     """The device that `auto`, `cpu`, `cuda` or `cuda:N` means for this process, if it is really there.
 
@@ -144,10 +149,10 @@ def choose_device(name: str) -> "torch.device":
     import torch
 
     name = device_of_rank(name)
+    if not is_device_name(name):
+        raise ToolError(f"--device {name}", "not a device; use auto, cpu, cuda or cuda:N")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d{1,2})?", name):
-        raise ToolError(f"--device {name}", "not a device; use auto, cpu, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()

@@ -9,8 +9,8 @@ import click
 
 from celebahq.arguments import (
     ANY_PATH,
-    NEW_FILE,
     NEW_PNG,
+    NEW_SAFETENSORS,
     device_option,
     json_option,
     overwrite_option,
@@ -145,7 +145,9 @@ def track(as_json: bool, **options: Any) -> None:
 
 @main.command()
 @click.argument("real", type=ANY_PATH)
-@click.option("-o", "--out", type=NEW_FILE, required=True, metavar="FILE.swd.safetensors", help="To write.")
+@click.option(
+    "-o", "--out", type=NEW_SAFETENSORS, required=True, metavar="FILE.swd.safetensors", help="To write."
+)
 @overwrite_option
 @protocol_options
 @machine_options

@@ -61,10 +61,6 @@ def open_fakes(fake: Any) -> list[ImageSet]:
     if isinstance(fake, Mapping):
         for (name, _), images in zip(named, sets, strict=True):
             images.name = name
-    names = [images.name for images in sets]
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise ToolError(repeated, "given twice among the sets of fakes")
     return sets
 
 
@@ -76,7 +72,7 @@ def place_of(baseline: str | None, fakes: Sequence[ImageSet]) -> int:
         if names.count(baseline) == 1:
             return names.index(baseline)
     known = ", ".join(fake.name for fake in fakes)
-    raise ToolError(f"--baseline {baseline}", f"not one of the sets of fakes ({known})")
+    raise ToolError(f"--baseline {baseline}", f"not the name of one of the sets of fakes alone ({known})")
 
 
 def check_pairs(fakes: Sequence[ImageSet]) -> None:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 from tiny_runs import start, tiny_config, write_pyramid
 
-from celebahq.arguments import DATA_SET, NEW_DATA_SET, NEW_FOLDER
+from celebahq.arguments import DATA_SET, DEVICE, NEW_DATA_SET, NEW_FOLDER
 
 PACKAGES = ("celebahq", "swd", "trainer")
 COMMANDS = {
@@ -97,6 +97,20 @@ def test_an_hdf5_file_is_called_one(name, out, tmp_path):
         NEW_DATA_SET.convert(str(tmp_path / out), None, None)
     option = next(option for option in COMMANDS[name].params if option.name == "out")
     assert option.type is NEW_DATA_SET
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, command in COMMANDS.items() for p in command.params if "--device" in p.opts]
+)
+def test_a_name_of_no_device_is_wrong_usage(name):
+    device = next(option for option in COMMANDS[name].params if "--device" in option.opts)
+    assert device.type is DEVICE
+
+
+@pytest.mark.parametrize("name", ["warp", "gpu", "mps", "cuda:", "cuda:first", ""])
+def test_a_device_is_the_processor_or_a_gpu(name):
+    with pytest.raises(click.BadParameter, match="is not a device; use auto, cpu, cuda or cuda:N"):
+        DEVICE.convert(name, None, None)
 
 
 @pytest.mark.parametrize("name", ["celebahq extract", "celebahq restore", "trainer run"])

@@ -96,7 +96,7 @@ def read_manifest(path: Path) -> Manifest:
     """
     found = read_json(path)
     if found.get("format") != MANIFEST_FORMAT:
-        raise FormatError(path, f"format {found.get('format')!r}, expected {MANIFEST_FORMAT!r}")
+        raise FormatError(path, f"not the manifest of a data set, whose format is {MANIFEST_FORMAT!r}")
     version = found.get("format_version")
     if version != MANIFEST_VERSION:
         raise FormatError(

@@ -65,8 +65,11 @@ class FolderOfImages(DataSet):
         data = self._files.beside(LABELS_FILE)
         if data is None:
             return None
-        log.info(f"{self._files.path / LABELS_FILE}: labels are taken from it")
-        return parse_labels(data, self._files.names, str(self._files.path / LABELS_FILE))
+        path = self._files.path / LABELS_FILE
+        labels = parse_labels(data, self._files.names, str(path))
+        if labels is not None:
+            log.info("%s: labels are taken from it", path)
+        return labels
 
     def _folder_labels(self) -> Labels:
         """The first folder of each path is the class; classes are numbered in the order of their names."""

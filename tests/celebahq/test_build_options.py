@@ -43,7 +43,7 @@ def test_wrong_usage_is_told_with_status_2(options, complaint):
             ["--photos", "{photos}", "--sr-model", "none", "--jpeg-model", "gone.safetensors"],
             "no such weight",
         ),
-        (["--photos", "{photos}", *NO_NETWORKS, "--device", "warp"], "--device warp: not a device"),
+        (["--photos", "{photos}", *NO_NETWORKS, "--device", "cuda:99"], "--device cuda:99: PyTorch finds"),
     ],
 )
 def test_what_is_missing_is_told_with_status_1(photos, tmp_path, options, complaint):

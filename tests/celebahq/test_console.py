@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from celebahq import console
-from celebahq.arguments import NEW_FILE, NEW_PNG
+from celebahq.arguments import NEW_PNG, NEW_SAFETENSORS
 from celebahq.console import (
     Progress,
     ToolGroup,
@@ -30,7 +30,7 @@ def run(body, *arguments):
         pass
 
     @main.command()
-    @click.option("--file", type=NEW_FILE)
+    @click.option("--file", type=NEW_SAFETENSORS)
     @click.option("--png", type=NEW_PNG)
     def work(**options):
         body()

@@ -7,11 +7,15 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from matplotlib.figure import Figure
 from PIL import Image
 
+from celebahq.errors import ToolError
 from swd.cli import main
+from swd.comparison import make_cache
+from swd.pipeline.resources import Resources
 
 
 def run(*arguments):
@@ -151,8 +155,10 @@ def test_cache_is_written_once_and_gives_the_same_figures(small, result, tmp_pat
 
 def test_a_cache_needs_its_ending_and_room(small, tmp_path, monkeypatch):
     other = run("cache", small[0], "-o", tmp_path / "reals.h5")
-    assert other.exit_code == 1
-    assert "the name of a cache ends in .safetensors" in other.stderr
+    assert other.exit_code == 2
+    assert "does not end in .safetensors" in other.stderr
+    with pytest.raises(ToolError, match=r"the name of a cache ends in \.safetensors"):
+        make_cache(small[0], tmp_path / "reals.h5", resources=Resources(torch.device("cpu"), 1))
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     full = run("cache", small[0], "-o", tmp_path / "new" / "reals.safetensors", "--device", "cpu")
     assert full.exit_code == 1

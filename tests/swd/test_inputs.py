@@ -96,11 +96,6 @@ def test_no_set_and_an_empty_one_are_refused(reals, images):
         compare(reals.images, images)
 
 
-def test_a_set_that_is_given_twice_is_named(reals, fakes):
-    with pytest.raises(ToolError, match="given twice among the sets of fakes"):
-        compare(reals.folder, [fakes.h5, str(fakes.h5)], device="cpu")
-
-
 def test_items_of_another_size_are_named(reals):
     images = [*reals.images[:5], reals.images[5][:, :16, :16]]
     with pytest.raises(FormatError, match=r"item 5 is 16x16 px"):

@@ -131,7 +131,7 @@ def edit(folder, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format="other"), "format 'other'"),
+        (lambda m: m.update(format="other"), "not the manifest of a data set"),
         (lambda m: m.update(format_version=2), "version 2, .*update"),
         (lambda m: m.update(parts=[]), "lists no files"),
         (lambda m: m.pop("provenance"), "no provenance"),
