@@ -8,6 +8,7 @@ import click
 from celebahq.arguments import ANY_PATH, NEW_FOLDER, device_option, json_option, overwrite_option
 from celebahq.commands.options import require_fitting, restorer_options
 from celebahq.console import Progress, emit_json, exit_if_skipped, resolve_device, status, warn
+from celebahq.terminal import on_terminal
 
 
 @click.command()
@@ -32,8 +33,9 @@ def restore(
     """Remove JPEG artifacts from photos and enlarge them 4 times.
 
     Writes DIR/NAME.png for each photo; those of a folder keep their places in it. Results that are there
-    are kept, so that the same command goes on; --overwrite makes them anew. The networks are the two that
-    come with the package (jpeg, sr4x) or weight files of your own; none leaves a stage out.
+    are kept, so that the same command goes on; a file of a result's name that is that of another photo or
+    other networks, or none, is left alone and the photo skipped. --overwrite replaces both. The networks are
+    the two that come with the package (jpeg, sr4x) or weight files of your own; none leaves a stage out.
 
     \b
     Examples:
@@ -53,7 +55,8 @@ def restore(
     stages = [stage for stage in wanted if stage is not None]
     if not stages:
         raise click.UsageError("--jpeg-model none and --sr-model none leave nothing to do")
-    photos = photos_of(given, out)
+    with on_terminal():
+        photos = photos_of(given, out)
     names = " and ".join(stage.name for stage in stages)
     status(f"{len(photos)} photos through {names} ({stages[0].dtype}) into {out}")
     with Progress("restore", len(photos), unit="photos") as progress:
@@ -72,7 +75,7 @@ def restore(
     for photo, found in outcome.likeness.items():
         status(f"{photo} and its result: {describe_likeness(found)}")
     kept = f", {len(outcome.kept)} were there already" if outcome.kept else ""
-    status(f"{len(outcome.written)} written{kept}, {len(outcome.skipped)} skipped")
+    status(f"{len(outcome.written)} files written{kept}; {len(outcome.skipped)} photos skipped")
     if as_json:
         emit_json(
             {

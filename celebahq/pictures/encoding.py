@@ -1,5 +1,7 @@
 """PNG files: the only place where they are written."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,12 @@ from numpy.typing import NDArray
 
 from celebahq.errors import ToolError
 from celebahq.files import atomic_path
+
+HEADER_BYTES = 33
+"""Signature and IHDR chunk, with which every PNG begins."""
+NOTE = b"Comment\0"
+"""The keyword of PNG for remarks."""
+MAX_NOTE = 4096
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
@@ -29,8 +37,13 @@ def encode_png(picture: NDArray[np.uint8]) -> bytes:
     return bytes(data)
 
 
-def save_png(path: Path, picture: NDArray[np.uint8]) -> None:
+def save_png(path: Path, picture: NDArray[np.uint8], *, note: str = "") -> None:
     """Write `(H, W, C)` uint8, C = 1 or 3 (RGB), as PNG, complete or not at all.
+
+    Args:
+        path: The file.
+        picture: As for `encode_png`.
+        note: A line of ASCII to be kept in the file, see `read_note`.
 
     Raises:
         ToolError: A side is longer than the encoder takes.
@@ -39,5 +52,22 @@ def save_png(path: Path, picture: NDArray[np.uint8]) -> None:
         data = encode_png(picture)
     except ValueError as err:
         raise ToolError(path, str(err)) from err
+    if note:
+        data = data[:HEADER_BYTES] + _text_chunk(note) + data[HEADER_BYTES:]
     with atomic_path(path) as partial:
         partial.write_bytes(data)
+
+
+def read_note(path: Path) -> str:
+    """The note that `save_png` kept in a file; empty for any other file."""
+    with path.open("rb") as file:
+        file.seek(HEADER_BYTES)
+        start = file.read(8 + len(NOTE))
+        if start[4:] != b"tEXt" + NOTE:
+            return ""
+        return file.read(min(int.from_bytes(start[:4]), MAX_NOTE) - len(NOTE)).decode("ascii", "replace")
+
+
+def _text_chunk(note: str) -> bytes:
+    text = b"tEXt" + NOTE + note.encode("ascii")
+    return struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))

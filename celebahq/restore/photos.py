@@ -1,5 +1,6 @@
 """Restore photo files: read, remove JPEG artifacts, enlarge, write."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,14 +10,19 @@ import numpy as np
 
 from celebahq.align.blocks import block_artifacts, enlarged_blocks
 from celebahq.errors import ToolError
+from celebahq.files import sha256_file
 from celebahq.pictures.decoding import load_photo
-from celebahq.pictures.encoding import save_png
+from celebahq.pictures.encoding import read_note, save_png
 from celebahq.restore.infer import Photo, Restorer
 from celebahq.restore.likeness import Likeness, measure_likeness
 from celebahq.sources.listing import find_photos
 
+log = logging.getLogger(__name__)
+
 MAX_RESULT_PIXELS = 1 << 28
 """Largest picture that is made: 268 million pixels, 0.8 GB."""
+MADE_HERE = "celebahq restore."
+"""How a result's note begins."""
 JPEG_START = b"\xff\xd8\xff"
 FAINT_BLOCKS, FAINT_ENLARGED_BLOCKS = 0.3, 1.0
 """Grey levels that photos without compression stay below."""
@@ -27,8 +33,9 @@ class RestoreOutcome:
     """What became of the photos."""
 
     written: list[Path] = field(default_factory=list)
+    """Results and comparisons."""
     kept: list[Path] = field(default_factory=list)
-    """Results that were there already."""
+    """Those that were there already."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Reason by photo."""
     without_blocks: list[Path] = field(default_factory=list)
@@ -42,7 +49,7 @@ def photos_of(given: Sequence[Path], out: Path) -> dict[Path, Path]:
 
     Args:
         given: Picture files, and folders of them, in which results keep their places.
-        out: The results' folder; what lies in it is no photo.
+        out: The results' folder; the results of earlier runs in it are no photos.
 
     Raises:
         ToolError: A folder holds no photos, or cannot be read.
@@ -52,10 +59,22 @@ def photos_of(given: Sequence[Path], out: Path) -> dict[Path, Path]:
         if not path.is_dir():
             photos[path] = Path(path.stem)
             continue
-        for name in find_photos(path):
-            if not (path / name).resolve().is_relative_to(out.resolve()):
-                photos[path / name] = Path(name).with_suffix("")
+        names = find_photos(path)
+        found = {
+            path / name: Path(name).with_suffix("") for name in names if not _is_result(path / name, out)
+        }
+        if not found:
+            raise ToolError(path, f"holds no photos, only results of earlier runs ({len(names):,})")
+        if len(found) < len(names):
+            log.info("%s: %s results of earlier runs are left out", path, f"{len(names) - len(found):,}")
+        photos |= found
     return photos
+
+
+def _is_result(path: Path, out: Path) -> bool:
+    """Whether a run has put a picture below its folder of results."""
+    below = path.resolve().is_relative_to(out.resolve())
+    return below and path.is_file() and read_note(path).startswith(MADE_HERE)
 
 
 def restore_photos(
@@ -69,47 +88,86 @@ def restore_photos(
 ) -> RestoreOutcome:
     """Run photos through the stages and write a PNG file for each.
 
-    A photo that cannot be read, or whose result would be too large, is skipped; a file that is there already
-    is kept.
+    A photo that cannot be read, or whose result would be too large, is skipped. Each result has a note of
+    its photo and networks: one that is there already is kept, and for another file in its place the photo is
+    skipped.
 
     Args:
         photos: As `photos_of` gives them.
         out: Folder of the results, made where missing.
         stages: The networks, in order.
         compare: Write `NAME.compare.png` too: the photo, enlarged by Lanczos, beside the result.
-        overwrite: Replace results that are there.
+        overwrite: Replace files that are there.
         on_photo: Called after each photo with whether it was skipped.
 
     Raises:
         ToolError: Two photos would get the same result, or a result would replace a photo.
     """
-    results = _plan(photos, out, compare=compare)
+    plan = _plan(photos, out, compare=compare)
     outcome = RestoreOutcome()
-    for photo, targets in results.items():
-        missing = [path for path in targets if overwrite or not path.exists()]
-        skipped = False
-        if not missing:
-            outcome.kept.append(targets[0])
+    for photo, targets in plan.items():
+        try:
+            note = _note(photo, stages)
+            kept = [] if overwrite else _results_there(targets, note)
+            missing = [path for path in targets if path not in kept]
+            if missing:
+                _restore(photo, missing, targets[0], stages, note, outcome)
+        except ToolError as err:
+            outcome.skipped[str(photo)] = err.beside(photo)
         else:
-            try:
-                before = load_photo(photo)
-                if stages[0].scale == 1 and not was_compressed(photo, before):
-                    outcome.without_blocks.append(photo)
-                after = apply_stages(before, stages)
-                for path in missing:
-                    if path == targets[0]:
-                        save_png(path, after)
-                    else:
-                        resized = at_size_of(after, before)
-                        save_png(path, np.concatenate([resized, after], axis=1))
-                        outcome.likeness[str(photo)] = measure_likeness(resized, after)
-            except ToolError as err:
-                outcome.skipped[str(photo)] = err.beside(photo)
-                skipped = True
-            else:
-                outcome.written.append(targets[0])
-        on_photo(skipped)
+            outcome.kept += kept
+            outcome.written += missing
+        on_photo(str(photo) in outcome.skipped)
     return outcome
+
+
+def _note(photo: Path, stages: Sequence[Restorer]) -> str:
+    """What a result is made of; it stands in the result's file."""
+    try:
+        digest = sha256_file(photo)
+    except OSError as err:
+        raise ToolError(photo, err.strerror or str(err)) from err
+    networks = ", ".join(stage.sha256 for stage in stages)
+    return f"{MADE_HERE} SHA-256 of the photo: {digest}; of the networks: {networks}"
+
+
+def _results_there(targets: Sequence[Path], note: str) -> list[Path]:
+    """Those of a photo's results that are there.
+
+    Raises:
+        ToolError: A file in a result's place is none.
+    """
+    there = [path for path in targets if path.exists()]
+    for path in there:
+        if read_note(path) != note:
+            raise ToolError(
+                path,
+                "exists already, and is not the result of this photo and these networks; choose another "
+                "--out, or pass --overwrite to replace it",
+            )
+    return there
+
+
+def _restore(
+    photo: Path,
+    missing: Sequence[Path],
+    result: Path,
+    stages: Sequence[Restorer],
+    note: str,
+    outcome: RestoreOutcome,
+) -> None:
+    """Write what is missing of the result and the comparison."""
+    before = load_photo(photo)
+    if stages[0].scale == 1 and not was_compressed(photo, before):
+        outcome.without_blocks.append(photo)
+    after = apply_stages(before, stages)
+    for path in missing:
+        if path == result:
+            save_png(path, after, note=note)
+        else:
+            resized = at_size_of(after, before)
+            save_png(path, np.concatenate([resized, after], axis=1), note=note)
+            outcome.likeness[str(photo)] = measure_likeness(resized, after)
 
 
 def _plan(photos: Mapping[Path, Path], out: Path, *, compare: bool) -> dict[Path, list[Path]]:

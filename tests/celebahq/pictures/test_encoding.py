@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from celebahq.errors import ToolError
-from celebahq.pictures.encoding import encode_png, save_png
+from celebahq.pictures.encoding import encode_png, read_note, save_png
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (30, 20, 3), np.uint8)
 
@@ -23,6 +23,18 @@ def test_the_same_pixels_give_the_same_bytes(tmp_path):
     save_png(tmp_path / "a.png", PICTURE)
     assert (tmp_path / "a.png").read_bytes() == encode_png(PICTURE.copy())
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_note_is_read_back_and_changes_no_pixel(tmp_path):
+    path = tmp_path / "a.png"
+    save_png(path, PICTURE, note="made of a photo")
+    assert read_note(path) == "made of a photo"
+    with Image.open(path) as found:
+        np.testing.assert_array_equal(np.asarray(found), PICTURE)
+        assert found.text == {"Comment": "made of a photo"}
+    for other in (encode_png(PICTURE), b"", b"\xff" * 99):
+        path.write_bytes(other)
+        assert read_note(path) == ""
 
 
 def test_what_no_png_can_hold_leaves_no_file(tmp_path, monkeypatch):

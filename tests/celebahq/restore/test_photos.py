@@ -47,7 +47,7 @@ def test_restore_writes_skips_and_counts(tmp_path: Path, photo: Photo, models: l
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 3
     report = json.loads(result.stdout)
-    assert report["written"] == [str(out / "good.png")]
+    assert report["written"] == [str(out / "good.png"), str(out / "good.compare.png")]
     assert list(report["skipped"]) == [str(bad)]
     assert len(report["networks"]) == 2
     before, after = np.hsplit(cv2.imread(str(out / "good.compare.png")), 2)
@@ -65,10 +65,40 @@ def test_results_that_are_there_are_kept_unless_told(tmp_path: Path, photo: Phot
     target = tmp_path / "out/a.png"
     target.parent.mkdir()
     target.write_bytes(b"mine")
-    assert "1 were there already" in CliRunner().invoke(main, command).stderr
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 3
+    assert f"{target}: exists already, and is not the result of this photo" in refused.stderr
     assert target.read_bytes() == b"mine"
     assert CliRunner().invoke(main, [*command, "--overwrite"]).exit_code == 0
-    assert target.read_bytes() != b"mine"
+    again = CliRunner().invoke(main, command)
+    assert again.exit_code == 0
+    assert "0 files written, 1 were there already; 0 photos skipped" in again.stderr
+
+
+@pytest.mark.parametrize("changed", ["photo", "network", "strength", "stages"])
+def test_what_was_made_of_other_photos_or_by_other_networks_is_no_result(
+    tmp_path: Path, photo: Photo, models: list[str], enlarger: Network, changed: str
+):
+    path, out = write(tmp_path / "a.png", photo[:16, :16]), tmp_path / "out"
+    command = ["restore", path, "--out", str(out), *models, "--device", "cpu"]
+    assert CliRunner().invoke(main, [*command, "--compare"]).exit_code == 0
+    before = {each.name: each.read_bytes() for each in out.iterdir()}
+    if changed == "photo":
+        write(tmp_path / "a.png", photo[16:32, :16])
+    elif changed == "network":
+        enlarger.get_parameter("tail.weight").zero_()
+        save_network(tmp_path / "e.safetensors", enlarger, {})
+    command += {"strength": ["--jpeg-strength", "0.5"], "stages": ["--jpeg-model", "none"]}.get(changed, [])
+    for more in ([], ["--compare"]):
+        other = CliRunner().invoke(main, [*command, *more])
+        assert other.exit_code == 3
+        assert f"skipped {path}: {out / 'a.png'}: exists already, and is not the result" in other.stderr
+        assert "PSNR" not in other.stderr
+        assert "0 files written; 1 photos skipped" in other.stderr
+    assert {each.name: each.read_bytes() for each in out.iterdir()} == before
+    anew = CliRunner().invoke(main, [*command, "--compare", "--overwrite"])
+    assert "2 files written; 0 photos skipped" in anew.stderr
+    assert all((out / name).read_bytes() != data for name, data in before.items())
 
 
 def test_the_photos_of_a_folder_keep_their_places(tmp_path: Path, photo: Photo, models: list[str]):
@@ -81,6 +111,33 @@ def test_the_photos_of_a_folder_keep_their_places(tmp_path: Path, photo: Photo, 
     assert first.exit_code == again.exit_code == 0
     assert json.loads(first.stdout)["written"] == [str(out / "a.png"), str(out / "more/a.png")]
     assert json.loads(again.stdout)["kept"] == [str(out / "a.png"), str(out / "more/a.png")]
+
+
+@pytest.mark.parametrize("out", ["photos", ".", "photos/more"])
+def test_results_among_the_photos_are_told_from_them(
+    tmp_path: Path, photo: Photo, models: list[str], monkeypatch: pytest.MonkeyPatch, out: str
+):
+    (tmp_path / "photos/more").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photo[:16, :16]).save("photos/a.jpg")
+    Image.fromarray(photo[16:32, :16]).save("photos/more/b.jpg")
+    command = ["restore", "photos", "--out", out, *models, "--device", "cpu", "--compare", "--json"]
+    first, again = (CliRunner().invoke(main, command) for _ in range(2))
+    assert first.exit_code == again.exit_code == 0, again.stderr
+    results = [f"{name}{ending}" for name in ("a", "more/b") for ending in (".png", ".compare.png")]
+    assert json.loads(first.stdout)["written"] == [str(Path(out) / name) for name in results]
+    assert json.loads(again.stdout)["kept"] == json.loads(first.stdout)["written"]
+    assert ("photos: 4 results of earlier runs are left out" in again.stderr) == (out != ".")
+
+
+def test_a_folder_of_results_alone_is_an_error(tmp_path: Path, photo: Photo, models: list[str]):
+    path, out = write(tmp_path / "a.png", photo[:16, :16]), str(tmp_path / "out")
+    assert CliRunner().invoke(main, ["restore", path, "--out", out, *models]).exit_code == 0
+    result = CliRunner().invoke(main, ["restore", out, "--out", out, *models])
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: {out}: holds no photos, only results of earlier runs (1)"
+    )
 
 
 def test_two_photos_of_one_name_are_refused(tmp_path: Path, photo: Photo, models: list[str]):
@@ -156,12 +213,12 @@ def test_comparisons_are_kept_added_and_told_apart(tmp_path: Path, photo: Photo,
     path, out = write(tmp_path / "a.png", photo[:16, :16]), tmp_path / "out"
     command = ["restore", path, "--out", str(out), *models, "--device", "cpu"]
     assert CliRunner().invoke(main, command).exit_code == 0
-    (out / "a.png").write_bytes(b"mine")
-    assert "1 written" in CliRunner().invoke(main, [*command, "--compare"]).stderr
-    assert (out / "a.png").read_bytes() == b"mine"
+    added = CliRunner().invoke(main, [*command, "--compare"])
+    assert "1 files written, 1 were there already; 0 photos skipped" in added.stderr
     assert cv2.imread(str(out / "a.compare.png")).shape == (64, 128, 3)
     (out / "a.compare.png").write_bytes(b"mine")
-    assert "1 were there already" in CliRunner().invoke(main, [*command, "--compare"]).stderr
+    refused = CliRunner().invoke(main, [*command, "--compare"])
+    assert f"{out / 'a.compare.png'}: exists already, and is not the result" in refused.stderr
     assert (out / "a.compare.png").read_bytes() == b"mine"
     other = write(tmp_path / "a.compare.jpg", photo[:16, :16])
     clash = CliRunner().invoke(main, [*command, other, "--compare"])
