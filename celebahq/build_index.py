@@ -22,7 +22,7 @@ from celebahq.sources.celeba import index_celeba, missing_photos
 from celebahq.sources.listing import find_photos, listed, listing_sha256, require_listable, without_name
 from celebahq.sources.photos import PhotoFace, PhotoFaces, find_faces_in, index_photos
 from celebahq.sources.records import FaceIndex
-from celebahq.sources.selection import LeftOut, choose_faces, read_names
+from celebahq.sources.selection import LeftOut, choose_faces, read_names, unknown_names
 
 INDEX = "index"
 """Name of this stage's folder."""
@@ -93,10 +93,10 @@ def _index_celeba(source: CelebaSource) -> Indexed:
     faces = index_celeba(source.folder, source.labels)[: source.limit]
     missing = missing_photos(faces)
     excluded = read_names(source.exclude)
+    notices = unknown_names(source.exclude, faces.names)
     left_out = [Skip(name, "choose", excluded[name]) for name in faces.names if name in excluded]
     if excluded:
         faces = faces.take([i for i, name in enumerate(faces.names) if name not in excluded])
-    notices = []
     if missing:
         notices.append(
             f"{faces.folder}: {len(missing):,} of {len(faces):,} annotated photos are missing: "
@@ -130,7 +130,11 @@ def _index_photos(source: PhotoSource, job: Job) -> Indexed:
         "faces": len(chosen),
     }
     faces = index_photos(source.folder, chosen, source.detector)
-    notices = [*_aligned_before([face for _, face in chosen]), *_kept_repeats(found, source)]
+    notices = [
+        *unknown_names(source.exclude, map(task.item_name, range(len(task)))),
+        *_aligned_before([face for _, face in chosen]),
+        *_kept_repeats(found, source),
+    ]
     return Indexed(faces, counts, skips, left_out, notices)
 
 

@@ -19,7 +19,7 @@ class CelebaSource:
     folder: Path
     labels: tuple[str, ...] = ()
     exclude: Path | None = None
-    """A file with names of photos to leave out, one a line."""
+    """A file with names of photos to leave out, paths below the folder, one a line."""
     limit: int | None = None
     max_pixels: int = 1 << 27
 
@@ -51,7 +51,7 @@ class PhotoSource:
     max_per_photo: int | None = None
     keep_duplicates: bool = False
     exclude: Path | None = None
-    """A file with names of photos to leave out, one a line."""
+    """A file with names of photos to leave out, paths below the folder, one a line."""
     limit: int | None = None
     max_pixels: int = 1 << 27
 

@@ -176,6 +176,7 @@ def test_a_shell_can_complete_commands(package, begun):
 def workplace(tmp_path_factory):
     folder = tmp_path_factory.mktemp("json")
     write_pyramid(folder / "a.h5")
+    write_pyramid(folder / "c.h5")
     run = start(tiny_config(train={"total_kimg": 0.05}), folder / "a.h5", folder / "runs")
     run.rename(folder / "run")
     return folder
@@ -190,7 +191,7 @@ def workplace(tmp_path_factory):
         "celebahq import hdf5 a.h5 -o b.h5 --json --workers 1",
         "celebahq status b.h5 --json",
         "swd compare a.h5 a.h5 --json --device cpu --metrics swd,msssim",
-        "swd track a.h5 a.h5 a.h5 --json --device cpu",
+        "swd track a.h5 a.h5 c.h5 --json --device cpu",
         "trainer presets --json",
         "trainer status run --json",
         "trainer evaluate run --json --device cpu",

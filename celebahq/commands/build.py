@@ -128,7 +128,7 @@ class _BuildCommand(click.Command):
     help="--photos: enlarge for the detector; 2 finds faces half as large, in four times the time.",
 )
 @click.option("--keep-duplicates", is_flag=True, help="--photos: keep photos and faces that repeat another.")
-@click.option("--exclude", type=FILE, metavar="FILE", help="Names of photos to leave out, one a line.")
+@click.option("--exclude", type=FILE, metavar="FILE", help="Photos to leave out: paths below the folder.")
 @click.option(
     "--max-pixels",
     type=click.IntRange(min=1),

@@ -57,7 +57,8 @@ def select(
       celebahq select celeba-hq.h5 -o smiling.h5 --label Smiling=1 --exclude bad.txt
     """
     from celebahq.pyramid import PyramidReader
-    from celebahq.pyramid_tools.selecting import Selection, read_list, select_images
+    from celebahq.pyramid_tools.selecting import Selection, select_images
+    from celebahq.sources.listing import read_list
 
     selection = Selection(
         names=None if names is None else read_list(names),

@@ -50,18 +50,6 @@ class Selection:
         }
 
 
-def read_list(path: Path) -> list[str]:
-    """Names in a text file, one a line.
-
-    Raises:
-        ToolError: It is not text.
-    """
-    try:
-        return [name for line in path.read_text(encoding="utf-8").splitlines() if (name := line.strip())]
-    except UnicodeDecodeError as err:
-        raise ToolError(path, "not a text file of names") from err
-
-
 def choose_images(reader: PyramidReader, selection: Selection) -> list[int]:
     """The places of the images that a selection names.
 

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from celebahq.errors import ToolError, one_line
 from celebahq.pictures.files import FolderFiles
@@ -23,6 +23,19 @@ def find_photos(folder: Path) -> list[str]:
     if files.remark:
         log.info(files.remark)
     return files.names
+
+
+def read_list(path: Path) -> list[str]:
+    """Names in a text file, one a line; `./a.jpg` is `a.jpg`.
+
+    Raises:
+        ToolError: It is not text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as err:
+        raise ToolError(path, "not a text file of names") from err
+    return [str(PurePosixPath(name)) for line in lines if (name := line.strip())]
 
 
 def listed(name: str) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from celebahq.errors import ToolError
 from celebahq.options import PhotoSource
 from celebahq.sources.duplicates import FACE_BITS, NEAR_BITS, earlier_twin
+from celebahq.sources.listing import read_list
 from celebahq.sources.photos import PhotoFace, PhotoFaces
 
 Chosen = tuple[PhotoFaces, PhotoFace]
@@ -59,13 +59,19 @@ def read_names(path: Path | None) -> dict[str, str]:
     Raises:
         ToolError: It is not text.
     """
-    if path is None:
-        return {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as err:
-        raise ToolError(path, "not a text file of names") from err
-    return {name: "named by --exclude" for line in lines if (name := line.strip())}
+    return {} if path is None else dict.fromkeys(read_list(path), "named by --exclude")
+
+
+def unknown_names(path: Path | None, known: Iterable[str]) -> list[str]:
+    """Notice of names in a file that are none of a source's photos; empty where there are none."""
+    unknown = sorted(read_names(path).keys() - set(known))
+    if not unknown:
+        return []
+    return [
+        f"--exclude {path}: {len(unknown):,} of its names are those of no photo: "
+        f"{', '.join(unknown[:3])}{', ...' if len(unknown) > 3 else ''} (names are paths below the photos' "
+        "folder)"
+    ]
 
 
 def _without(

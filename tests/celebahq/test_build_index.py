@@ -8,7 +8,7 @@ from PIL import Image
 from celebahq.build_index import index
 from celebahq.jobs.engine import InProcess
 from celebahq.jobs.scratch import owning_folder
-from celebahq.options import PhotoSource
+from celebahq.options import CelebaSource, PhotoSource
 from celebahq.pyramid import PyramidReader
 
 
@@ -70,3 +70,23 @@ def test_photos_that_are_aligned_already_are_noticed(photos, built, tmp_path):
     (notice,) = (notice for notice in indexed.notices if "aligned" in notice)
     assert notice.startswith("2 of 3 photos look aligned already")
     assert "celebahq import folder takes them as they are" in notice
+
+
+def test_names_to_leave_out_that_no_photo_has_are_noticed(photos, celeba, tmp_path):
+    for folder, here in ((photos, "more/again.jpg"), (celeba, "000002.jpg")):
+        kind = PhotoSource if folder == photos else CelebaSource
+        names = tmp_path / "bad.txt"
+        names.write_text(f"./{here}\n{folder.name}/{here}\nzoe.jpg\n./broken.jpg\n000001.jpg\na.jpg\n")
+        with owning_folder(tmp_path / folder.name) as scratch:
+            indexed = index(kind(folder, exclude=names), scratch, InProcess())
+        assert here not in indexed.faces.names
+        (notice,) = (notice for notice in indexed.notices if "--exclude" in notice)
+        unknown = 3 if folder == photos else 4
+        assert f"{names}: {unknown} of its names are those of no photo: " in notice
+        assert f"{folder.name}/{here}" in notice
+        assert "zoe.jpg" in notice or "..." in notice
+        assert "(names are paths below the photos' folder)" in notice
+        names.write_text(f"./{here}\n")
+        with owning_folder(tmp_path / folder.name) as scratch:
+            indexed = index(kind(folder, exclude=names), scratch, InProcess())
+        assert not any("--exclude" in notice for notice in indexed.notices)

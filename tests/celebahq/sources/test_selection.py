@@ -97,7 +97,7 @@ def test_of_repeated_faces_in_different_photos_the_larger_stays():
 
 def test_photos_may_be_left_out_by_name(tmp_path):
     names = tmp_path / "bad.txt"
-    names.write_text("b.jpg\n\nnot there.jpg\n")
+    names.write_text("\ufeff./b.jpg\n\nnot there.jpg\n", encoding="utf-8")
     photos = [photo("a.jpg", FACE, number=1), photo("b.jpg", FACE, number=2)]
     assert taken(photos, exclude=names) == ([("a.jpg", 0)], [("b.jpg", "named by --exclude")])
     names.write_bytes(b"\xff\xfe\x00")
