@@ -13,7 +13,7 @@ a shipped network on, give its file as --init.
         --init second.safetensors --rate 2e-4 --patch 96 --batch 6
     python tools/train_restorer.py jpeg --images TRAIN --minutes 102 --out fourth.safetensors --seed 1 \\
         --init mean.safetensors --rate 2e-4 --patch 96 --batch 6
-    python tools/train_restorer.py sr4x --images TRAIN --minutes 46 --out sr4x.safetensors
+    python tools/train_restorer.py sr4x --images TRAIN --minutes 87 --out sr4x.safetensors
 
 The learning rate follows the time (or the steps) that there is: short warm-up, then a cosine to zero at
 the end. Killed and started again, a run continues from its last checkpoint; started again with more

@@ -164,7 +164,7 @@ class SrResNet(nn.Module):
     multiple = 1
     near_halo = 16
 
-    def __init__(self, channels: int = 64, blocks: int = 16) -> None:
+    def __init__(self, channels: int = 64, blocks: int = 5) -> None:
         super().__init__()
         self.config = {"channels": channels, "blocks": blocks}
         self.halo = 2 * blocks + 3  # every 3x3 convolution reaches one pixel: head, blocks, fuse, tail
