@@ -1,20 +1,21 @@
-"""How far a run is, read from its folder alone: of a run at work, interrupted, finished, or elsewhere."""
+"""How far a run is, read from its folder and its lock: of a run at work, interrupted, or finished."""
 
 import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from celebahq.console import format_duration
 from celebahq.errors import ToolError
 from celebahq.files import read_jsonl
+from celebahq.jobs.locks import is_held
 from trainer.configuration.settings import load_config
 from trainer.storage.checkpoint import snapshots
-from trainer.storage.runs import CONFIG
+from trainer.storage.runs import CONFIG, LOCK
 
 STATS = "stats.jsonl"
 METRICS = "metrics.jsonl"
-SILENT_TICKS = 3.0  # a run that has said nothing for so many of its ticks is taken to have ended
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class RunStatus:
     name: str
     """The run folder's."""
     state: str
-    """`begun`, `running`, `stopped` or `finished`; `stopped` where no tick came for three ticks' time."""
+    """`finished`; `running` while a process holds the run's lock; else `begun` before the first tick and
+    `stopped` after it."""
     kimg: float
     total_kimg: float
     resolution: int
@@ -35,7 +37,7 @@ class RunStatus:
     left_sec: float
     """Of training, as estimated at the last tick."""
     since_sec: float
-    """Since the last tick."""
+    """Since the last tick, or since the run was begun."""
     losses: dict[str, float]
     newest_grid: str | None
     """File name in the run folder."""
@@ -47,15 +49,17 @@ class RunStatus:
         """All of it, for programs."""
         return asdict(self)
 
-    def lines(self) -> list[str]:
-        """For people."""
+    def lines(self, *, lasting: bool = False) -> list[str]:
+        """For people; `lasting` where they stay as they are: a moment instead of a time that has passed."""
         percent = 100 * self.kimg / self.total_kimg
-        done = f"{self.kimg:,.1f} of {self.total_kimg:,g} kimg, {percent:.1f} %"
-        rest = f", {format_duration(self.left_sec)} left" if self.state == "running" else ""
+        done = f"{_kimg(self.kimg)} of {_kimg(self.total_kimg)} kimg, {percent:.1f} %"
+        rest = f", {format_duration(self.left_sec)} left" if self.state == "running" and self.kimg else ""
+        moment = datetime.fromtimestamp(time.time() - self.since_sec, UTC)
+        when = f"{moment:%Y-%m-%d %H:%M} UTC" if lasting else f"{format_duration(self.since_sec)} ago"
         return [
             f"{self.name}: {self.state}, {done}{rest}",
             f"{self.resolution}x{self.resolution} (lod {self.lod:.2f}), {self.images_per_sec:.1f} images/s",
-            f"last tick {format_duration(self.since_sec)} ago"
+            f"{'last tick' if self.kimg else 'begun'} {when}"
             + "".join(f", {name} {value:.3f}" for name, value in self.losses.items()),
             f"newest snapshot: {self.newest_snapshot or 'none'}; {self.disk_bytes / 1e9:.2f} GB on disk",
         ]
@@ -77,7 +81,7 @@ def run_status(folder: Path) -> RunStatus:
     since_sec = max(time.time() - (stats if records else folder / CONFIG).stat().st_mtime, 0.0)
     return RunStatus(
         name=folder.resolve().name,
-        state=_state(last, since_sec, total_kimg),
+        state=_state(last, total_kimg, held=is_held(folder / LOCK)),
         kimg=last.get("kimg", 0.0),
         total_kimg=total_kimg,
         resolution=last.get("resolution", config.schedule.initial_resolution),
@@ -92,9 +96,14 @@ def run_status(folder: Path) -> RunStatus:
     )
 
 
-def _state(last: dict[str, Any], since_sec: float, total_kimg: float) -> str:
-    if not last:
-        return "begun"
-    if last["kimg"] >= total_kimg:
+def _state(last: dict[str, Any], total_kimg: float, *, held: bool) -> str:
+    if last and last["kimg"] >= total_kimg:
         return "finished"
-    return "running" if since_sec < SILENT_TICKS * max(last["tick_sec"], 60.0) else "stopped"
+    if held:
+        return "running"
+    return "stopped" if last else "begun"
+
+
+def _kimg(value: float) -> str:
+    """With a decimal, or with all that it has below 10."""
+    return f"{value:,.1f}" if value >= 10 and value % 1 else f"{value:,g}"

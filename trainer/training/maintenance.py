@@ -84,6 +84,7 @@ class Maintenance:
                 self.save_reals()
             if self.state.tick_nimg == self.state.nimg:
                 self._save_what_is_due(last=self._finished(), missing_only=True)
+            write_run_page(self.run.folder)
         self.world.wait()
         self.clock.restart()
 

@@ -27,6 +27,7 @@ from trainer.training.maintenance import Maintenance
 from trainer.training.memory import fit_passes
 from trainer.training.starting_point import begin_with, load_trained
 from trainer.training.state import TrainingState, grown, new_state, newest_state, set_aside
+from trainer.use.run_page import write_run_page
 
 log = logging.getLogger(__name__)
 
@@ -179,16 +180,19 @@ def resume_run(
 
 @contextmanager
 def locked(folder: Path, world: World) -> Iterator[None]:
-    """Keep every other run out of the folder.
+    """Keep every other run out of the folder; however this one ends, its page then says that it has.
 
     Raises:
         ToolError: Another process is at work there.
     """
-    if world.is_main:
+    if not world.is_main:
+        yield
+        return
+    try:
         with owning(folder / LOCK):
             yield
-    else:
-        yield
+    finally:
+        write_run_page(folder)
 
 
 def first_state(

@@ -130,7 +130,7 @@ def render_run_page(folder: Path) -> str:
     )
     return environment.get_template("run.html").render(
         run=status,
-        lines=status.lines()[1:],
+        lines=status.lines(lasting=True)[1:],
         heading=_heading(status),
         charts=[drawn for drawn in charts if drawn is not None],
         scores=[table for table in scores if table is not None],

@@ -3,18 +3,31 @@
 import json
 import os
 import time
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner
-from tiny_runs import start, tiny_config, write_pyramid
+from tiny_runs import die, in_a_child, start, tiny_config, write_pyramid
 
 from celebahq.errors import ToolError
 from celebahq.files import read_jsonl
+from celebahq.jobs.locks import owning
 from trainer.cli import main
 from trainer.storage.run_status import STATS, run_status
+from trainer.storage.runs import LOCK
+from trainer.training.maintenance import Maintenance
+from trainer.use.run_page import PAGE, render_run_page
 
-CASES = [(1, 0, "running"), (1, 9999, "stopped"), (0, 0, "begun")]  # ticks, age of the last, state
+CASES = [  # ticks, whether a process holds the lock, state
+    (1, True, "running"),
+    (1, False, "stopped"),
+    (0, True, "running"),
+    (0, False, "begun"),
+    (9, True, "finished"),
+]
 
 
 @pytest.fixture
@@ -40,10 +53,59 @@ def test_a_finished_run_says_so_and_names_its_newest_files(run):
     assert found.disk_bytes == sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize(("ticks", "age_sec", "state"), CASES)
-def test_a_run_is_at_work_while_its_ticks_come(run, ticks, age_sec, state):
+@pytest.mark.parametrize(("ticks", "held", "state"), CASES)
+@pytest.mark.parametrize("age_sec", [0, 9999])
+def test_a_run_is_at_work_while_a_process_holds_its_lock(run, ticks, held, state, age_sec):
     shorten(run, ticks, age_sec)
-    assert run_status(run).state == state
+    with owning(run / LOCK) if held else nullcontext():
+        assert run_status(run).state == state
+
+
+def test_a_killed_run_is_stopped_at_once(tmp_path):
+    data = write_pyramid(tmp_path / "data.h5")
+
+    def killed_in_its_midst():
+        def tick(self, *arguments, **named):
+            original(self, *arguments, **named)
+            (tmp_path / "seen").write_text(run_status(self.run.folder).state)
+            die()
+
+        original = Maintenance.tick
+        with patch.object(Maintenance, "tick", tick):
+            start(tiny_config(), data, tmp_path / "runs")
+
+    assert os.WIFSIGNALED(in_a_child(killed_in_its_midst))
+    states = (tmp_path / "seen").read_text(), run_status(tmp_path / "runs" / "00000-tiny").state
+    assert states == ("running", "stopped")
+
+
+def test_the_page_of_a_run_that_ended_early_says_that_it_has(tmp_path):
+    with (
+        patch.object(Maintenance, "_report", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        start(tiny_config(), write_pyramid(tmp_path / "data.h5"), tmp_path / "runs")
+    page = (tmp_path / "runs" / "00000-tiny" / PAGE).read_text()
+    assert "<p>begun, 0 of 0.32 kimg, 0.0 %</p>" in page
+    assert "A run that is killed" not in page
+
+
+def test_a_page_tells_the_moment_and_a_line_the_time_since(run):
+    shorten(run, 1, 3600)
+    status = run_status(run)
+    moment = datetime.fromtimestamp((run / STATS).stat().st_mtime, UTC)
+    with owning(run / LOCK):
+        page = render_run_page(run)
+    assert status.lines()[2].startswith("last tick 1h 00m ago, loss_D ")
+    assert f"<p>last tick {moment:%Y-%m-%d %H:%M} UTC, loss_D " in page
+    assert " ago" not in page
+    assert "A run that is killed" in page
+
+
+def test_images_below_a_thousand_are_not_rounded_away(run):
+    shorten(run, 1, 0)
+    kimg = read_jsonl(run / STATS)[0]["kimg"]
+    assert f", {kimg:g} of 0.1 kimg, {1000 * kimg:.1f} %" in run_status(run).lines()[0]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -55,5 +117,5 @@ def test_the_command_gives_the_same_as_lines_and_as_json(run):
     lines = CliRunner().invoke(main, ["status", str(run)])
     values = json.loads(CliRunner().invoke(main, ["status", str(run), "--json"]).stdout)
     assert lines.exit_code == 0
-    assert f"finished, {values['kimg']:,.1f} of 0.1 kimg" in lines.stdout
+    assert f"finished, {values['kimg']:g} of 0.1 kimg" in lines.stdout
     assert values["page"] == str(run / "index.html")
