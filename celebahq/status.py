@@ -16,6 +16,7 @@ from celebahq.jobs.locks import is_held
 from celebahq.jobs.logs import Look, look_into
 from celebahq.jobs.scratch import work_folder
 from celebahq.jobs.watch import STATUS, StageStatus, read_stages
+from celebahq.pyramid import PyramidReader
 from celebahq.report import report_paths
 
 SHOWN_REASONS = 5
@@ -33,7 +34,7 @@ class JobStatus:
     """Which of the stages it is at; their number when it is finished."""
     stages: Sequence[StageStatus]
     skip_reasons: Sequence[tuple[str, int]]
-    """Why items were left out so far, the most frequent first."""
+    """Why items were left out (so far), the most frequent first."""
     counts: dict[str, int]
     """What a finished job did, as its report has it."""
     since_sec: float
@@ -66,17 +67,24 @@ class JobStatus:
         lines = [f"{self.file}: {self.heading()}"]
         if self.state != "finished":
             lines += [f"  {number + 1}. {self.line(number)}" for number in range(len(self.stages))]
-            skipped = sum(count for _, count in self.skip_reasons)
-            if skipped:
-                lines.append(f"{skipped:,} left out so far:")
-                lines += [f"{count:>9,} {reason}" for reason, count in self.skip_reasons[:SHOWN_REASONS]]
-            lines.append(f"{self.disk()}; last news {format_duration(self.since_sec)} ago")
+            lines += [*self.left_out(), f"{self.disk()}; last news {format_duration(self.since_sec)} ago"]
         else:
             lines += [f"{count:>9,} {what.replace('_', ' ')}" for what, count in self.counts.items()]
-            lines.append(self.disk())
+            lines += [*self.left_out(), self.disk()]
         if self.state == "interrupted":
             lines.append("the same command goes on with it")
         return lines
+
+    def left_out(self) -> list[str]:
+        """How many items were, and why, the most frequent reasons first; nothing for none."""
+        skipped = sum(count for _, count in self.skip_reasons)
+        if not skipped:
+            return []
+        shown = self.skip_reasons[:SHOWN_REASONS]
+        return [
+            f"{skipped:,} left out{'' if self.state == 'finished' else ' so far'}:",
+            *(f"{count:>9,} {reason}" for reason, count in shown),
+        ]
 
     def heading(self) -> str:
         """The state, and how long the whole still takes."""
@@ -108,7 +116,7 @@ def job_status(out: Path) -> JobStatus:
     """Read where the job that makes `out` stands.
 
     Raises:
-        ToolError: There is neither the file nor a job's scratch.
+        ToolError: There is neither the file nor a job's scratch, or what is there is no data set.
     """
     folder, page = work_folder(out), report_paths(out)[1]
     if not folder.is_dir() and not out.exists():
@@ -117,17 +125,19 @@ def job_status(out: Path) -> JobStatus:
     stages: list[StageStatus] = []
     if (folder / STATUS).exists():
         stage, stages, updated = read_stages(out)
-    state, counts = "interrupted", {}
+    state, counts, reasons = "interrupted", dict[str, int](), _reasons(look_at(out))
     if is_held(folder / "lock"):
         state = "running"
     elif not folder.is_dir():
-        state, counts, stage = "finished", _counts(out), len(stages)
+        state, stage = "finished", len(stages)
+        with PyramidReader(out, threads=1) as reader:
+            counts, reasons = _reported(out, len(reader))
     return JobStatus(
         file=out.name,
         state=state,
         stage=stage,
         stages=stages,
-        skip_reasons=_reasons(look_at(out)),
+        skip_reasons=reasons,
         counts=counts,
         since_sec=max(time.time() - updated, 0.0),
         scratch_bytes=sum(map(_size, _files(folder))),
@@ -170,7 +180,22 @@ def _reasons(looks: Sequence[Look]) -> list[tuple[str, int]]:
     return reasons.most_common()
 
 
-def _counts(out: Path) -> dict[str, int]:
-    """What the report on a file says; nothing where there is none."""
+def _reported(out: Path, images: int) -> tuple[dict[str, int], list[tuple[str, int]]]:
+    """Counts and skip reasons of the report on a file; nothing where there is none on these images."""
     path = report_paths(out)[0]
-    return dict(read_json(path)["counts"]) if path.exists() else {}
+    reconstructed = out.with_name(out.name + ".report.json")
+    if path.exists():
+        report = read_json(path)
+        counts, skips = report.get("counts", {}), report.get("skip_reasons", [])
+    elif reconstructed.exists():
+        report = read_json(reconstructed)
+        skips = [{"reason": each["reason"], "count": 1} for each in report["failed"]]
+        counts = {"skipped_for_an_error": len(skips), "written": report["written"]}
+    else:
+        counts, skips = {}, []
+    if counts.get("kept", counts.get("written")) != images:
+        return {}, []
+    reasons = Counter[str]()
+    for each in skips:
+        reasons[each["reason"]] += each["count"]
+    return counts, reasons.most_common()

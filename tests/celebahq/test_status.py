@@ -21,7 +21,7 @@ from celebahq.jobs.scratch import scratch_for, work_folder
 from celebahq.jobs.task import Finished, Task
 from celebahq.jobs.watch import STATUS, StageStatus, Watch, watching
 from celebahq.options import ImportRequest
-from celebahq.pyramid import PyramidReader, encode_image
+from celebahq.pyramid import PyramidReader, PyramidWriter, encode_image
 from celebahq.report import report_paths
 from celebahq.status import job_status, look_at
 from celebahq.status_page import write_status_page
@@ -126,7 +126,13 @@ def test_the_report_of_a_finished_job_takes_the_pages_place(job):
     assert "images in the source" in page
     result = invoke("status", job.out)
     assert result.stdout.splitlines()[:2] == ["faces.h5: finished", "        9 images in the source"]
-    assert json.loads(invoke("status", job.out, "--json").stdout)["counts"]["skipped_for_an_error"] == 1
+    assert "1 left out:\n        1 " in result.stdout
+    facts = json.loads(invoke("status", job.out, "--json").stdout)
+    assert facts["counts"]["skipped_for_an_error"] == 1
+    report = json.loads(report_paths(job.out)[0].read_text())
+    reasons = [{key: each[key] for key in ("reason", "count")} for each in report["skip_reasons"]]
+    assert facts["skip_reasons"] == reasons
+    assert reasons[0]["reason"] in result.stdout
     assert "celebahq-job" not in report_paths(job.out)[1].read_text()
 
 
@@ -151,6 +157,73 @@ def test_where_nothing_has_begun_is_said(tmp_path):
     result = invoke("status", tmp_path / "x.h5")
     assert result.exit_code == 1
     assert "no job has begun to make it" in result.stderr
+
+
+def test_a_report_on_another_file_of_the_name_is_not_taken_for_this_ones(job):
+    job()
+    with PyramidWriter(job.out, 32, overwrite=True) as pyramid:
+        pyramid.append(np.zeros((3, 3, 32, 32), np.uint8))
+    facts = json.loads(invoke("status", job.out, "--json").stdout)
+    assert (facts["state"], facts["counts"], facts["skip_reasons"]) == ("finished", {}, [])
+
+
+def test_what_a_reconstruction_left_out_is_said(tmp_path):
+    out = tmp_path / "hq.h5"
+    with PyramidWriter(out, 32) as pyramid:
+        pyramid.append(np.zeros((3, 3, 32, 32), np.uint8))
+    failed = [{"idx": i, "orig_file": f"{i}.jpg", "reason": "another photo"} for i in range(2)]
+    report = {"file": out.name, "written": 3, "failed": failed}
+    out.with_name("hq.h5.report.json").write_text(json.dumps(report))
+    lines = invoke("status", out).stdout.splitlines()
+    assert lines[1:5] == [
+        "        2 skipped for an error",
+        "        3 written",
+        "2 left out:",
+        "        2 another photo",
+    ]
+
+
+def empty_folder(path):
+    path.mkdir()
+
+
+def photos(path):
+    path.mkdir()
+    Image.new("RGB", (32, 32)).save(path / "a.png")
+
+
+def truncated(path):
+    with PyramidWriter(path, 32) as pyramid:
+        pyramid.append(np.zeros((3, 3, 32, 32), np.uint8))
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def no_manifest(path):
+    path.mkdir()
+    (path / "manifest.json").write_text('{"file": "faces.h5", "counts": {"kept": 3}}')
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+@pytest.mark.parametrize(
+    "make",
+    [
+        empty_folder,
+        photos,
+        truncated,
+        no_manifest,
+        lambda path: path.write_text("hi"),
+        lambda path: path.write_text("{}"),
+        lambda path: path.symlink_to("/dev/null"),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.h5", "x.json", "x"])
+def test_what_is_no_data_set_is_not_finished(make, name, as_json, tmp_path):
+    make(tmp_path / name)
+    result = invoke("status", tmp_path / name, *as_json)
+    assert result.exit_code == 1, result.output
+    assert not result.stdout
+    assert len(result.stderr.splitlines()) == 1
+    assert str(tmp_path / name) in result.stderr
 
 
 def test_a_page_of_another_job_is_not_replaced(job):
