@@ -23,8 +23,7 @@ from trainer.configuration.schedule import TrainingSchedule
 from trainer.configuration.settings import override
 from trainer.training.batches import choose_chunks
 from trainer.training.bench import PartTimes
-from trainer.training.data import TrainingData, to_network_range
-from trainer.training.session import open_data
+from trainer.training.data import TrainingData, open_data, to_network_range
 from trainer.training.state import new_state
 from trainer.training.steps import Steps
 

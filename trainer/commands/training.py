@@ -113,24 +113,44 @@ def run(
     config = _configure(file or preset_name or "", launched_world_size(), changes)
     if init is not None and not any(change.startswith("schedule.initial_resolution") for change in changes):
         config = _begin_grown(config, init)
+    if data is None and not dry_run:
+        raise click.UsageError("Missing option '--data': the HDF5 pyramid to train on.")
+    if data is not None or go_on:
+        _train(config, data, outdir, device, minibatch_gpu, init, go_on=go_on, dry_run=dry_run)
     if dry_run:
         emit_json(to_dict(config))
         for line in schedule_table(config).splitlines():
             status(line)
-        return
-    if data is None:
-        raise click.UsageError("Missing option '--data': the HDF5 pyramid to train on.")
 
+
+def _train(
+    config: "TrainingConfig",
+    data: Path | None,
+    outdir: Path,
+    device: str,
+    minibatch_gpu: int | None,
+    init: Path | None,
+    *,
+    go_on: bool,
+    dry_run: bool,
+) -> None:
+    """Begin or continue a run; a dry run does all that comes before anything is written."""
     from trainer.storage.runs import newest_run
     from trainer.training.changes import require_unchanged
-    from trainer.training.session import resume_run, start_run
+    from trainer.training.session import prepared, require_resumable, resume_run, start_run
 
     with _processes(device) as (torch_device, world):
         newest = world.same(str(newest_run(outdir, config.name) or "")) if go_on else ""
         if newest:
             require_unchanged(Path(newest), config)
-            resume_run(Path(newest), torch_device, world, data=data, minibatch_gpu=minibatch_gpu)
-        else:
+            if dry_run:
+                require_resumable(Path(newest), data)
+            else:
+                resume_run(Path(newest), torch_device, world, data=data, minibatch_gpu=minibatch_gpu)
+        elif data is not None and dry_run:
+            with prepared(config, data, outdir, torch_device, world, minibatch_gpu, init):
+                pass
+        elif data is not None:
             start_run(config, data, outdir, torch_device, world, minibatch_gpu, init)
 
 

@@ -18,11 +18,10 @@ from trainer.networks.backends import prepare_backends
 from trainer.networks.ema import update_average
 from trainer.randomness import Indices, Stream
 from trainer.training.costs import step_costs
-from trainer.training.data import RealImages, TrainingData
+from trainer.training.data import RealImages, TrainingData, open_data
 from trainer.training.memory import fit_passes
 from trainer.training.plan import StepPlan
 from trainer.training.progress import peak_memory_gb
-from trainer.training.session import open_data
 from trainer.training.state import new_state
 from trainer.training.steps import Steps
 

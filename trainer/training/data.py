@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from celebahq.errors import ToolError
-from celebahq.pyramid import PyramidReader
+from celebahq.processes import processes_here
+from celebahq.pyramid import PyramidReader, one_hot
+from trainer.configuration.config import TrainingConfig
 from trainer.randomness import Indices, Stream, keyed_bits, keyed_choice, keyed_permutation
 from trainer.training.plan import StepPlan
 
@@ -173,3 +175,39 @@ def upload(tensor: Tensor, device: torch.device) -> Tensor:
 def to_network_range(images: Tensor) -> Tensor:
     """uint8 0 .. 255 to float32 -1 .. 1."""
     return images.to(torch.float32) * (2.0 / 255.0) - 1.0
+
+
+def open_data(config: TrainingConfig, path: Path) -> TrainingData:
+    """Open the reals and check that they are what the networks were configured for.
+
+    Raises:
+        ToolError: Too small, other channels or other labels; says which setting would fit.
+    """
+    network = config.generator
+    reals = TrainingData(
+        path,
+        seed=config.train.seed,
+        mirror=config.data.mirror,
+        use_labels=network.label_size > 0,
+        cache_bytes=CACHE_BYTES // processes_here(),
+    )
+    reader = reals.reader
+    found_labels = 0 if reals.labels is None else reals.labels.shape[1]
+    for name, wanted, found, fits in (
+        ("resolution", network.resolution, reader.resolution, reader.resolution >= network.resolution),
+        ("channels", network.channels, reader.channels, reader.channels == network.channels),
+        ("label_size", network.label_size, found_labels, found_labels == network.label_size),
+    ):
+        if not fits:
+            reals.close()
+            raise ToolError(
+                path, f"{name} {found}, but {config.name} has {wanted}; --set {name}={found} fits"
+            )
+    if reals.labels is not None and one_hot(reals.labels) is None:
+        reals.close()
+        raise ToolError(
+            path,
+            "its labels are not one-hot (a single 1 per image), which is what networks with labels "
+            "learn from; --set label_size=0 leaves the labels out",
+        )
+    return reals

@@ -10,16 +10,15 @@ from typing import Any
 import torch
 
 from celebahq.errors import ToolError
-from celebahq.jobs.locks import owning
-from celebahq.processes import World, choose_device, device_of_rank, join_world, processes_here
-from celebahq.pyramid import one_hot
+from celebahq.jobs.locks import is_held, owning
+from celebahq.processes import World, choose_device, device_of_rank, join_world
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.schedule import TrainingSchedule
 from trainer.networks.backends import prepare_backends
 from trainer.storage.runs import LOCK, Run, create_run, forget_reals, history, open_run, run_identity
 from trainer.training.changes import change_run, keep_config
 from trainer.training.costs import StepCost, step_costs
-from trainer.training.data import CACHE_BYTES, TrainingData, to_network_range
+from trainer.training.data import TrainingData, open_data, to_network_range
 from trainer.training.disk import require_room
 from trainer.training.loop import training_loop
 from trainer.training.losses import real_fade
@@ -101,16 +100,10 @@ def start_run(
     Raises:
         ToolError: The data do not fit the configuration, or a minibatch does not fit into memory.
     """
-    prepare_backends(config.runtime)
-    costs = step_costs(config)
-    with open_data(config, data) as reals:
-        state = first_state(config, reals, device, world, init)
-        identity = run_identity(config, data, state.G.state_dict())
-        config = fit_passes(config, world, device, costs, minibatch_gpu=minibatch_gpu)
-        folder = ""
-        if world.is_main:
-            require_room(config, state, outdir)
-            folder = str(create_run(outdir, config, data, identity).folder)
+    asked = config
+    with prepared(config, data, outdir, device, world, minibatch_gpu, init) as (config, state, reals, costs):
+        identity = run_identity(asked, data, state.G.state_dict())
+        folder = str(create_run(outdir, config, data, identity).folder) if world.is_main else ""
         run = Run(Path(world.same(folder)), config, data, identity)
         with locked(run.folder, world):
             if world.is_main:
@@ -120,6 +113,39 @@ def start_run(
                 log.info(describe(run, len(reals), world))
             _train(run, state, reals, costs, device, world)
     return run.folder
+
+
+@contextmanager
+def prepared(
+    config: TrainingConfig,
+    data: Path,
+    outdir: Path,
+    device: torch.device,
+    world: World,
+    minibatch_gpu: int | None = None,
+    init: Path | None = None,
+) -> Iterator[tuple[TrainingConfig, TrainingState, TrainingData, dict[int, StepCost]]]:
+    """What a run begins with: the configuration with its passes, networks, reals and costs; writes nothing.
+
+    Raises:
+        ToolError: As `start_run`.
+    """
+    prepare_backends(config.runtime)
+    costs = step_costs(config)
+    with open_data(config, data) as reals:
+        state = first_state(config, reals, device, world, init)
+        config = fit_passes(config, world, device, costs, minibatch_gpu=minibatch_gpu)
+        if world.is_main:
+            require_room(config, state, outdir)
+        yield config, state, reals, costs
+
+
+def require_resumable(folder: Path, data: Path | None = None) -> None:
+    """Raise what `resume_run` would where the data, their place or another process is in the way."""
+    run = open_run(folder, data)
+    if is_held(folder / LOCK):
+        raise ToolError(folder, "another run is at work here; wait for it")
+    open_data(run.config, run.data).close()
 
 
 def resume_run(
@@ -240,42 +266,6 @@ def _train(
         log.info(
             f"{run.folder}: finished at {state.nimg / 1000:.1f} kimg, {state.skipped_steps} steps skipped"
         )
-
-
-def open_data(config: TrainingConfig, path: Path) -> TrainingData:
-    """Open the reals and check that they are what the networks were configured for.
-
-    Raises:
-        ToolError: Too small, other channels or other labels; says which setting would fit.
-    """
-    network = config.generator
-    reals = TrainingData(
-        path,
-        seed=config.train.seed,
-        mirror=config.data.mirror,
-        use_labels=network.label_size > 0,
-        cache_bytes=CACHE_BYTES // processes_here(),
-    )
-    reader = reals.reader
-    found_labels = 0 if reals.labels is None else reals.labels.shape[1]
-    for name, wanted, found, fits in (
-        ("resolution", network.resolution, reader.resolution, reader.resolution >= network.resolution),
-        ("channels", network.channels, reader.channels, reader.channels == network.channels),
-        ("label_size", network.label_size, found_labels, found_labels == network.label_size),
-    ):
-        if not fits:
-            reals.close()
-            raise ToolError(
-                path, f"{name} {found}, but {config.name} has {wanted}; --set {name}={found} fits"
-            )
-    if reals.labels is not None and one_hot(reals.labels) is None:
-        reals.close()
-        raise ToolError(
-            path,
-            "its labels are not one-hot (a single 1 per image), which is what networks with labels "
-            "learn from; --set label_size=0 leaves the labels out",
-        )
-    return reals
 
 
 def initialize_from_reals(

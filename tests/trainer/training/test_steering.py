@@ -303,6 +303,79 @@ def test_a_minibatch_that_cannot_be_shared_fails_in_the_dry_run():
     assert "a minibatch of 6: cannot be shared by 1 processes (it is made of groups of 4)" in message
 
 
+def text(folder):
+    (folder / "text.h5").write_text("hi")
+    return ["--data", folder / "text.h5"]
+
+
+def small(folder):
+    return ["--data", write_pyramid(folder / "small.h5", resolution=4)]
+
+
+def labelled(folder):
+    return ["--data", write_pyramid(folder / "data.h5"), "--set", "label_size=3"]
+
+
+def other_networks(folder):
+    return [
+        "--data",
+        write_pyramid(folder / "data.h5"),
+        "--init",
+        begun(folder),
+        "--set",
+        "generator.latent_size=4",
+    ]
+
+
+def another_seed(folder):
+    return ["--data", begun(folder).parent.parent / "first.h5", "--resume", "--seed", 4]
+
+
+def other_images(folder):
+    begun(folder)
+    return ["--data", write_pyramid(folder / "other.h5", count=20), "--resume"]
+
+
+def begun(folder):
+    call("run", "--data", write_pyramid(folder / "first.h5"), "--outdir", folder / "runs", *SMOKE)
+    return folder / "runs" / "00000-smoke"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (text, "text.h5"),
+        (small, "resolution 4, but smoke has 8"),
+        (labelled, "label_size 0, but smoke has 3"),
+        (other_networks, "networks of another kind"),
+        (another_seed, "has train.seed = 0, not 4"),
+        (other_images, "not the data of"),
+    ],
+)
+def test_a_dry_run_fails_where_the_run_would_at_once(given, message, tmp_path):
+    command = ["run", *SMOKE, "--outdir", tmp_path / "runs", *given(tmp_path)]
+    before = sorted(tmp_path.rglob("*"))
+    said = call(*command, "-n", status=1)
+    assert message in said.splitlines()[-1]
+    assert call(*command, status=1).splitlines()[-1] == said.splitlines()[-1]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_sees_that_another_run_is_at_work(tmp_path):
+    command = ["run", *SMOKE, "--outdir", tmp_path / "runs", "--resume", "--data"]
+    with owning(begun(tmp_path) / "lock"):
+        assert "another run is at work here" in call(*command, tmp_path / "first.h5", "-n", status=1)
+
+
+def test_a_dry_run_on_data_that_fit_writes_nothing(data, tmp_path):
+    result = CliRunner().invoke(
+        main, [str(part) for part in ("run", *SMOKE, "--data", data, "--outdir", tmp_path / "runs", "-n")]
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["schedule"]["resolution"] == 8
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.usefixtures("heeded_hangup")
 @pytest.mark.parametrize(("name", "status"), [("TERM", 143), ("HUP", 129), ("USR1", 138), ("INT", 130)])
 def test_signals_end_with_their_own_status(data, tmp_path, monkeypatch, name, status):
