@@ -124,7 +124,7 @@ class Maintenance:
         """The tick's images, snapshot and measurement."""
         state, snapshot = self.state, self.run.config.snapshot
         if last or state.tick % snapshot.image_ticks == 0:
-            path = self.run.folder / f"fakes{state.nimg // 1000:06d}.png"
+            path = self._grid_path(last=last)
             if not (missing_only and path.exists()):
                 self.save_fakes(path)
         if last or state.tick % snapshot.network_ticks == 0:
@@ -133,6 +133,15 @@ class Maintenance:
                 save_snapshot(path, self._averaged(BATCH_NORM_LATENTS))
             if snapshot.metric_images and not (missing_only and self.report.is_measured(state.nimg)):
                 self.measure(path)
+
+    def _grid_path(self, *, last: bool) -> Path:
+        """`fakesNNNNNN.png` (kimg); `fakesNNNNNN_NNN.png` where kimg alone might name two grids."""
+        kimg, images = divmod(self.state.nimg, 1000)
+        tick_kimg = self.schedule.at(self.state.phase_nimg / 1000).tick_kimg
+        apart = tick_kimg * self.run.config.snapshot.image_ticks >= 1 and not last
+        return self.run.folder / (
+            f"fakes{kimg:06d}.png" if apart or not images else f"fakes{kimg:06d}_{images:03d}.png"
+        )
 
     def save_reals(self) -> None:
         """`reals.png`: images of the data set at full resolution."""
@@ -144,7 +153,7 @@ class Maintenance:
         self.report.picture("reals", picture, self.state.nimg)
 
     def save_fakes(self, path: Path) -> None:
-        """`fakesNNNNNN.png` (kimg): the same latents throughout the run, enlarged to full resolution."""
+        """A grid of the same latents throughout the run, enlarged to full resolution."""
         resolution = self.run.config.schedule.resolution
         columns, rows = grid_shape(resolution)
         images = self._averaged(GRID_BATCH_NORM_LATENTS).generate(GRID_SEED, range(columns * rows))

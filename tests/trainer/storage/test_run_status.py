@@ -48,6 +48,7 @@ def shorten(run: Path, ticks: int, age_sec: float) -> None:
 def test_a_finished_run_says_so_and_names_its_newest_files(run):
     found = run_status(run)
     assert (found.state, found.kimg, found.total_kimg) == ("finished", pytest.approx(0.1, abs=0.02), 0.1)
+    assert found.newest_grid == f"fakes000000_{round(1000 * found.kimg):03d}.png"
     assert (run / str(found.newest_grid)).is_file()
     assert (run / "snapshots" / str(found.newest_snapshot)).is_file()
     assert found.disk_bytes == sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
@@ -106,6 +107,13 @@ def test_images_below_a_thousand_are_not_rounded_away(run):
     shorten(run, 1, 0)
     kimg = read_jsonl(run / STATS)[0]["kimg"]
     assert f", {kimg:g} of 0.1 kimg, {1000 * kimg:.1f} %" in run_status(run).lines()[0]
+
+
+def test_ticks_less_than_a_kimg_apart_have_a_grid_each(run):
+    shown = [record["nimg"] for record in read_jsonl(run / STATS)]
+    names = ["fakes000000.png", *(f"fakes000000_{nimg:03d}.png" for nimg in shown)]
+    assert len(shown) > 1
+    assert sorted(path.name for path in run.glob("fakes*")) == names
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

@@ -63,7 +63,10 @@ def test_a_run_leaves_figures_images_and_weights(finished):
         "reals.png",
     }
     assert list(finished.glob("events.out.tfevents.*"))
-    assert [path.name for path in sorted(finished.glob("fakes*.png"))] == ["fakes000000.png"]
+    assert [path.name for path in sorted(finished.glob("fakes*.png"))] == [
+        "fakes000000.png",
+        "fakes000000_320.png",
+    ]
     assert [path.name for path in snapshots(finished)] == [
         "snapshot-00000000000.safetensors",
         "snapshot-00000000160.safetensors",
