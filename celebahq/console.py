@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXIT_SKIPPED = 3
 EXIT_INTERRUPTED = 130
 
+MEASURED_SEC = 1.0  # what took less says nothing of a rate: there was nothing to do, or one step of it
 PLAIN_INTERVAL_SEC = 10.0
 VOLUME = "celebahq.volume"
 """In a click context's `meta`: how much is said, -1 with `-q`, 1 with `-v`."""
@@ -170,16 +171,19 @@ class Progress:
             status(self._line(time.monotonic()))
 
     def _line(self, now: float) -> str:
-        return f"{self.stage}: {self.done:,}/{self.total:,} {self.unit}, {self._rate_text(now)}"
+        rate = self._rate_text(now)
+        return f"{self.stage}: {self.done:,}/{self.total:,} {self.unit}" + (f", {rate}" if rate else "")
 
     def _rate_text(self, now: float) -> str:
-        rate = (self.done - self._start_done) / max(now - self._start, 1e-9)
-        text = f"{rate:.3g} {self.unit}/s"
-        if rate > 0 and self.done < self.total:
-            text += f", ETA {format_duration((self.total - self.done) / rate)}"
+        count, elapsed_sec = self.done - self._start_done, now - self._start
+        texts = []
+        if count > 0 and elapsed_sec >= MEASURED_SEC:
+            texts.append(f"{count / elapsed_sec:.3g} {self.unit}/s")
+            if self.done < self.total:
+                texts.append(f"ETA {format_duration((self.total - self.done) * elapsed_sec / count)}")
         if self.skipped:
-            text += f", {self.skipped:,} skipped"
-        return text
+            texts.append(f"{self.skipped:,} skipped")
+        return ", ".join(texts)
 
 
 def in_words(value: Any) -> str:

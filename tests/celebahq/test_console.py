@@ -155,6 +155,24 @@ def test_progress_counts_what_this_run_did(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
+    ("done", "count", "seconds", "line"),
+    [
+        (5, 0, 9, "write: 5/5 images"),  # all of it was there when it began
+        (0, 5, 0.001, "write: 5/5 images"),  # nothing had to be done
+        (0, 5, 2, "write: 5/5 images, 2.5 images/s"),
+    ],
+)
+def test_no_rate_is_said_where_none_was_measured(monkeypatch, capsys, done, count, seconds, line):
+    now = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with Progress("write", 5, done=done) as progress:
+        now[0] += seconds
+        if count:
+            progress.advance(count)
+    assert capsys.readouterr().err == line + "\n"
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.4, "0s"), (59.6, "1m 00s"), (185, "3m 05s"), (7620, "2h 07m"), (356_400, "4d 03h")],
 )
