@@ -69,20 +69,24 @@ def config_from_file(path: Path, world_size: int = 1) -> TrainingConfig:
     The run's name is the field `name`, else the file's own.
 
     Raises:
-        ConfigError: Not TOML, fields that there are not, or no such preset.
+        ConfigError: Not TOML, fields that there are not, no such preset, or none at all.
     """
     try:
         own = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as err:  # of TOML or of UTF-8
         raise ConfigError(path, str(err)) from err
     base = own.pop("extends", None)
-    if not isinstance(base, str | None):
-        raise ConfigError(path, 'extends must be the name of a preset, as in extends = "faces-64"')
     for name in CHOICES:
         if name in own:
             raise ConfigError(path, f"{name} is for presets; give its fields themselves")
+    if not isinstance(base, str) or not base:
+        raise ConfigError(
+            path,
+            'extends must be the name of a preset, as in extends = "faces-64" in the first line; `trainer '
+            "presets` lists them",
+        )
     try:
-        values = _merge(_preset_values(base) if base else {}, own)
+        values = _merge(_preset_values(base), own)
         return _finished({"name": path.stem, **values}, world_size)
     except ConfigError as err:
         raise ConfigError(path, str(err)) from err

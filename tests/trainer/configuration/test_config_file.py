@@ -62,12 +62,15 @@ def test_the_command_takes_the_file_and_changes_to_it(file):
     ("text", "message"),
     [
         ("train", "Expected '='"),
-        ("[train]\ntotal_kimgs = 3", "train.total_kimg"),
+        ('extends = "smoke"\n[train]\ntotal_kimgs = 3', "train.total_kimg"),
+        ("[train]\ntotal_kimg = 3", "extends must be the name of a preset"),
+        ("", "extends must be the name of a preset"),
+        ('extends = ""', "extends must be the name of a preset"),
         ('extends = "faces-65"', "did you mean faces-64"),
         ("extends = 3", "extends must be the name of a preset"),
         ("[variants.a]\nresolution = 8", "variants is for presets"),
         ("world_size = 3", "world_size is for presets"),
-        ("train = 3", "train"),
+        ('extends = "smoke"\ntrain = 3', "train"),
         ("\x00", "portraits.toml"),
     ],
 )
