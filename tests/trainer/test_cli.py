@@ -91,6 +91,33 @@ def test_the_first_image_of_each_of_some_seeds(run, tmp_path):
     assert "the generator knows no classes" in call("generate", run, "--num", 1, "--class", 0, *out, status=1)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["generate", ".", "--seeds", "1,7,1", "--out", "x"], "1 is there twice"),
+        (["generate", ".", "--seeds", "1,2", "--seed", 3, "--out", "x"], "--seed has no say beside --seeds"),
+        (
+            ["video", "--progress", ".", "--smoothing", 2, "--out", "x.mp4"],
+            "--smoothing has no say beside --progress",
+        ),
+        (
+            ["run", "--preset", "smoke", "-n", "--seed", 1, "--set", "train.seed=2"],
+            "--seed or --set train.seed",
+        ),
+        (
+            ["run", "--preset", "smoke", "-n", "--deterministic", "--set", "runtime.deterministic=false"],
+            "--deterministic or --set runtime.deterministic",
+        ),
+        (
+            ["resume", ".", "--on-nan", "skip", "--set", "train.on_nan=stop"],
+            "--on-nan or --set train.on_nan",
+        ),
+    ],
+)
+def test_of_two_options_none_loses_silently(arguments, message):
+    assert message in call(*arguments, status=2)
+
+
 def test_one_class_of_a_network_with_labels(tmp_path):
     labels = {"label_size": 3}
     sizes = {"resolution": 16, "fmap_max": 8, "fmap_base": 64}

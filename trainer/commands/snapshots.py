@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from celebahq.arguments import (
     ANY_PATH,
@@ -31,13 +32,25 @@ POSITIVE = click.FloatRange(0, min_open=True)
 
 
 def parse_seeds(context: click.Context, option: click.Parameter, value: str | None) -> list[int] | None:
-    """Numbers with commas between them, each once."""
+    """Different numbers with commas between them."""
     if value is None:
         return None
     parts = [part.strip() for part in value.split(",")]
     if not all(part.isdecimal() and len(part) < 20 for part in parts):
         raise click.BadParameter(f"'{value}' is not a list of seeds like 1,7,42")
-    return list(dict.fromkeys(int(part) for part in parts))
+    seeds = [int(part) for part in parts]
+    for seed in seeds:
+        if seeds.count(seed) > 1:
+            raise click.BadParameter(f"{seed} is there twice")
+    return seeds
+
+
+def refuse_beside(other: str, *names: str) -> None:
+    """Raise `UsageError` where one of these parameters was given, which have no say beside `other`."""
+    ctx = click.get_current_context()
+    for name in names:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name} has no say beside {other}; leave one out")
 
 
 @click.command()
@@ -78,6 +91,8 @@ def generate(
 
     if (num is None) == (seeds is None):
         raise click.UsageError("Give either --num or --seeds.")
+    if seeds is not None:
+        refuse_beside("--seeds", "seed")
     loaded = open_snapshot(snapshot, resolve_device(device))
     loaded = loaded if only is None else loaded.of_class(only)
     if seeds is not None:
@@ -167,6 +182,8 @@ def video(
 
     if (snapshot is None) == (run is None):
         raise click.UsageError("Give either SNAPSHOT or --progress RUN.")
+    if run is not None:
+        refuse_beside("--progress", "smoothing")
     refuse_existing(out, overwrite=overwrite)
     layout = VideoLayout(columns, rows, size, duration, fps, smoothing)
     torch_device = resolve_device(device)

@@ -104,10 +104,10 @@ def run(
     from trainer.commands.tables import schedule_table
     from trainer.configuration.settings import to_dict
 
-    changes = list(assignments)
-    changes += [] if seed is None else [f"train.seed={seed}"]
-    changes += [] if on_nan is None else [f"train.on_nan={on_nan}"]
-    changes += ["runtime.deterministic=true"] if deterministic else []
+    changes = with_options(
+        assignments,
+        {"train.seed": seed, "train.on_nan": on_nan, "runtime.deterministic": deterministic or None},
+    )
     if (preset_name is None) == (file is None):
         raise click.UsageError("Give either --preset NAME or --config FILE.toml.")
     config = _configure(file or preset_name or "", launched_world_size(), changes)
@@ -183,7 +183,7 @@ def resume(
     from trainer.configuration.config import ConfigError
     from trainer.training.session import resume_run
 
-    assignments = [*changes, *([] if on_nan is None else [f"train.on_nan={on_nan}"])]
+    assignments = with_options(changes, {"train.on_nan": on_nan})
     with _processes(device) as (torch_device, world):
         try:
             resume_run(run, torch_device, world, data=data, changes=assignments, minibatch_gpu=minibatch_gpu)
@@ -261,6 +261,19 @@ def bench(
         emit_json([asdict(row) for row in rows])
     else:
         click.echo(bench_table(rows))
+
+
+def with_options(assignments: Iterable[str], options: dict[str, object]) -> list[str]:
+    """The assignments of `--set`, and those that other options stand for; None for one that was not given."""
+    changes = list(assignments)
+    for name, value in options.items():
+        if value is None:
+            continue
+        if any(change.partition("=")[0].strip() == name for change in assignments):
+            option = name.rpartition(".")[2].replace("_", "-")
+            raise click.UsageError(f"Give either --{option} or --set {name}=...")
+        changes.append(f"{name}={str(value).lower()}")
+    return changes
 
 
 def _configure(source: Path | str, world_size: int, assignments: Iterable[str]) -> "TrainingConfig":
