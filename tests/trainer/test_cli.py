@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from imageio_ffmpeg import count_frames_and_secs
 from PIL import Image
 from tiny_runs import start, tiny_config, write_pyramid
 
@@ -170,6 +171,16 @@ def test_an_existing_output_is_not_replaced(run, tmp_path):
     (tmp_path / "out.h5").write_bytes(b"")
     message = call("generate", run, "--num", 1, "--out", tmp_path / "out.h5", "--device", "cpu", status=1)
     assert "out.h5: exists already" in message
+
+
+@pytest.mark.parametrize(("duration", "frames"), [(1, 5), (1.4, 7), (0.1, 2)])  # it has two snapshots
+def test_the_progress_of_a_run_takes_as_long_as_is_said(run, tmp_path, duration, frames):
+    out = tmp_path / "a.mp4"
+    options = ["--columns", "1", "--rows", "1", "--size", "32", "--duration", str(duration), "--fps", "5"]
+    result = CliRunner().invoke(main, ["video", "--progress", str(run), "--out", str(out), *options])
+    assert result.exit_code == 0, result.output
+    assert f"{out}: {frames / 5:g} seconds\n" in result.stderr
+    assert count_frames_and_secs(str(out)) == (frames, pytest.approx(frames / 5))
 
 
 def test_a_grid(run, tmp_path):

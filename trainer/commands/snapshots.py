@@ -188,9 +188,9 @@ def video(
     layout = VideoLayout(columns, rows, size, duration, fps, smoothing)
     torch_device = resolve_device(device)
     if run is not None:
-        write_progress(run, out, layout, seed=seed, device=torch_device, progress=stages)
+        seconds = write_progress(run, out, layout, seed=seed, device=torch_device, progress=stages)
     elif snapshot is not None:
-        write_interpolation(
+        seconds = write_interpolation(
             snapshot,
             out,
             layout,
@@ -198,7 +198,7 @@ def video(
             device=torch_device,
             progress=stages,
         )
-    status(f"{out}: {duration:g} seconds")
+    status(f"{out}: {seconds:g} seconds")
 
 
 @click.command()

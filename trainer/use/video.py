@@ -49,8 +49,8 @@ def write_interpolation(
     seed: int,
     device: torch.device,
     progress: Progress = silent,
-) -> None:
-    """A walk through latent space; each image keeps its label."""
+) -> float:
+    """A walk through latent space; each image keeps its label. Gives the video's length in seconds."""
     snapshot = open_snapshot(snapshot_path, device)
     count = layout.columns * layout.rows
     frames = max(round(layout.duration_sec * layout.fps), 1)
@@ -67,6 +67,7 @@ def write_interpolation(
 
     pictures = map(draw, torch.from_numpy(latents))
     write_video(out, pictures, total=frames, fps=layout.fps, progress=progress)
+    return frames / layout.fps
 
 
 def write_progress(
@@ -77,19 +78,25 @@ def write_progress(
     seed: int,
     device: torch.device,
     progress: Progress = silent,
-) -> None:
-    """The same latents at every snapshot of a run, each shown for an equal part of the duration."""
+) -> float:
+    """The same latents at every snapshot of a run, each shown for an equal part of the duration.
+
+    Returns:
+        The video's length in seconds; longer than was asked for where that has fewer frames than snapshots.
+    """
     files = all_snapshots(run)
-    repeats = max(round(layout.duration_sec * layout.fps / len(files)), 1)
+    total = max(round(layout.duration_sec * layout.fps), len(files))
     side = layout.side(open_snapshot(files[-1], device).config.generator.resolution)  # the highest
 
     def frames() -> Iterator[Frame]:
-        for file in files:
+        for place, file in enumerate(files):
+            repeats = (place + 1) * total // len(files) - place * total // len(files)
             snapshot = open_snapshot(file, device)
             images = snapshot.generate(seed, range(layout.columns * layout.rows))
             yield from repeat(image_grid(enlarge(images, side).numpy(), layout.columns), repeats)
 
-    write_video(out, frames(), total=repeats * len(files), fps=layout.fps, progress=progress)
+    write_video(out, frames(), total=total, fps=layout.fps, progress=progress)
+    return total / layout.fps
 
 
 def write_video(
