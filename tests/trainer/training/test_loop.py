@@ -65,7 +65,7 @@ def test_a_run_leaves_figures_images_and_weights(finished):
     assert list(finished.glob("events.out.tfevents.*"))
     assert [path.name for path in sorted(finished.glob("fakes*.png"))] == [
         "fakes000000.png",
-        "fakes000000_320.png",
+        "fakes000000_160.png",
     ]
     assert [path.name for path in snapshots(finished)] == [
         "snapshot-00000000000.safetensors",
