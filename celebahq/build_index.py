@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from celebahq.align.detectors import detector_facts
 from celebahq.align.faces import FaceFinder
 from celebahq.errors import ToolError
 from celebahq.files import sha256_file
+from celebahq.jobs.earlier import finished_items
 from celebahq.jobs.engine import Engine
 from celebahq.jobs.job import Job
 from celebahq.jobs.options import JobOptions
@@ -65,12 +67,11 @@ def index(
     if finished:
         retry = options is not None and options.retry_skipped
         finished.require_news(INDEX, task.fingerprint(), retry=retry)
+        # Before the search, whose status page would take the place of the finished file's report.
+        finished.require_all("photo_sha256", task.photos_there(finished.records(INDEX).folder), source.folder)
     records = finished.records(INDEX) if finished else None
     job = Job(task, scratch.stage(INDEX), options=options, finished=records)
     job.run(engine, progress)
-    if finished:
-        there = {record.meta["sha256"] for record in job.records() if record.entry.reason is None}
-        finished.require_all("photo_sha256", there, source.folder)
     return _index_photos(source, job)
 
 
@@ -219,6 +220,20 @@ class FaceSearch(Task):
     def recorded_content(self, meta: Mapping[str, Any]) -> str | None:
         """SHA-256 of the file in which these faces were found."""
         return str(meta["sha256"])
+
+    def photos_there(self, earlier: Path) -> set[str]:
+        """SHA-256 of the photos, as far as a finished search may know them.
+
+        Args:
+            earlier: Folder of its records.
+        """
+        known = {key: str(record.meta["sha256"]) for key, record in finished_items(earlier)}
+        keys = {self.key(index): index for index in range(len(self))}
+        there = {sha256 for key, sha256 in known.items() if key in keys}
+        if len(keys.keys() & known.keys()) < len(known):  # some are gone, or have other names now
+            contents = (self.content(index) for key, index in keys.items() if key not in known)
+            there.update(filter(None, contents))
+        return there
 
     def reuse(self, index: int, earlier: Finished) -> Finished:
         """The photo may have another name by now."""

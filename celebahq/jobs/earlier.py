@@ -74,7 +74,7 @@ def use_earlier(
         items = _items_by_content(task, sources)
         with _Logs(places) as logs:
             for source in sources:
-                for key, record in _finished_items(source.folder):
+                for key, record in finished_items(source.folder):
                     for index in {*items.get(key, ()), *items.get(task.recorded_content(record.meta), ())}:
                         if logs.lacks(index):
                             logs.add(index, task.reuse(index, _result(record, source)))
@@ -92,7 +92,7 @@ def _items_by_content(task: Task, sources: Sequence[EarlierRecords]) -> dict[str
     return items
 
 
-def _finished_items(folder: Path) -> Iterator[tuple[str, Record]]:
+def finished_items(folder: Path) -> Iterator[tuple[str, Record]]:
     """Key and record of every finished item of a job."""
     keys = read_json(folder / KEYS)["keys"]
     for place in log_places(folder):

@@ -108,14 +108,23 @@ def test_a_finished_build_grows_by_what_is_new_in_its_folder(photos, tmp_path):
     assert PyramidReader(out).meta("source_name").tolist() == ["b.png", "z.jpg"]
     assert sorted(path.name for path in tmp_path.glob("faces*")) == ["faces.h5", "faces.h5.records"]
 
-    finished = out.read_bytes()
+    def beside():
+        files = [path for path in tmp_path.glob("*") if path.is_file()]
+        return {path.name: path.read_bytes() for path in files}
+
+    finished = beside()
+    assert "build-report.html" in finished
     (folder / "z.jpg").unlink()
     shutil.copy(photos / "smaller.jpg", folder / "c.jpg")
     less = run(out)
-    assert less.exit_code == 1
+    other = run(out, "--min-eye-distance", 20)
+    assert less.exit_code == other.exit_code == 1
     assert "1 of its images are of photos that are not in" in less.stderr
     assert "(z.jpg, ...)" in less.stderr
-    assert out.read_bytes() == finished
+    assert "made with other parameters" in other.stderr
+    assert beside() == finished
+    assert not (tmp_path / "faces.h5.work").exists()
+    assert "faces.h5: finished" in CliRunner().invoke(main, ["status", str(out)]).stdout
 
 
 def test_a_finished_build_of_several_files_is_left_alone(photos, tmp_path):
