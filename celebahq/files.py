@@ -231,6 +231,12 @@ def refuse_existing(path: Path, *, overwrite: bool | None = None) -> None:
         raise ToolError(path, f"exists already; choose another name, or {remedy}")
 
 
+def refuse_input(out: Path, inputs: Iterable[Path]) -> None:
+    """Raise `ToolError` if a file to be made is one of those that it is made of."""
+    if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
+        raise ToolError(out, "it is made of this very file, which would be replaced; choose another name")
+
+
 def require_writable(path: Path, *, overwrite: bool | None = None) -> None:
     """Find out before the work whether a file can be written at `path`; makes its folder.
 

@@ -49,7 +49,8 @@ def select(
 ) -> None:
     """Make a data set of some images of a data set FILE, with their labels and facts.
 
-    Images are copied as they are stored. They must meet all that is asked for, and keep the file's order.
+    Images are copied as they are stored. They must meet all that is asked for, and keep the file's order, or
+    that of --indices, in which one may stand twice.
 
     \b
     Examples:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from celebahq.errors import ToolError
+from celebahq.files import refuse_input
 from celebahq.pyramid import (
     PyramidReader,
     PyramidWriter,
@@ -25,10 +26,10 @@ LISTED = 100
 
 @dataclass(frozen=True)
 class Selection:
-    """Which images; those that meet all conditions, in the file's order."""
+    """Which images; those that meet all conditions, in the file's order or that of `indices`."""
 
     indices: Sequence[int] | None = None
-    """Places in the file; the result keeps this order."""
+    """Places in the file; the result keeps this order, repeats too."""
     names: Sequence[str] | None = None
     """Of photos, `meta/source_name`."""
     exclude: Sequence[str] | None = None
@@ -104,9 +105,11 @@ def select_images(
         How many.
 
     Raises:
-        ToolError: There are none, the file exists, or `reader`'s was not made by this toolkit.
+        ToolError: There are none, the file exists or is one of `reader`'s, which was perhaps not made by this
+            toolkit.
         FormatError: `reader`'s file is damaged.
     """
+    refuse_input(out, [reader.path, *(file.path for file in reader.files)])
     chosen = choose_images(reader, selection)
     if not chosen:
         raise ToolError(reader.path, "no image meets all that is asked for")

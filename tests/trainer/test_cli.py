@@ -18,6 +18,7 @@ import trainer
 from trainer.cli import main
 from trainer.training.objectives import Objectives
 from trainer.use.modes import DigitClassifier, save_classifier
+from trainer.use.snapshot import find_snapshot
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +209,13 @@ def test_exported_weights_load_into_a_generator(run, tmp_path):
     generator.load_state_dict(load_file(tmp_path / "G.safetensors"))
     latents = snapshot.latents(0, range(5))
     assert torch.equal(generator(latents, lod=snapshot.lod), snapshot.generator(latents, lod=snapshot.lod))
+
+
+def test_an_export_does_not_replace_its_snapshot(run):
+    for given, out in ((find_snapshot(run), find_snapshot(run)), (run, find_snapshot(run))):
+        before = out.read_bytes()
+        assert "made of this very file" in call("export", given, "--out", out, "--overwrite", status=1)
+        assert out.read_bytes() == before
 
 
 def test_videos(run, tmp_path):

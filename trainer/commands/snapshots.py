@@ -337,9 +337,11 @@ def export(snapshot: Path, out: Path, overwrite: bool) -> None:
     Example:
       trainer export runs/00000-faces-64 --out generator.onnx
     """
+    from celebahq.files import refuse_input
     from trainer.use.export import export_generator
-    from trainer.use.snapshot import load_snapshot
+    from trainer.use.snapshot import find_snapshot, load_snapshot
 
+    refuse_input(out, [find_snapshot(snapshot)])
     loaded = load_snapshot(snapshot)
     export_generator(loaded, out, overwrite=overwrite)
     status(f"{out}: generator for {loaded.resolution}x{loaded.resolution}")

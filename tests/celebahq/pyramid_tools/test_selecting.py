@@ -1,11 +1,14 @@
 """A selection holds the images that were asked for, as they were stored, with their labels and facts."""
 
+import shutil
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from celebahq import PyramidReader, PyramidWriter, ToolError, mip_levels
 from celebahq.cli import main
+from celebahq.formats.manifest import MANIFEST, Manifest, Part, write_manifest
 from celebahq.pyramid import level_name
 from celebahq.pyramid_tools.selecting import Selection, best_first, choose_images, select_images
 from celebahq.pyramid_tools.verification import verify_pyramid
@@ -116,6 +119,23 @@ def test_the_command_selects(reader, tmp_path):
         result = run("select", reader.path, "-o", out, "--label", wrong)
         assert result.exit_code == 2
         assert "is not NAME=NUMBER" in result.stderr
+
+
+def test_a_selection_never_replaces_what_it_is_made_of(reader, tmp_path):
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    parts = [folder / f"faces-{number:05d}.h5" for number in range(2)]
+    for number, path in enumerate(parts):
+        select_images(reader, path, Selection(indices=[number, number + 2]))
+    write_manifest(Manifest(folder / MANIFEST, {}, tuple(map(Part.of, parts))))
+    single = tmp_path / "single.h5"
+    shutil.copy(parts[0], single)
+    for given, out in ((single, single), (folder, parts[0]), (folder / MANIFEST, parts[1])):
+        before = out.read_bytes()
+        result = run("select", given, "-o", out, "--best", 1, "--overwrite")
+        assert result.exit_code == 1
+        assert f"{out}: it is made of this very file" in result.stderr
+        assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize(
