@@ -143,7 +143,7 @@ def job_status(out: Path) -> JobStatus:
         scratch_bytes=sum(map(_size, _files(folder))),
         file_bytes=sum(map(_size, _files(out))) if out.is_dir() else _size(out),
         free_bytes=shutil.disk_usage(out.absolute().parent).free,
-        page=str(page) if page.exists() else None,
+        page=str(page) if page.exists() and (counts or state != "finished") else None,
     )
 
 

@@ -56,14 +56,16 @@ def owning(lock: Path) -> Iterator[str]:
 
 
 def is_held(lock: Path) -> bool:
-    """Whether a run holds a lock now."""
+    """Whether a run holds a lock now; an error where the file may not be read."""
     try:
-        with lock.open("r", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        file = lock.open("r", encoding="utf-8")
     except FileNotFoundError:
         return False
-    except OSError as err:
-        return err.errno in HELD_BY_OTHERS
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as err:
+            return err.errno in HELD_BY_OTHERS
     return False
 
 

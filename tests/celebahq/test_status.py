@@ -1,5 +1,6 @@
 """How far a job is: while it is at work, after it was interrupted, when it is finished."""
 
+import errno
 import json
 import time
 from dataclasses import replace
@@ -14,6 +15,7 @@ from celebahq.errors import ToolError
 from celebahq.importing import import_dataset
 from celebahq.jobs.engine import InProcess
 from celebahq.jobs.job import image_job
+from celebahq.jobs.locks import is_held
 from celebahq.jobs.merge import write_pyramid
 from celebahq.jobs.options import JobOptions
 from celebahq.jobs.progress import Stage
@@ -159,12 +161,22 @@ def test_where_nothing_has_begun_is_said(tmp_path):
     assert "no job has begun to make it" in result.stderr
 
 
+def test_a_lock_that_may_not_be_read_is_no_lock_that_is_held(tmp_path, monkeypatch):
+    def refuse(path, *arguments, **named):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("celebahq.jobs.locks.Path.open", refuse)
+    with pytest.raises(PermissionError):
+        is_held(tmp_path / "lock")
+
+
 def test_a_report_on_another_file_of_the_name_is_not_taken_for_this_ones(job):
     job()
     with PyramidWriter(job.out, 32, overwrite=True) as pyramid:
         pyramid.append(np.zeros((3, 3, 32, 32), np.uint8))
     facts = json.loads(invoke("status", job.out, "--json").stdout)
     assert (facts["state"], facts["counts"], facts["skip_reasons"]) == ("finished", {}, [])
+    assert facts["page"] is None
 
 
 def test_what_a_reconstruction_left_out_is_said(tmp_path):

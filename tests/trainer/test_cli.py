@@ -111,6 +111,10 @@ def test_the_first_image_of_each_of_some_seeds(run, tmp_path):
             "--deterministic or --set runtime.deterministic",
         ),
         (
+            ["run", "--preset", "smoke", "-n", "--set", "runtime.minibatch_gpu.8=4"],
+            "--minibatch-gpu N limits it",
+        ),
+        (
             ["resume", ".", "--on-nan", "skip", "--set", "train.on_nan=stop"],
             "--on-nan or --set train.on_nan",
         ),

@@ -111,6 +111,8 @@ def run(
     if (preset_name is None) == (file is None):
         raise click.UsageError("Give either --preset NAME or --config FILE.toml.")
     config = _configure(file or preset_name or "", launched_world_size(), changes)
+    if config.runtime.minibatch_gpu:
+        raise click.UsageError("runtime.minibatch_gpu is chosen by the run; --minibatch-gpu N limits it")
     if init is not None and not any(change.startswith("schedule.initial_resolution") for change in changes):
         config = _begin_grown(config, init)
     if data is None and not dry_run:
