@@ -14,18 +14,20 @@ from celebahq.console import emit_json
 def status_command(run: Path, as_json: bool) -> None:
     """Say how far a run is; it may be at work, interrupted or finished.
 
-    Writes the run's page anew, RUN/index.html, as the training does after every tick: curves, the newest
-    images, and the distances that were measured. In a browser it reloads itself.
+    A run at work writes its page, RUN/index.html, after every tick: curves, the newest images, and the
+    distances that were measured. In a browser it reloads itself. Of any other run this writes it anew.
 
     \b
     Example:
       trainer status runs/00000-faces-64
     """
     from trainer.storage.run_status import run_status
-    from trainer.use.run_page import write_run_page
+    from trainer.use.run_page import PAGE, write_run_page
 
     found = run_status(run)
-    page = write_run_page(run)
+    page = run / PAGE
+    if found.state != "running":
+        write_run_page(run)
     if as_json:
         emit_json({**found.to_json(), "page": str(page)})
     else:

@@ -131,8 +131,8 @@ def prepared(
         ToolError: As `start_run`.
     """
     prepare_backends(config.runtime)
-    costs = step_costs(config)
-    with open_data(config, data) as reals:
+    with open_data(config, data) as reals:  # before what takes long
+        costs = step_costs(config)
         state = first_state(config, reals, device, world, init)
         config = fit_passes(config, world, device, costs, minibatch_gpu=minibatch_gpu)
         if world.is_main:

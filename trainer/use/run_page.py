@@ -1,12 +1,16 @@
 """A run's page, `RUN/index.html`: how far it is, its curves and its newest images; it reloads itself."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from celebahq.errors import ToolError
 from celebahq.files import read_json, read_jsonl, write_text
 from trainer.storage.run_status import METRICS, STATS, RunStatus, run_status
+
+log = logging.getLogger(__name__)
 
 PAGE = "index.html"
 EVALUATION = "evaluation.json"
@@ -144,7 +148,9 @@ def _heading(status: RunStatus) -> str:
     return status.lines()[0].partition(": ")[2]
 
 
-def write_run_page(folder: Path) -> Path:
-    """Write the page of the run in `folder`; gives its path."""
-    write_text(folder / PAGE, render_run_page(folder))
-    return folder / PAGE
+def write_run_page(folder: Path) -> None:
+    """Write the page of the run in `folder`; what cannot be written is a warning, for no run ends of it."""
+    try:
+        write_text(folder / PAGE, render_run_page(folder))
+    except (ToolError, OSError) as err:  # another command may be writing it now
+        log.warning(f"the run's page stays as it is: {err}")

@@ -2,10 +2,17 @@
 
 import re
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from click.testing import CliRunner
 from tiny_runs import start, tiny_config, write_pyramid
 
+from celebahq.errors import ToolError
+from celebahq.jobs.locks import owning
+from trainer.cli import main
+from trainer.storage.run_status import STATS, run_status
+from trainer.storage.runs import LOCK
 from trainer.use.run_page import HEIGHT, PAGE, WIDTH, chart, scores_of_evaluation, scores_of_metrics
 
 
@@ -48,6 +55,26 @@ def test_what_evaluate_found_is_a_table_with_errors_and_the_reals():
     assert table.rows == [["12.0", "3.2 ± 0.5", "3.2 ± 0.5", "0.25"], ["reals, two halves", "1.0", "1.0", ""]]
     assert scores_of_evaluation(None) is None
     assert scores_of_evaluation({"images": 9, "sets": [{"fake": "0.0 kimg", "ms_ssim": {}}]}) is None
+
+
+def test_a_page_that_another_command_is_writing_ends_no_run(tmp_path: Path, caplog):
+    config = tiny_config(train={"total_kimg": 0.05})
+    with patch("trainer.use.run_page.write_text", side_effect=ToolError("index.html", "another is writing")):
+        run = start(config, write_pyramid(tmp_path / "data.h5"), tmp_path / "runs")
+    assert run_status(run).state == "finished"
+    assert "the run's page stays as it is: index.html: another is writing" in caplog.text
+
+
+def test_the_page_of_a_run_at_work_is_the_runs_own(tmp_path: Path):
+    config = tiny_config(train={"total_kimg": 0.05})
+    run = start(config, write_pyramid(tmp_path / "data.h5"), tmp_path / "runs")
+    (run / STATS).unlink()
+    (run / PAGE).write_text("the run's own")
+    with owning(run / LOCK):
+        assert CliRunner().invoke(main, ["status", str(run)]).exit_code == 0
+    assert (run / PAGE).read_text() == "the run's own"
+    assert CliRunner().invoke(main, ["status", str(run)]).exit_code == 0
+    assert "begun" in (run / PAGE).read_text()
 
 
 def test_the_training_leaves_a_page_whose_pictures_are_there(tmp_path: Path):
