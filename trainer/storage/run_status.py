@@ -4,6 +4,7 @@ import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from celebahq.console import format_duration
@@ -92,7 +93,7 @@ def run_status(folder: Path) -> RunStatus:
         losses={name: last[name] for name in ("loss_D", "loss_G") if name in last},
         newest_grid=max((path.name for path in folder.glob("fakes*.png")), default=None),
         newest_snapshot=max((path.name for path in snapshots(folder)), default=None),
-        disk_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        disk_bytes=sum(map(_file_bytes, folder.rglob("*"))),
     )
 
 
@@ -102,6 +103,15 @@ def _state(last: dict[str, Any], total_kimg: float, *, held: bool) -> str:
     if held:
         return "running"
     return "stopped" if last else "begun"
+
+
+def _file_bytes(path: Path) -> int:
+    """Size of a file; 0 of what is none, or was removed meanwhile."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0
+    return found.st_size if S_ISREG(found.st_mode) else 0
 
 
 def _kimg(value: float) -> str:

@@ -116,6 +116,12 @@ def test_ticks_less_than_a_kimg_apart_have_a_grid_each(run):
     assert sorted(path.name for path in run.glob("fakes*")) == names
 
 
+def test_a_state_that_the_run_removes_meanwhile_is_no_error(run, monkeypatch):
+    expected, rglob = run_status(run).disk_bytes, Path.rglob
+    monkeypatch.setattr(Path, "rglob", lambda path, pattern: [*rglob(path, pattern), path / "removed"])
+    assert run_status(run).disk_bytes == expected
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(ToolError, match="not a run folder"):
         run_status(tmp_path)
