@@ -12,9 +12,9 @@ FUZZ_CASES ?= 13000
 demo: $(VENV)/installed-demo
 	$(BIN)/python tools/demo.py --out $(DEMO_OUT) $(if $(PHOTOS),--photos "$(PHOTOS)")
 
-# As many processes as there are cores, up to four: more would wait for each other's threads.
+# As many processes as there are cores, up to four, of one thread each: more would wait for each other.
 test: $(VENV)/installed-test lint
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 # Damaged files of every format; always the same ones. By hand: python tools/fuzz.py --cases 100000 --seed 7
 fuzz: $(VENV)/installed-test

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from celebahq.restore.checkpoints import load_network
+from celebahq.restore.infer import WEIGHTS
 from celebahq.restore.networks import Network, RedNet, SrResNet, grow
 
 
@@ -26,9 +28,14 @@ def test_a_pixel_reaches_no_further_than_the_halo(name: str, request: pytest.Fix
     assert reach > network.halo / 2  # a halo far too wide would cost time on every tile
 
 
-def test_the_sizes_of_the_shipped_networks():
-    assert sum(p.numel() for p in RedNet().parameters()) == 3_868_044
-    assert sum(p.numel() for p in SrResNet().parameters()) == 1_248_112
+@pytest.mark.parametrize(
+    ("name", "fresh", "size"), [("jpeg", RedNet, 3_868_044), ("sr4x", SrResNet, 435_696)]
+)
+def test_the_shipped_networks_are_those_that_are_trained(name: str, fresh: type[Network], size: int):
+    shipped = load_network(WEIGHTS / f"{name}.safetensors")
+    assert type(shipped) is fresh
+    assert shipped.config == fresh().config
+    assert sum(parameter.numel() for parameter in shipped.parameters()) == size
 
 
 def test_a_network_grows_without_changing_its_function(deblocker: Network):
