@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -14,7 +15,9 @@ from celebahq.pyramid import PyramidWriter
 from trainer.configuration.config import TrainingConfig
 from trainer.configuration.settings import from_dict
 from trainer.storage.checkpoint import states
+from trainer.storage.run_status import run_status
 from trainer.training.costs import StepCost
+from trainer.training.maintenance import Maintenance
 from trainer.training.session import resume_run, start_run
 
 CPU = torch.device("cpu")
@@ -90,3 +93,19 @@ def in_a_child(function: Callable[[], object]) -> int:
 def die() -> None:
     """What `kill -9` does."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def start_and_die_at_a_tick(data: Path, folder: Path) -> None:
+    """Begin a run below `folder` and kill it at its first tick; `folder`/seen has its state before that.
+
+    For a spawned process: a fork of one that has computed in threads may wait for them for ever.
+    """
+
+    def tick(self: Maintenance, *arguments: Any, **named: Any) -> None:
+        original(self, *arguments, **named)
+        (folder / "seen").write_text(run_status(self.run.folder).state)
+        die()
+
+    original = Maintenance.tick
+    with patch.object(Maintenance, "tick", tick):
+        start(tiny_config(), data, folder / "runs")

@@ -2,15 +2,17 @@
 
 import json
 import os
+import signal
 import time
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner
-from tiny_runs import die, in_a_child, start, tiny_config, write_pyramid
+from tiny_runs import start, start_and_die_at_a_tick, tiny_config, write_pyramid
 
 from celebahq.errors import ToolError
 from celebahq.files import read_jsonl
@@ -64,18 +66,10 @@ def test_a_run_is_at_work_while_a_process_holds_its_lock(run, ticks, held, state
 
 def test_a_killed_run_is_stopped_at_once(tmp_path):
     data = write_pyramid(tmp_path / "data.h5")
-
-    def killed_in_its_midst():
-        def tick(self, *arguments, **named):
-            original(self, *arguments, **named)
-            (tmp_path / "seen").write_text(run_status(self.run.folder).state)
-            die()
-
-        original = Maintenance.tick
-        with patch.object(Maintenance, "tick", tick):
-            start(tiny_config(), data, tmp_path / "runs")
-
-    assert os.WIFSIGNALED(in_a_child(killed_in_its_midst))
+    process = get_context("spawn").Process(target=start_and_die_at_a_tick, args=(data, tmp_path))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     states = (tmp_path / "seen").read_text(), run_status(tmp_path / "runs" / "00000-tiny").state
     assert states == ("running", "stopped")
 
