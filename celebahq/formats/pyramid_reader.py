@@ -85,8 +85,12 @@ class PyramidReader(MapStyle):
 
     @property
     def label_names(self) -> list[str]:
-        """What the columns of the labels are called; empty where that is not known."""
-        return list(self.provenance.get("label_names") or [])
+        """What the columns of the labels are called; empty where the provenance does not say it."""
+        names = self.provenance.get("label_names")
+        columns = 0 if self.labels is None else self.labels.shape[1]
+        if not isinstance(names, list) or len(names) != columns:
+            return []
+        return names if all(isinstance(name, str) for name in names) else []
 
     def meta(self, name: str) -> np.ndarray:
         """One fact for every image: `[N, ...]`, strings as objects.

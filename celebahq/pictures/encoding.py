@@ -59,13 +59,17 @@ def save_png(path: Path, picture: NDArray[np.uint8], *, note: str = "") -> None:
 
 
 def read_note(path: Path) -> str:
-    """The note that `save_png` kept in a file; empty for any other file."""
-    with path.open("rb") as file:
-        file.seek(HEADER_BYTES)
-        start = file.read(8 + len(NOTE))
-        if start[4:] != b"tEXt" + NOTE:
-            return ""
-        return file.read(min(int.from_bytes(start[:4]), MAX_NOTE) - len(NOTE)).decode("ascii", "replace")
+    """The note that `save_png` kept in a file; empty for any other file, and for one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(HEADER_BYTES)
+            start = file.read(8 + len(NOTE))
+            length = min(int.from_bytes(start[:4]), MAX_NOTE) - len(NOTE)
+            if start[4:] != b"tEXt" + NOTE or length < 0:
+                return ""
+            return file.read(length).decode("ascii", "replace")
+    except OSError:
+        return ""
 
 
 def _text_chunk(note: str) -> bytes:

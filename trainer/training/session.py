@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -214,11 +214,9 @@ def locked(folder: Path, world: World) -> Iterator[None]:
     if not world.is_main:
         yield
         return
-    try:
-        with owning(folder / LOCK):
-            yield
-    finally:
-        write_run_page(folder)
+    with ExitStack() as afterwards, owning(folder / LOCK):
+        afterwards.callback(write_run_page, folder)  # not of a folder that is another's
+        yield
 
 
 def first_state(

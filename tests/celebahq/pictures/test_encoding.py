@@ -32,9 +32,12 @@ def test_a_note_is_read_back_and_changes_no_pixel(tmp_path):
     with Image.open(path) as found:
         np.testing.assert_array_equal(np.asarray(found), PICTURE)
         assert found.text == {"Comment": "made of a photo"}
-    for other in (encode_png(PICTURE), b"", b"\xff" * 99):
+    noted = path.read_bytes()
+    too_short = noted[:33] + bytes(4) + noted[37:]  # the chunk's length
+    for other in (encode_png(PICTURE), b"", b"\xff" * 99, too_short):
         path.write_bytes(other)
         assert read_note(path) == ""
+    assert read_note(tmp_path) == read_note(tmp_path / "missing.png") == ""
 
 
 def test_what_no_png_can_hold_leaves_no_file(tmp_path, monkeypatch):

@@ -164,3 +164,12 @@ def test_of_equal_scores_the_earlier_image_is_the_better(images, tmp_path):
     with PyramidWriter(tmp_path / "a.h5", 32) as writer:
         writer.append(images[:3], meta={"quality_score": [1.0, 2.0, 2.0]})
     assert best_first(PyramidReader(tmp_path / "a.h5")).tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize("names", [5, "ab", [1, 2], ["one"], {"a": 1}])
+def test_names_of_labels_that_cannot_be_are_none(names, images, tmp_path):
+    with PyramidWriter(tmp_path / "a.h5", 32, provenance={"label_names": names}) as writer:
+        writer.append(images[:4], np.eye(2, dtype=np.float32)[[0, 1, 0, 1]])
+    with PyramidReader(tmp_path / "a.h5") as reader:
+        assert reader.label_names == []
+        assert select_images(reader, tmp_path / "b.h5", Selection(labels=[("1", 1)])) == 2
