@@ -25,6 +25,7 @@ from trainer.storage.checkpoint import states
 from trainer.training.changes import change_run
 from trainer.training.objectives import Objectives
 from trainer.training.state import grown, load_state, new_state, tensor_parts
+from trainer.use.run_page import PAGE
 from trainer.use.snapshot import load_snapshot
 
 SHORT = {"train": {"total_kimg": 0.16}}  # to the middle of 8x8
@@ -256,8 +257,10 @@ def test_a_resolution_that_cannot_be_reached_is_refused(sections, message):
 
 def test_a_run_has_one_holder(finished):
     before = final_state(finished)
+    (finished / PAGE).write_text("the other's page")
     with owning(finished / "lock"), pytest.raises(ToolError, match="another run is at work here"):
         resume(finished)
+    assert (finished / PAGE).read_text() == "the other's page"
     assert final_state(finished) == before
 
 
