@@ -18,8 +18,8 @@ from celebahq.jobs.earlier import make_way, use_earlier
 from celebahq.jobs.engine import Engine
 from celebahq.jobs.ledger import Ledger
 from celebahq.jobs.locks import wait_for_workers
+from celebahq.jobs.log_format import LOG_VERSION
 from celebahq.jobs.logs import (
-    LOG_VERSION,
     compact_shard,
     read_complete,
     read_growing,

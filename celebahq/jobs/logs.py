@@ -3,39 +3,36 @@
 Whoever works on a shard appends one checksummed record per item to `shard-NNNNN.log.part`, seals the log
 when the last item is in, and renames it to `shard-NNNNN.log`. A killed process loses the item it was at and
 nothing else: the next one cuts a torn record off the end of the log and goes on after it.
-
-    log     = opening | record ... | seal
-    each    = MAGIC | header length u32 | blobs length u64 | header crc32 u32 | blobs crc32 u32
-              | header | blobs
-
-Little-endian; headers are JSON. The opening holds the job's digest and the shard's number. A record holds
-item, meta, label, score, reason and the lengths of its blobs. The seal holds the number of records and the
-SHA-256 of all that comes before it but the blobs, whose checksums are among what it covers: a log that is
-emptied, cut between records, put in another's place or holds an item twice is found without reading images.
 """
 
 import hashlib
-import json
 import os
-import struct
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from celebahq.errors import FormatError, ToolError
 from celebahq.files import sync_directory
+from celebahq.jobs.log_format import (
+    OPENING,
+    RECORD,
+    SEAL,
+    Header,
+    encode,
+    encode_record,
+    encode_seal,
+    read_headers,
+    split_blobs,
+)
 from celebahq.jobs.shards import Entry, Rank, Record, Shard, plain_label
 from celebahq.jobs.task import Finished, Skipped
 
-OPENING, RECORD, SEAL = b"CHQO", b"CHQR", b"CHQS"
-PREFIX = struct.Struct("<4sIQII")
-LOG_VERSION = 2
 SYNC_INTERVAL_SEC = 5.0
 
 
@@ -59,7 +56,7 @@ class LogPlace(NamedTuple):
 
     def opening(self) -> bytes:
         """How the log begins."""
-        return _encode(OPENING, {"job": self.job, "shard": self.shard.number})
+        return encode(OPENING, {"job": self.job, "shard": self.shard.number})
 
 
 class ShardLog:
@@ -112,7 +109,7 @@ class ShardLog:
     def seal(self) -> None:
         """Say that all is in, and give the log its final name."""
         assert not self.missing()
-        self._write(_seal(len(self._done), self._digest.hexdigest()))
+        self._write(encode_seal(len(self._done), self._digest.hexdigest()))
         self._sync()
         os.replace(self.place.growing, self.place.complete)
         sync_directory(self.place.folder)
@@ -138,18 +135,10 @@ def named_trouble(path: Path) -> Iterator[None]:
         raise ToolError(path, f"{err.strerror}; run the same command again to go on") from err
 
 
-def encode_record(record: Record) -> bytes:
-    """One record as bytes."""
-    entry = record.entry
-    fields: dict[str, Any] = {"item": entry.item, "score": entry.score, "reason": entry.reason}
-    fields |= {"meta": record.meta, "label": record.label, "sizes": [len(blob) for blob in record.blobs]}
-    return _encode(RECORD, fields, b"".join(record.blobs))
-
-
 def read_entries(path: Path) -> list[Entry]:
     """What the intact records of any shard log say, complete or growing; a torn end is left out."""
     with path.open("rb") as file:
-        return [header.entry() for header in _headers(file) if header.magic == RECORD]
+        return [header.entry() for header in read_headers(file) if header.magic == RECORD]
 
 
 class Look(NamedTuple):
@@ -171,7 +160,7 @@ class Look(NamedTuple):
                 body = file.read(sum(self.sizes))
         except FileNotFoundError:
             return None
-        return list(_cut(body, self.sizes))[level] if self.sizes else None
+        return list(split_blobs(body, self.sizes))[level] if self.sizes else None
 
 
 def look_into(path: Path) -> list[Look]:
@@ -186,7 +175,7 @@ def look_into(path: Path) -> list[Look]:
                     header.end - header.body_bytes,
                     header.fields["sizes"],
                 )
-                for header in _headers(file)
+                for header in read_headers(file)
                 if header.magic == RECORD
             ]
     except FileNotFoundError:  # complete by now, under its other name
@@ -235,7 +224,7 @@ def read_facts(place: LogPlace) -> Iterator[Record]:
         FormatError: The file was damaged after it was written, or is not this job's and shard's.
     """
     for header in sorted(_sealed_records(place), key=lambda header: header.item):
-        yield Record(header.entry(), header.fields["meta"], header.fields["label"], [])
+        yield header.record(b"")
 
 
 def write_log(place: LogPlace, records: Iterator[Record]) -> None:
@@ -257,17 +246,8 @@ def compact_shard(place: LogPlace, dropped: set[int]) -> None:
 
 def drop_images(place: LogPlace) -> None:
     """Rewrite a complete log without images: they are somewhere else by now. They are not read."""
-    headers = _sealed_records(place)
-    if not any(header.body_bytes for header in headers):
-        return
-    smaller = place.complete.with_name(place.complete.name + ".smaller")
-    records = (
-        Record(header.entry()._replace(blob_bytes=0), header.fields["meta"], header.fields["label"], [])
-        for header in sorted(headers, key=lambda header: header.item)
-    )
-    _rewrite(place, records, smaller, sealed=True)
-    os.replace(smaller, place.complete)
-    sync_directory(place.folder)
+    if any(header.body_bytes for header in _sealed_records(place)):
+        write_log(place, read_facts(place))
 
 
 def reopen_shard(place: LogPlace, dropped: set[int], *, complete: bool) -> None:
@@ -293,12 +273,12 @@ def _rewrite(place: LogPlace, records: Iterator[Record], path: Path, *, sealed: 
             digest.update(data[: len(data) - sum(map(len, record.blobs))])
             file.write(data)
         if sealed:
-            file.write(_seal(count, digest.hexdigest()))
+            file.write(encode_seal(count, digest.hexdigest()))
         file.flush()
         os.fsync(file.fileno())
 
 
-def _with_blobs(place: LogPlace, path: Path, headers: list["_Header"]) -> Iterator[Record]:
+def _with_blobs(place: LogPlace, path: Path, headers: list[Header]) -> Iterator[Record]:
     """Read the blobs behind headers, in the items' order."""
     with path.open("rb") as file:
         for header in sorted(headers, key=lambda header: header.item):
@@ -306,59 +286,16 @@ def _with_blobs(place: LogPlace, path: Path, headers: list["_Header"]) -> Iterat
             body = file.read(header.body_bytes)
             if len(body) != header.body_bytes or zlib.crc32(body) != header.body_crc:
                 raise _damaged(place)
-            yield Record(
-                header.entry(),
-                header.fields["meta"],
-                header.fields["label"],
-                list(_cut(body, header.fields["sizes"])),
-            )
+            yield header.record(body)
 
 
-class _Header(NamedTuple):
-    """The part of an opening, record or seal that is read without its blobs."""
-
-    magic: bytes
-    head: bytes
-    """As it stands in the file, with its prefix."""
-    fields: dict[str, Any]
-    body_bytes: int
-    body_crc: int
-    end: int
-    """Offset in the file."""
-
-    @property
-    def item(self) -> int:
-        return int(self.fields["item"])
-
-    def entry(self) -> Entry:
-        fields = self.fields
-        return Entry(fields["item"], fields["score"], fields["reason"], sum(fields["sizes"]))
-
-
-def _headers(file: BinaryIO, *, verify_blobs: bool = False) -> Iterator[_Header]:
-    """All from the start of a file to the first that is torn or damaged."""
-    size = os.fstat(file.fileno()).st_size
-    while len(prefix := file.read(PREFIX.size)) == PREFIX.size:
-        magic, head_bytes, body_bytes, head_crc, body_crc = PREFIX.unpack(prefix)
-        head = file.read(head_bytes) if head_bytes <= size else b""
-        end = file.tell() + body_bytes
-        # Zeros, where a file grew and its blocks were not written, are the length and checksum of nothing.
-        is_head = 0 < len(head) == head_bytes and zlib.crc32(head) == head_crc
-        if magic not in (OPENING, RECORD, SEAL) or not is_head:
-            return
-        if end > size or (verify_blobs and zlib.crc32(file.read(body_bytes)) != body_crc):
-            return
-        yield _Header(magic, prefix + head, json.loads(head), body_bytes, body_crc, end)
-        file.seek(end)
-
-
-def _growing_records(place: LogPlace) -> list[_Header]:
+def _growing_records(place: LogPlace) -> list[Header]:
     """The intact records of a log that is not sealed: up to the first that does not belong there."""
     with place.growing.open("rb") as file:
-        headers = list(_headers(file, verify_blobs=True))
+        headers = list(read_headers(file, verify_blobs=True))
     if not headers or headers[0].head != place.opening():
         return []
-    records: list[_Header] = []
+    records: list[Header] = []
     expected = set(place.shard.items)
     for header in headers[1:]:
         if header.magic != RECORD or header.item not in expected:
@@ -368,11 +305,11 @@ def _growing_records(place: LogPlace) -> list[_Header]:
     return records
 
 
-def _sealed_records(place: LogPlace) -> list[_Header]:
+def _sealed_records(place: LogPlace) -> list[Header]:
     """The records of a complete log, if they are what its seal says."""
     with place.complete.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        headers = list(_headers(file))
+        headers = list(read_headers(file))
     if len(headers) < 2 or headers[-1].magic != SEAL or headers[-1].end != size:
         raise _damaged(place)
     opening, *records, seal = headers
@@ -404,23 +341,6 @@ def _record(index: int, outcome: Finished | Skipped, floor: Rank | None) -> Reco
     meta = {name: _plain(value) for name, value in outcome.meta.items()}
     label = None if outcome.label is None else plain_label(outcome.label)
     return Record(Entry(index, score, None, sum(map(len, blobs))), meta, label, blobs)
-
-
-def _seal(records: int, sha256: str) -> bytes:
-    return _encode(SEAL, {"records": records, "sha256": sha256})
-
-
-def _encode(magic: bytes, fields: dict[str, Any], body: bytes = b"") -> bytes:
-    head = json.dumps(fields, separators=(",", ":")).encode()  # ASCII: file names may not be UTF-8
-    return PREFIX.pack(magic, len(head), len(body), zlib.crc32(head), zlib.crc32(body)) + head + body
-
-
-def _cut(body: bytes, sizes: list[int]) -> Iterator[bytes]:
-    """The blobs, one after the other."""
-    start = 0
-    for size in sizes:
-        yield body[start : start + size]
-        start += size
 
 
 def _plain(value: Any) -> Any:

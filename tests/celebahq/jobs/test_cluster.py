@@ -91,7 +91,7 @@ def command(out, *options):
 
 
 def run(out, *options):
-    return subprocess.run(command(out, *options), capture_output=True, text=True, timeout=120)
+    return subprocess.run(command(out, *options), capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_an_import_from_here_is_understood_there(tmp_path, cluster, writers, mon
     writers["folder"](Path("pictures"))
     command = [sys.executable, "-m", "celebahq", "import", "folder", "pictures", "--folder-labels"]
     for out, options in {"there.h5": ["--cluster", cluster.address], "here.h5": ["--workers", "1"]}.items():
-        result = subprocess.run([*command, *options, "-o", out], capture_output=True, text=True, timeout=120)
+        result = subprocess.run([*command, *options, "-o", out], capture_output=True, text=True, timeout=300)
         assert result.returncode == 0, result.stderr
     assert Path("there.h5").read_bytes() == Path("here.h5").read_bytes()
 
@@ -157,7 +157,7 @@ def test_a_scheduler_that_dies_is_one_line_and_the_job_goes_on_with_another(tmp_
     ) as process:
         wait_until(lambda: len(list(work_folder(out).glob("shard-*.log"))) > 5, cluster.text)
         cluster.scheduler.kill()
-        errors = process.communicate(timeout=90)[1]
+        errors = process.communicate(timeout=300)[1]
     assert process.returncode == 1
     assert f"Error: --cluster {cluster.address}: the scheduler is gone; start it" in errors.splitlines()[-1]
     assert "Traceback" not in errors

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from celebahq.errors import FormatError, ToolError
+from celebahq.jobs.log_format import encode_record, read_headers
 from celebahq.jobs.logs import (
     LogPlace,
     ShardLog,
     compact_shard,
-    encode_record,
     read_complete,
     read_entries,
     read_growing,
@@ -154,10 +154,8 @@ def test_a_complete_shard_is_left_alone(place):
 
 def spans(place):
     """Where each opening, record or seal of a log lies."""
-    from celebahq.jobs import logs
-
     with place.complete.open("rb") as file:
-        ends = [header.end for header in logs._headers(file)]
+        ends = [header.end for header in read_headers(file)]
     return list(zip([0, *ends], ends, strict=False))
 
 
