@@ -146,19 +146,19 @@ def _rrdbnet_for(weights: Weights) -> RRDBNet:
     growth, channels = weights["body.0.rdb1.conv1.weight"].shape[:2]
     return RRDBNet(
         channels=channels,
-        blocks=1 + max(int(name.split(".")[1]) for name in weights if name.startswith("body.")),
+        blocks=len({name.split(".")[1] for name in weights if name.startswith("body.")}),
         growth=growth,
         upsamplings=sum(bool(re.fullmatch(r"conv_up\d\.weight", name)) for name in weights),
-        unshuffle=math.isqrt(weights["conv_first.weight"].shape[1] // 3),
+        unshuffle=max(math.isqrt(weights["conv_first.weight"].shape[1] // 3), 1),
     )
 
 
 def _srvgg_for(weights: Weights) -> SrVgg:
-    layers = max(int(name.split(".")[1]) for name in weights)
+    last = len({name.split(".")[1] for name in weights}) - 1
     return SrVgg(
         channels=weights["body.0.weight"].shape[0],
-        convolutions=layers // 2 - 1,
-        scale=math.isqrt(weights[f"body.{layers}.weight"].shape[0] // 3),
+        convolutions=last // 2 - 1,
+        scale=max(math.isqrt(weights[f"body.{last}.weight"].shape[0] // 3), 1),
     )
 
 

@@ -66,6 +66,8 @@ class RRDBNet(nn.Module):
 
     def __init__(self, channels: int, blocks: int, growth: int, upsamplings: int, unshuffle: int) -> None:
         super().__init__()
+        if 2**upsamplings % unshuffle:
+            raise ValueError(f"unshuffle: {unshuffle} leaves no whole factor of {2**upsamplings}")
         self.unshuffle = self.multiple = unshuffle
         self.scale = 2**upsamplings // unshuffle
         self.conv_first = nn.Conv2d(3 * unshuffle**2, channels, 3, padding=1)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from celebahq.errors import ToolError, WrongUse
+from celebahq.errors import FormatError, ToolError, WrongUse
 from celebahq.files import sha256_file
 from celebahq.restore.checkpoints import is_own_file, load_network
 from celebahq.restore.community import load_community_network
@@ -75,22 +75,26 @@ class Restorer:
             box: (top, left, bottom, right); the surround that the network looks at is taken from the photo.
 
         Returns:
-            `(scale H, scale W, 3)` or `(scale H, scale W)` uint8; the size of the box where one is given.
+            `(scale H, scale W, 3)` or `(scale H, scale W)` uint8; the size of the box where one is given. What
+            is grey stays grey, in three channels too.
 
         Raises:
+            TypeError: No array.
             ValueError: Not such an array, or a box that is empty or leaves the photo.
         """
+        if not isinstance(photo, np.ndarray):
+            raise TypeError(f"photo: an array is expected, not {type(photo).__name__}; load_photo gives one")
         if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or photo.shape[2:] not in ((), (3,)):
             raise ValueError(f"photo: (H, W, 3) or (H, W) uint8 expected, not {photo.shape} {photo.dtype}")
         if photo.ndim == 2:
-            colour = self(np.repeat(photo[:, :, None], 3, axis=2), box)
-            return np.asarray(colour.mean(axis=2).round(), dtype=np.uint8)
+            return self(np.repeat(photo[:, :, None], 3, axis=2), box)[..., 0]
         height, width = photo.shape[:2]
         box = box or (0, 0, height, width)
         top, left, bottom, right = box
         if not (0 <= top < bottom <= height and 0 <= left < right <= width):
             raise ValueError(f"box: {box} is empty or leaves the photo of {height}x{width}")
 
+        grey = is_grey(photo)  # which a network that knows colours would tint a little
         padded = pad_to_multiple(photo, self.network.multiple)
         scale = self.scale
         result = np.empty((scale * (bottom - top), scale * (right - left), 3), np.uint8)
@@ -100,7 +104,8 @@ class Restorer:
                 y1, x1 = min(core[2], bottom), min(core[3], right)
                 inside = scaled((y0 - core[0], x0 - core[1], y1 - core[0], x1 - core[1]), scale)
                 into = scaled((y0 - top, x0 - left, y1 - top, x1 - left), scale)
-                result[into] = restored[inside]
+                piece = restored[inside]
+                result[into] = piece.mean(axis=2, keepdims=True).round() if grey else piece
         return result
 
     def _batches(self, box: Box, size: tuple[int, ...]) -> Iterator[list[Box]]:
@@ -123,6 +128,7 @@ class Restorer:
         inside = [(c[0] - t[0], c[1] - t[1], c[2] - t[0], c[3] - t[1]) for c, t in pairs]
         return [image[scaled(box, self.scale)] for image, box in zip(pixels, inside, strict=True)]
 
+    @torch.inference_mode()  # of all that follows: spandrel's results may not be changed outside of it
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Run the network on equal tiles.
 
@@ -134,7 +140,7 @@ class Restorer:
         """
         inputs = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).to(self._full_dtype).div_(255)
         reduced = self.dtype != self._full_dtype
-        with torch.no_grad(), torch.autocast(self.device.type, self.dtype, enabled=reduced):
+        with torch.autocast(self.device.type, self.dtype, enabled=reduced):
             outputs = self.network(inputs.contiguous(memory_format=torch.channels_last))
         outputs = outputs.to(self._full_dtype)
         if self.strength != 1:
@@ -143,6 +149,12 @@ class Restorer:
             outputs.mul_(255).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
         )
         return pixels
+
+
+def is_grey(photo: Photo) -> bool:
+    """Whether the three channels of `(H, W, 3)` are equal."""
+    red = photo[..., 0]
+    return np.array_equal(red, photo[..., 1]) and np.array_equal(red, photo[..., 2])
 
 
 def scaled(box: Box, scale: int) -> tuple[slice, slice]:
@@ -173,7 +185,7 @@ def load_restorer(
 
     Raises:
         ToolError: No such network or file, a package for it is missing, or a strength for one that enlarges.
-        FormatError: The file does not hold such weights.
+        FormatError: The file does not hold such weights, or some are not finite.
         ValueError: A strength outside 0..1.
 
     >>> import celebahq, skimage
@@ -186,6 +198,8 @@ def load_restorer(
         raise ValueError(f"strength: {strength} is not in 0..1")
     path = weights_path(name)
     network = load_network(path) if is_own_file(path) else load_community_network(path)
+    if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
+        raise FormatError(path, "holds weights that are no finite numbers; its pictures would be black")
     sha256 = sha256_file(path)
     if strength != 1.0:
         if network.scale != 1:
@@ -260,7 +274,7 @@ def pad_to_multiple(photo: Photo, multiple: int) -> Photo:
 def tile_cores(box: Box, multiple: int, tile_px: int) -> Iterator[Box]:
     """Cut a box, grown to the multiple, into the fewest cores of at most `tile_px` and nearly equal size."""
     rows, columns = (
-        spans(start // multiple, -(-stop // multiple), tile_px // multiple)
+        spans(start // multiple, -(-stop // multiple), max(tile_px // multiple, 1))
         for start, stop in ((box[0], box[2]), (box[1], box[3]))
     )
     for top, bottom in rows:

@@ -1,5 +1,6 @@
 """Restore photo files: read, remove JPEG artifacts, enlarge, write."""
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +11,7 @@ import numpy as np
 
 from celebahq.align.blocks import block_artifacts, enlarged_blocks
 from celebahq.errors import ToolError
-from celebahq.files import sha256_file
-from celebahq.pictures.decoding import load_photo
+from celebahq.pictures.decoding import load_photo, open_picture
 from celebahq.pictures.encoding import read_note, save_png
 from celebahq.restore.infer import Photo, Restorer
 from celebahq.restore.likeness import Likeness, measure_likeness
@@ -123,10 +123,8 @@ def restore_photos(
 
 def _note(photo: Path, stages: Sequence[Restorer]) -> str:
     """What a result is made of; it stands in the result's file."""
-    try:
-        digest = sha256_file(photo)
-    except OSError as err:
-        raise ToolError(photo, err.strerror or str(err)) from err
+    with open_picture(photo) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     networks = ", ".join(stage.sha256 for stage in stages)
     return f"{MADE_HERE} SHA-256 of the photo: {digest}; of the networks: {networks}"
 
@@ -158,9 +156,9 @@ def _restore(
 ) -> None:
     """Write what is missing of the result and the comparison."""
     before = load_photo(photo)
+    after = apply_stages(before, stages)
     if stages[0].scale == 1 and not was_compressed(photo, before):
         outcome.without_blocks.append(photo)
-    after = apply_stages(before, stages)
     for path in missing:
         if path == result:
             save_png(path, after, note=note)

@@ -223,6 +223,44 @@ def test_names_that_only_look_known_are_like_any_other(tmp_path: Path, monkeypat
         load_restorer(tmp_path / "a.pth")
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"conv_first.weight": (8, 1, 3, 3), "conv_last.weight": (1, 8, 3, 3), "conv_last.bias": (1,)},  # grey
+        {"conv_first.weight": (8, 3 * 8**2, 3, 3)},  # folded more than it enlarges
+        {"body.99999999.rdb1.conv1.weight": (4, 8, 3, 3)},  # blocks that are not there
+    ],
+)
+def test_rrdbnets_of_other_shapes_are_like_any_other_network(tmp_path: Path, monkeypatch, changed):
+    weights = rrdbnet().state_dict() | {name: torch.zeros(shape) for name, shape in changed.items()}
+    save_file(weights, tmp_path / "a.safetensors")
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    with pytest.raises(MissingExtraError):
+        load_restorer(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    "changed", [{"body.8.weight": (1, 8, 3, 3)}, {"body.99999999.weight": (48, 8, 3, 3)}]
+)
+def test_srvggs_of_other_shapes_are_like_any_other_network(tmp_path: Path, monkeypatch, changed):
+    weights = SrVgg(channels=8, convolutions=3, scale=4).state_dict()
+    assert "body.8.weight" in weights
+    weights |= {name: torch.zeros(shape) for name, shape in changed.items()}
+    save_file(weights, tmp_path / "a.safetensors")
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    with pytest.raises(MissingExtraError):
+        load_restorer(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float):
+    weights = rrdbnet().state_dict()
+    weights["conv_hr.bias"][3] = value
+    save_file(weights, tmp_path / "a.safetensors")
+    with pytest.raises(FormatError, match=r"a\.safetensors: holds weights that are no finite numbers"):
+        load_restorer(tmp_path / "a.safetensors")
+
+
 def test_tables_without_convolutions_are_no_networks(tmp_path: Path, monkeypatch):
     monkeypatch.setitem(sys.modules, "spandrel", None)
     for number, weights in enumerate(({}, {"level16": torch.zeros(4, 147)})):
@@ -248,6 +286,7 @@ class Descriptor:
         self.input_channels = self.output_channels = channels
         self.size_requirements = types.SimpleNamespace(multiple_of=8)
 
+    @torch.inference_mode()  # as spandrel's descriptors do: their results are not to be changed in place
     def __call__(self, image: Tensor) -> Tensor:
         assert image.shape[2] % 8 == image.shape[3] % 8 == 0
         return self.model(image)

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from celebahq.errors import FormatError, ToolError
@@ -241,6 +242,25 @@ def test_strength_is_the_share_of_the_change_that_is_made(photo: Photo, tmp_path
     assert np.abs(half(photo) - between)[unclipped].max() <= 1  # both were rounded
     assert len({none.sha256, half.sha256, whole.sha256}) == 3
     assert half.name == f"{path}(strength=0.5)"
+
+
+@pytest.mark.parametrize("name", ["deblocker", "enlarger"])
+def test_grey_photos_come_back_grey(name: str, photo: Photo, request):
+    restore = restorer(request.getfixturevalue(name))
+    grey = np.ascontiguousarray(photo[:40, :48, 0])
+    found = restore(np.repeat(grey[..., None], 3, axis=2), (8, 8, 24, 40))
+    assert not np.ptp(found, axis=2).any()
+    np.testing.assert_array_equal(found[..., 0], restore(grey, (8, 8, 24, 40)))
+    assert np.ptp(restore(photo[:40, :48]), axis=2).any()
+
+
+def test_tiles_are_no_smaller_than_the_network_needs(photo: Photo, deblocker: Network):
+    np.testing.assert_array_equal(exact(deblocker, tile_px=1)(photo), exact(deblocker)(photo))
+
+
+def test_what_is_no_array_is_refused(photo: Photo, deblocker: Network):
+    with pytest.raises(TypeError, match="photo: an array is expected, not Image; load_photo gives one"):
+        restorer(deblocker)(Image.fromarray(photo))
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.5, float("nan")])

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -189,6 +190,17 @@ def test_a_result_beyond_the_limit_is_skipped(
     result = CliRunner().invoke(main, ["restore", path, "--out", out, *models, "--device", "cpu"])
     assert result.exit_code == 3
     assert "80x80" in result.stderr
+    assert "no blocks" not in result.stderr  # nothing was done to it
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_skipped_and_not_waited_for(tmp_path: Path, models: list[str]):
+    os.mkfifo(tmp_path / "a.jpg")
+    result = CliRunner().invoke(
+        main, ["restore", str(tmp_path / "a.jpg"), "-o", str(tmp_path / "out"), *models]
+    )
+    assert result.exit_code == 3
+    assert f"skipped {tmp_path / 'a.jpg'}: a pipe or device, not a file" in result.stderr
 
 
 def test_the_left_half_of_a_comparison_is_the_photo_at_the_results_size(photo: Photo):
