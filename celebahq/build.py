@@ -90,6 +90,8 @@ def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildRe
         )
         indexed = index(options.source, scratch, engine, options.job, progress, finished)
         facts["label_names"] = list(indexed.faces.label_names)
+        for warning in indexed.warnings:
+            log.warning("%s", warning)
         notices = [*indexed.notices, *missing_stages(options)]
         for notice in notices:
             log.info("%s", notice)
@@ -103,7 +105,7 @@ def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildRe
         done = write_pyramid(
             job, out, resolution=resolution, provenance=facts, engine=engine, progress=progress
         )
-        report = report_build(out, facts, indexed, done, notices)
+        report = report_build(out, facts, indexed, done, [*indexed.warnings, *notices])
         # The logs of several files have lost their images on the way, and nothing adds to those.
         if isinstance(options.source, PhotoSource) and options.job.shard_size is None:
             keep_records(out, scratch, [INDEX])

@@ -39,6 +39,8 @@ class Indexed:
     """Photos, ... in the order of the stages."""
     left_out: list[Skip] = field(default_factory=list)
     faces_left_out: list[LeftOut] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """What is hardly as it was meant: names that no photo has, photos that are missing."""
     notices: list[str] = field(default_factory=list)
 
 
@@ -94,17 +96,17 @@ def _index_celeba(source: CelebaSource) -> Indexed:
     faces = index_celeba(source.folder, source.labels)[: source.limit]
     missing = missing_photos(faces)
     excluded = read_names(source.exclude)
-    notices = unknown_names(source.exclude, faces.names)
+    warnings = unknown_names(source.exclude, faces.names)
     left_out = [Skip(name, "choose", excluded[name]) for name in faces.names if name in excluded]
     if excluded:
         faces = faces.take([i for i, name in enumerate(faces.names) if name not in excluded])
     if missing:
-        notices.append(
+        warnings.append(
             f"{faces.folder}: {len(missing):,} of {len(faces):,} annotated photos are missing: "
             f"{', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}"
         )
     counts = {"annotated_photos": len(faces) + len(left_out), "photos_left_out_by_name": len(left_out)}
-    return Indexed(faces, counts, left_out, notices=notices)
+    return Indexed(faces, counts, left_out, warnings=warnings)
 
 
 def _index_photos(source: PhotoSource, job: Job) -> Indexed:
@@ -131,12 +133,9 @@ def _index_photos(source: PhotoSource, job: Job) -> Indexed:
         "faces": len(chosen),
     }
     faces = index_photos(source.folder, chosen, source.detector)
-    notices = [
-        *unknown_names(source.exclude, map(task.item_name, range(len(task)))),
-        *_aligned_before([face for _, face in chosen]),
-        *_kept_repeats(found, source),
-    ]
-    return Indexed(faces, counts, skips, left_out, notices)
+    warnings = unknown_names(source.exclude, map(task.item_name, range(len(task))))
+    notices = [*_aligned_before([face for _, face in chosen]), *_kept_repeats(found, source)]
+    return Indexed(faces, counts, skips, left_out, warnings, notices)
 
 
 def _aligned_before(faces: list[PhotoFace]) -> list[str]:

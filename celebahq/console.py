@@ -99,6 +99,11 @@ def warn(message: str) -> None:
     click.echo(one_line(message), err=True)
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things, in words: `1 photo`, `1,234 photos`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def emit_json(value: Any) -> None:
     """Print one JSON object as the command's result."""
     click.echo(json.dumps(value, indent=2))

@@ -6,7 +6,7 @@ import click
 
 from celebahq.arguments import DATA_SET, NEW_FOLDER, NEW_PNG, json_option, overwrite_option
 from celebahq.commands.options import parse_indices
-from celebahq.console import Progress, emit_json, status
+from celebahq.console import Progress, counted, emit_json, status
 from celebahq.errors import ToolError, one_line
 
 
@@ -103,7 +103,7 @@ def extract(file: Path, out: Path, indices: list[int] | None, resolution: int | 
         wanted = list(dict.fromkeys(indices)) if indices else range(len(reader))  # one file each
         with Progress("extract", len(wanted)) as progress:
             extract_images(reader, out, indices=wanted, resolution=resolution, on_image=progress.advance)
-    status(f"{out}: {len(wanted):,} pictures")
+    status(f"{out}: {counted(len(wanted), 'picture')}")
 
 
 @click.command()
@@ -158,4 +158,4 @@ def sheet(
             resolution=resolution,
             overwrite=overwrite,
         )
-    status(f"{out}: {shown} images")
+    status(f"{out}: {counted(shown, 'image')}")

@@ -7,7 +7,7 @@ import click
 
 from celebahq.arguments import ANY_PATH, NEW_FOLDER, device_option, json_option, overwrite_option
 from celebahq.commands.options import require_fitting, restorer_options
-from celebahq.console import Progress, emit_json, exit_if_skipped, resolve_device, status, warn
+from celebahq.console import Progress, counted, emit_json, exit_if_skipped, resolve_device, status, warn
 from celebahq.terminal import on_terminal
 
 
@@ -58,7 +58,7 @@ def restore(
     with on_terminal():
         photos = photos_of(given, out)
     names = " and ".join(stage.name for stage in stages)
-    status(f"{len(photos)} photos through {names} ({stages[0].dtype}) into {out}")
+    status(f"{counted(len(photos), 'photo')} through {names} ({stages[0].dtype}) into {out}")
     with Progress("restore", len(photos), unit="photos") as progress:
         outcome = restore_photos(
             photos,
@@ -74,8 +74,10 @@ def restore(
         warn(f"skipped {photo}: {reason}")
     for photo, found in outcome.likeness.items():
         status(f"{photo} and its result: {describe_likeness(found)}")
-    kept = f", {len(outcome.kept)} were there already" if outcome.kept else ""
-    status(f"{len(outcome.written)} files written{kept}; {len(outcome.skipped)} photos skipped")
+    written, skipped = counted(len(outcome.written), "file"), counted(len(outcome.skipped), "photo")
+    were = "was" if len(outcome.kept) == 1 else "were"
+    kept = f", {len(outcome.kept):,} {were} there already" if outcome.kept else ""
+    status(f"{written} written{kept}; {skipped} skipped")
     if as_json:
         emit_json(
             {

@@ -75,7 +75,7 @@ class Restorer:
             box: (top, left, bottom, right); the surround that the network looks at is taken from the photo.
 
         Returns:
-            `(scale H, scale W, 3)` or `(scale H, scale W)` uint8; the size of the box where one is given. What
+            `(scale H, scale W, 3)` or `(scale H, scale W)` uint8; of the box where one is given. What
             is grey stays grey, in three channels too.
 
         Raises:

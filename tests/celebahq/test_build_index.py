@@ -80,7 +80,7 @@ def test_names_to_leave_out_that_no_photo_has_are_noticed(photos, celeba, tmp_pa
         with owning_folder(tmp_path / folder.name) as scratch:
             indexed = index(kind(folder, exclude=names), scratch, InProcess())
         assert here not in indexed.faces.names
-        (notice,) = (notice for notice in indexed.notices if "--exclude" in notice)
+        (notice,) = indexed.warnings
         unknown = 3 if folder == photos else 4
         assert f"{names}: {unknown} of its names are those of no photo: " in notice
         assert f"{folder.name}/{here}" in notice
@@ -89,4 +89,4 @@ def test_names_to_leave_out_that_no_photo_has_are_noticed(photos, celeba, tmp_pa
         names.write_text(f"./{here}\n")
         with owning_folder(tmp_path / folder.name) as scratch:
             indexed = index(kind(folder, exclude=names), scratch, InProcess())
-        assert not any("--exclude" in notice for notice in indexed.notices)
+        assert not indexed.warnings

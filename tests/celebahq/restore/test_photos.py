@@ -73,7 +73,7 @@ def test_results_that_are_there_are_kept_unless_told(tmp_path: Path, photo: Phot
     assert CliRunner().invoke(main, [*command, "--overwrite"]).exit_code == 0
     again = CliRunner().invoke(main, command)
     assert again.exit_code == 0
-    assert "0 files written, 1 were there already; 0 photos skipped" in again.stderr
+    assert "0 files written, 1 was there already; 0 photos skipped" in again.stderr
 
 
 @pytest.mark.parametrize("changed", ["photo", "network", "strength", "stages"])
@@ -95,7 +95,7 @@ def test_what_was_made_of_other_photos_or_by_other_networks_is_no_result(
         assert other.exit_code == 3
         assert f"skipped {path}: {out / 'a.png'}: exists already, and is not the result" in other.stderr
         assert "PSNR" not in other.stderr
-        assert "0 files written; 1 photos skipped" in other.stderr
+        assert "0 files written; 1 photo skipped" in other.stderr
     assert {each.name: each.read_bytes() for each in out.iterdir()} == before
     anew = CliRunner().invoke(main, [*command, "--compare", "--overwrite"])
     assert "2 files written; 0 photos skipped" in anew.stderr
@@ -226,7 +226,7 @@ def test_comparisons_are_kept_added_and_told_apart(tmp_path: Path, photo: Photo,
     command = ["restore", path, "--out", str(out), *models, "--device", "cpu"]
     assert CliRunner().invoke(main, command).exit_code == 0
     added = CliRunner().invoke(main, [*command, "--compare"])
-    assert "1 files written, 1 were there already; 0 photos skipped" in added.stderr
+    assert "1 file written, 1 was there already; 0 photos skipped" in added.stderr
     assert cv2.imread(str(out / "a.compare.png")).shape == (64, 128, 3)
     (out / "a.compare.png").write_bytes(b"mine")
     refused = CliRunner().invoke(main, [*command, "--compare"])
