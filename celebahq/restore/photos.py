@@ -1,6 +1,5 @@
 """Restore photo files: read, remove JPEG artifacts, enlarge, write."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import numpy as np
 
 from celebahq.align.blocks import block_artifacts, enlarged_blocks
 from celebahq.errors import ToolError
+from celebahq.files import sha256_file
 from celebahq.pictures.decoding import load_photo, open_picture
 from celebahq.pictures.encoding import read_note, save_png
 from celebahq.restore.infer import Photo, Restorer
@@ -123,8 +123,11 @@ def restore_photos(
 
 def _note(photo: Path, stages: Sequence[Restorer]) -> str:
     """What a result is made of; it stands in the result's file."""
-    with open_picture(photo) as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with open_picture(photo):  # which refuses pipes: one would be read for ever
+            digest = sha256_file(photo)
+    except OSError as err:
+        raise ToolError(photo, err.strerror or str(err)) from err
     networks = ", ".join(stage.sha256 for stage in stages)
     return f"{MADE_HERE} SHA-256 of the photo: {digest}; of the networks: {networks}"
 
