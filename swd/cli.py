@@ -192,6 +192,8 @@ def _run(
         raise click.UsageError("--json and --csv exclude each other")
     if plot and "swd" not in metrics:
         raise click.UsageError("--plot draws distances: add swd to --metrics")
+    if choices["paired"] and (len(fakes) < 2 or "swd" not in metrics):
+        raise click.UsageError("--paired is about differences between the distances of several sets")
     if plot:
         require_writable(plot, overwrite=overwrite)
     with _resources(device, workers) as resources:

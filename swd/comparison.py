@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from celebahq.errors import ToolError
+from celebahq.errors import ToolError, WrongUse
 from celebahq.files import atomic_path, make_folder, refuse_existing
 from celebahq.jobs.progress import Progress, silent
 from celebahq.processes import choose_device, join_world, processes_here
@@ -21,6 +21,7 @@ from swd.method.protocol import Protocol
 from swd.method.randomness import FAKES, REALS
 from swd.pipeline.cache import SUFFIX, cache_bytes, is_cache, save_cache
 from swd.pipeline.distance import summarize
+from swd.pipeline.extraction import say_copies
 from swd.pipeline.fakes import measure_fakes
 from swd.pipeline.reference import Reference, prepare_reference
 from swd.pipeline.resources import ALONE, Resources
@@ -84,7 +85,7 @@ def compare(
             require_torch_fidelity()  # now, rather than after an hour
         source = open_reals(real, given.device)
         if isinstance(source, Reference) and "fid" in metrics:
-            raise ToolError(str(real), "FID needs the real images themselves, not their cache")
+            raise WrongUse(str(real), "FID needs the real images themselves, not their cache")
         fakes = open_fakes(fake)
         first = place_of(baseline, fakes)
         if paired:
@@ -183,7 +184,11 @@ def _distances(
     paired: bool,
 ) -> list[Result]:
     """The fakes' distances to the reals, and the reals' to themselves."""
-    reference = source if isinstance(source, Reference) else prepare_reference(source, protocol, resources)
+    if isinstance(source, Reference):
+        reference = source
+        say_copies(source.name, source.sample.clusters[source.sample.members], resources)
+    else:
+        reference = prepare_reference(source, protocol, resources)
     measured = measure_fakes(reference, fakes, resources, paired=paired)
     first, resolutions, count = measured[baseline].levels, protocol.resolutions, protocol.images
     rows = []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from celebahq.errors import FormatError, ToolError
+from celebahq.errors import FormatError, ToolError, WrongUse
 from swd.pipeline.cache import is_cache, load_cache
 from swd.pipeline.reference import Reference
 from swd.pipeline.sources import ImageSet, MemoryImages, Shape, fit, open_images, planes_first
@@ -65,14 +65,18 @@ def open_fakes(fake: Any) -> list[ImageSet]:
 
 
 def place_of(baseline: str | None, fakes: Sequence[ImageSet]) -> int:
-    """Which of the sets the differences are to."""
+    """Which of the sets the differences are to.
+
+    Raises:
+        WrongUse: None of them is called so, or more than one.
+    """
     if baseline is None:
         return 0
     for names in ([fake.name for fake in fakes], [Path(fake.name).name for fake in fakes]):
         if names.count(baseline) == 1:
             return names.index(baseline)
     known = ", ".join(fake.name for fake in fakes)
-    raise ToolError(f"--baseline {baseline}", f"not the name of one of the sets of fakes alone ({known})")
+    raise WrongUse(f"--baseline {baseline}", f"not the name of one of the sets of fakes alone ({known})")
 
 
 def check_pairs(fakes: Sequence[ImageSet]) -> None:

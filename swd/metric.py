@@ -131,6 +131,9 @@ class SlicedWassersteinDistance(Metric):
         Raises:
             ValueError: A set is empty, or the sets' images differ in size.
         """
+        for real, name in _NAMES.items():
+            if not any(map(len, self._parts(real))):
+                raise ValueError(f"no {name} images, but empty batches")
         (resolution, channels), other = self._shape(True), self._shape(False)
         if (resolution, channels) != other:
             raise ValueError(

@@ -2,14 +2,14 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from celebahq.files import atomic_path
 from swd.method.measured import Estimate
 from swd.pipeline.distance import Distance
-from swd.report import AVERAGE, Report, Result, z_score
+from swd.report import AVERAGE, Report, Result, is_clear
 
 _LABEL = "SWD x 1000 (lower is better)"
 
@@ -63,10 +63,11 @@ def plot_track(report: Report, path: Path) -> None:
             if disjoint is not None:
                 floor = _estimate(disjoint, level).value
                 axes.axhline(floor, color=container[0].get_color(), linestyle=":", linewidth=1)
-        names = [_literal(Path(row.name).name + _star(row)) for row in fakes]
-        axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+        short = _short_names([row.name for row in fakes])
+        ticks = [_literal(short[row.name] + _star(row)) for row in fakes]
+        axes.set_xticks(range(len(ticks)), ticks, rotation=30, ha="right")
         dotted = f"; dotted: {disjoint.images:,} reals against as many others" if disjoint else ""
-        baseline = _literal(Path(report.baseline or "").name)
+        baseline = _literal(short.get(report.baseline or "", ""))
         starred = f"; *: average differs from {baseline}'s by more than 2 se"
         stars = starred if any(map(_star, fakes)) else ""
         axes.set_title(f"{report.protocol.images:,} images per set{dotted}{stars}", fontsize="medium")
@@ -74,9 +75,15 @@ def plot_track(report: Report, path: Path) -> None:
     _save(draw, path)
 
 
+def _short_names(names: Sequence[str]) -> dict[str, str]:
+    """The last parts of paths where these tell them apart."""
+    last = {name: Path(name).name for name in names}
+    return last if len(set(last.values())) == len(last) else {name: name for name in names}
+
+
 def _star(row: Result) -> str:
     """A mark for a set whose average differs from the baseline's by more than two standard errors."""
-    return " *" if row.difference and abs(z_score(row.difference.average)) > 2 else ""
+    return " *" if row.difference and is_clear(row.difference.average) else ""
 
 
 def _estimate(distance: Distance, level: int | None) -> Estimate:

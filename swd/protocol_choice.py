@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from celebahq.errors import ToolError
+from celebahq.errors import ToolError, WrongUse
 from swd.method.laplacian import MIN_RESOLUTION
 from swd.method.protocol import MAX_IMAGES, Protocol
 from swd.method.randomness import FAKES, REALS, image_order
@@ -48,6 +48,7 @@ def choose_protocol(
 
     Raises:
         ToolError: Too few images, or sizes or channels that cannot be compared.
+        WrongUse: The cache was made for something else than is asked, or the pyramid has no such resolution.
         FormatError: An image file is damaged.
     """
     remarks: list[str] = []
@@ -107,7 +108,10 @@ def _check_cache(
     }
     for option, (wanted, has) in asked.items():
         if wanted not in (None, has):
-            raise ToolError(f"cache of {reals.name}", f"made with {option} {has}, not {wanted}; make another")
+            raise WrongUse(
+                f"cache of {reals.name}",
+                f"made with {option} {has}, not {wanted}; ask for that, or make another",
+            )
     for fake in fakes:
         if len(fake) < held.images:
             raise ToolError(
@@ -151,17 +155,14 @@ def _survey(image_set: ImageSet, count: int, set_id: int, seed: int) -> Survey:
     return Survey(image_set.name, next(iter(colours)), sizes, image_set.lossy)
 
 
-def _agree(
-    surveys: Sequence[Survey], count: int, resolution: int | None, seed: int
-) -> tuple[Protocol, list[str]]:
+def _agree(surveys: Sequence[Survey], count: int, asked: int | None, seed: int) -> tuple[Protocol, list[str]]:
     """The protocol of what was surveyed, and remarks on it."""
     if len({survey.channels for survey in surveys}) > 1:
         kinds = ", ".join(f"{survey.name}: {COLOURS[survey.channels]}" for survey in surveys)
         raise ToolError(f"grey and colour images cannot be compared ({kinds}); convert one side")
-    if resolution is None:
-        resolution = _only_size(surveys)
+    resolution = _only_size(surveys) if asked is None else asked
     if resolution < MIN_RESOLUTION or resolution & (resolution - 1):
-        raise ToolError(
+        raise (ToolError if asked is None else WrongUse)(
             f"{resolution} px",
             f"the pyramid needs a power of two, at least {MIN_RESOLUTION} px; --resolution "
             f"{_power_below(resolution)} compares at that",

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -171,13 +170,18 @@ def _or_bound(estimate: Estimate) -> str:
 
 def _with_star(estimate: Estimate) -> str:
     return f"{estimate.value:+.2f}" + (
-        "" if estimate.se is None else f" ± {estimate.se:.2f}{'*' if abs(z_score(estimate)) > 2 else ' '}"
+        "" if estimate.se is None else f" ± {estimate.se:.2f}{'*' if is_clear(estimate) else ' '}"
     )
 
 
-def z_score(estimate: Estimate) -> float:
-    """A difference in its standard errors; NaN where that is unknown."""
-    return estimate.value / estimate.se if estimate.se else math.nan
+def z_score(estimate: Estimate) -> float | None:
+    """A difference in its standard errors; None where that is unknown, or nothing differs at all."""
+    return estimate.value / estimate.se if estimate.se else None
+
+
+def is_clear(estimate: Estimate) -> bool:
+    """Whether a difference is beyond two standard errors."""
+    return estimate.se is not None and abs(estimate.value) > 2 * estimate.se
 
 
 def _fidelity_lines(row: Result) -> list[str]:

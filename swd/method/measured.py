@@ -8,13 +8,13 @@ is all there is to standard errors here.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import torch
 from torch import Tensor
 
-from swd.method.copies import count_different
+from swd.method.copies import cluster, count_different
 
 SCALE = 1000.0
 """Figures are reported times this."""
@@ -30,6 +30,8 @@ class Sample:
     """`[N]` int64, each image's place in the population."""
     clusters: Tensor
     """`[population]` int64, from 0 on: places of one cluster hold the same image, and count as one draw."""
+    paired: bool = False
+    """Whether other sets have images at the same places, so that in differences a draw is one of both."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Measured:
     the halves' difference, and that difference as it would be over all directions."""
     several: bool = True
     """Whether there is more than one image of each set."""
+    clusters: Mapping[str, Tensor] = field(default_factory=dict)
+    """Of populations of paired sets, whose `images` are `[3, places]`: which places count as one draw."""
 
     @property
     def estimate(self) -> Estimate:
@@ -77,7 +81,11 @@ class Measured:
         the more there are.
         """
         variance = 0.0
-        for mean, difference, remainder in self.images.values():
+        for population, contributions in self.images.items():
+            clusters = self.clusters.get(population)
+            mean, difference, remainder = (
+                contributions if clusters is None else _add_up(contributions, clusters)
+            )
             common = float(mean.square().sum() - difference.square().sum())
             variance += max(0.0, common + 2 * float(remainder.square().sum()))
         return Estimate(
@@ -90,16 +98,22 @@ class Measured:
         images = dict(self.images)
         for population, contributions in other.images.items():
             images[population] = images.get(population, 0) + contributions
+        clusters = dict(other.clusters)
+        for population, mine in self.clusters.items():
+            # Images that belong together are the same draw as others only if all of them are.
+            theirs = clusters.get(population, mine)
+            clusters[population] = cluster(mine * len(mine) + theirs)
         return Measured(
             self.value + other.value,
             self.directions + other.directions,
             images,
             self.several and other.several,
+            clusters,
         )
 
     def __mul__(self, factor: float) -> "Measured":
         images = {population: factor * contributions for population, contributions in self.images.items()}
-        return Measured(factor * self.value, factor * self.directions, images, self.several)
+        return replace(self, value=factor * self.value, directions=factor * self.directions, images=images)
 
     def __sub__(self, other: "Measured") -> "Measured":
         return self + other * -1.0
@@ -110,7 +124,7 @@ class Measured:
 
     def moved_to(self, value: float) -> "Measured":
         """Another figure with the same contributions."""
-        return Measured(value, self.directions, self.images, self.several)
+        return replace(self, value=value)
 
 
 def average(figures: Sequence[Measured]) -> Measured:
@@ -140,7 +154,8 @@ def from_distances(
         contributions = _contributions(influences, sample, half / used)
         images[sample.population] = images.get(sample.population, 0) + contributions
     several = all(count_different(sample.clusters[sample.members]) > 1 for sample in samples)
-    return Measured(float(along.mean()), directions, images, several)
+    clusters = {sample.population: sample.clusters for sample in samples if sample.paired}
+    return Measured(float(along.mean()), directions, images, several, clusters)
 
 
 def _contributions(influences: Tensor, sample: Sample, share: float) -> Tensor:
@@ -152,11 +167,16 @@ def _contributions(influences: Tensor, sample: Sample, share: float) -> Tensor:
     mean, difference = (influences[0] + influences[1]) / 2, (influences[0] - influences[1]) / 2
     rows = torch.stack([mean, difference, math.sqrt(share) * difference])
     rows = (rows - rows.mean(dim=1, keepdim=True)) / influences.shape[1]
-    clusters = sample.clusters[sample.members]
-    independent = count_different(clusters)
+    independent = count_different(sample.clusters[sample.members])
     freedom = math.sqrt(independent / max(1, independent - 3))
-    result = torch.zeros(3, int(sample.clusters.max()) + 1, dtype=torch.float64)
-    return result.index_add_(1, clusters, rows * freedom)
+    places = rows.new_zeros(3, len(sample.clusters))
+    places[:, sample.members] = rows * freedom
+    return places if sample.paired else _add_up(places, sample.clusters)
+
+
+def _add_up(places: Tensor, clusters: Tensor) -> Tensor:
+    """`[3, places]` -> `[3, clusters]`."""
+    return places.new_zeros(3, int(clusters.max()) + 1).index_add_(1, clusters, places)
 
 
 def corrected(distance: Measured, own: Sequence[tuple[float, Measured]]) -> Measured:

@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from swd.method.copies import cluster, content_keys
+from swd.method.copies import cluster, content_keys, count_different
 from swd.method.descriptors import describe, normalize_descriptors
 from swd.method.measured import Sample
 from swd.method.protocol import Protocol
@@ -108,6 +108,16 @@ def halves(clusters: Tensor) -> tuple[Tensor, Tensor] | None:
         return None
     first, second = ((numbers % 2 == parity).nonzero().flatten() for parity in (0, 1))
     return first, second
+
+
+def say_copies(name: str, keys: Tensor, resources: Resources) -> None:
+    """Warn of images that are there more than once; their `keys` `[N]` are equal."""
+    different = count_different(keys)
+    if different < len(keys):
+        resources.warn(
+            f"{name}: {len(keys):,} images, of which {different:,} are different (the others are equal, or "
+            "mirrored); copies count once in the standard errors"
+        )
 
 
 def whole_sample(population: str, keys: Tensor) -> Sample:

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
 from swd.method.copies import cluster, count_different
 from swd.method.measured import Measured, Sample, own_share
 from swd.method.randomness import FAKES
 from swd.pipeline.distance import Set, correct, measure
-from swd.pipeline.extraction import Extracted, extract, halves, whole_sample
+from swd.pipeline.extraction import Extracted, extract, halves, say_copies, whole_sample
 from swd.pipeline.reference import Reference
 from swd.pipeline.resources import Resources
 from swd.pipeline.sources import ImageSet
@@ -58,22 +56,11 @@ def measure_fakes(
             say_copies(fake.name, extracted[-1].keys, resources)
         populations = ["fakes" if paired else f"fakes {number}-{place}" for place in range(len(group))]
         samples = [
-            whole_sample(population, one.keys) for population, one in zip(populations, extracted, strict=True)
+            replace(whole_sample(population, one.keys), paired=paired)
+            for population, one in zip(populations, extracted, strict=True)
         ]
-        if paired:
-            samples = [replace(sample, clusters=sample.members) for sample in samples]
         found += _measure_group(reference, extracted, samples, resources, [fake.name for fake in group])
     return found
-
-
-def say_copies(name: str, keys: Tensor, resources: Resources) -> None:
-    """Warn of images that are there more than once."""
-    different = count_different(keys)
-    if different < len(keys):
-        resources.warn(
-            f"{name}: {len(keys):,} images, of which {different:,} are different (the others are equal, or "
-            "mirrored); copies count once in the standard errors"
-        )
 
 
 def _measure_group(

@@ -12,7 +12,7 @@ from swd.method.measured import Measured, Sample, own_share
 from swd.method.protocol import Protocol
 from swd.method.randomness import REALS, image_order
 from swd.pipeline.distance import Distance, Set, correct, measure, summarize
-from swd.pipeline.extraction import Extracted, extract, halves
+from swd.pipeline.extraction import Extracted, extract, halves, say_copies
 from swd.pipeline.resources import Resources
 from swd.pipeline.sources import ImageSet
 from swd.pipeline.store import reserve_room
@@ -76,6 +76,7 @@ def prepare_reference(images: ImageSet, protocol: Protocol, resources: Resources
         return extract(images, indices, protocol, resources, set_id=REALS, draws=draws, stage=stage)
 
     reals, fresh = described(used, (0, 1), "reals")
+    say_copies(images.name, reals.keys, resources)
     extracted = [reals, *(described(others, (0,), "further reals") if others else [])]
     keys = torch.cat([part.keys for part in extracted])
     sample = Sample("reals", torch.arange(len(used)), cluster(keys))

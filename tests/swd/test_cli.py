@@ -211,7 +211,6 @@ def test_a_picture_that_cannot_be_drawn_costs_no_figures(small, result, tmp_path
     [
         (["--images", "9"], "5 images, but --images asks for 9"),
         (["--resolution", "32"], "images are never enlarged"),
-        (["--resolution", "17"], "power of two"),
         (["--device", "cuda:99"], "CUDA devices"),
         (["--metrics", "fid"], "pip install 'celebahq-toolkit[fidelity]'"),
     ],
@@ -233,10 +232,54 @@ def test_what_cannot_be_done_is_one_line_and_status_1(small, arguments, message)
         ["--plot", "x.txt"],
         ["--workers", "99999999999"],
         ["--nope"],
+        ["--baseline", "nosuch"],
+        ["--resolution", "17"],
+        ["--paired"],
     ],
 )
 def test_wrong_usage_is_status_2(small, arguments):
     assert run("compare", *small, *arguments).exit_code == 2
+
+
+def test_options_against_those_of_a_cache_are_wrong_usage(small, tmp_path):
+    path = tmp_path / "reals.safetensors"
+    make_cache(small[0], path, images=5, seed=3, resources=Resources(torch.device("cpu"), 1))
+    for arguments, message in (
+        (["--seed", "3", "--images", "4"], "made with --images 5, not 4"),
+        ([], "made with --seed 3, not 0; ask for that"),
+    ):
+        failed = run("compare", path, small[1], *arguments)
+        assert failed.exit_code == 2
+        assert message in failed.stderr
+
+
+def test_copies_are_warned_of_on_either_side(small, tmp_path, noise):
+    copies = tmp_path / "copies.npy"
+    np.save(copies, np.repeat(noise(2, 16, seed=5), 3, axis=0))
+    cache = tmp_path / "reals.safetensors"
+    warning = "copies.npy: 6 images, of which 2 are different"
+    assert warning in run("cache", copies, "-o", cache, "--images", 6, "--device", "cpu").stderr
+    for sides in ((copies, small[0]), (cache, small[0]), (small[0], copies)):
+        compared = run("compare", *sides, "--device", "cpu", "-q")
+        assert compared.exit_code == 0
+        assert compared.stderr.count(warning) == 1
+
+
+def test_pictures_name_sets_whose_folders_are_called_alike(small, tmp_path, monkeypatch):
+    sets = [tmp_path / run_name / "fakes" for run_name in ("a", "b")]
+    for path in sets:
+        path.parent.mkdir()
+        path.symlink_to(small[1])
+    ticks = []
+    keep = Figure.savefig
+
+    def save(figure, *arguments, **options):
+        ticks.extend(label.get_text() for label in figure.axes[0].get_xticklabels())
+        keep(figure, *arguments, **options)
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)
+    assert run("track", small[0], *sets, "--plot", tmp_path / "x.png", "--device", "cpu").exit_code == 0
+    assert ticks == [str(path) for path in sets]
 
 
 def test_a_damaged_image_is_named(small, tmp_path):

@@ -179,6 +179,14 @@ def test_copies_count_once(images):
     assert many["average_se"].item() == pytest.approx(few["average_se"].item(), rel=0.3)
 
 
+def test_a_set_of_empty_batches_is_empty(images):
+    metric = SlicedWassersteinDistance(**PROTOCOL)
+    metric.update(images[0], real=True)
+    metric.update(images[1][:0], real=False)
+    with pytest.raises(ValueError, match="no fake images"):
+        metric.compute()
+
+
 def test_it_is_drawn(images, figures):
     metric = feed(SlicedWassersteinDistance(**PROTOCOL), images, 12)
     for values in (None, figures, [figures, figures]):

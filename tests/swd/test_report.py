@@ -50,6 +50,14 @@ def test_dict_is_json_with_differences(report):
     assert second["swd_corrected"]["average"]["value"] < second["swd"]["average"]["value"]
 
 
+def test_json_has_no_number_where_none_is_known(reals):
+    same = {"a": reals.images[:4], "b": reals.images[:4]}
+    for sets, options in ((same, {"paired": True}), (same, {"images": 1})):
+        values = compare(reals.images, sets, device="cpu", **options).to_dict()
+        assert values["sets"][1]["swd_difference"]["average"]["z"] is None
+        json.dumps(values, allow_nan=False)
+
+
 def test_pandas_gets_a_line_per_figure(report, monkeypatch):
     given = {}
 

@@ -17,8 +17,9 @@ import swd
 import trainer
 from trainer.cli import main
 from trainer.training.objectives import Objectives
+from trainer.use.grids import enlarge
 from trainer.use.modes import DigitClassifier, save_classifier
-from trainer.use.snapshot import find_snapshot
+from trainer.use.snapshot import all_snapshots, find_snapshot
 
 
 @pytest.fixture(scope="module")
@@ -248,11 +249,16 @@ def test_evaluate_reports_every_snapshot(run, tmp_path):
     options = ["--images", 40, "--metrics", "swd", "--device", "cpu"]
     report = json.loads(call("evaluate", run, *options, "--plot", tmp_path / "plot.png", "--json"))
     assert [entry["fake"] for entry in report["sets"]] == ["0.0 kimg", "0.2 kimg"]
-    snapshot = trainer.load_snapshot(run)  # of 8x8, judged at 16x16
-    images = snapshot.generate(0, range(40)).numpy().repeat(2, axis=2).repeat(2, axis=3)
+    # Judged at 16x16, of the same latents.
+    images = [
+        enlarge(trainer.load_snapshot(file).generate(0, range(40)), 16).numpy() for file in all_snapshots(run)
+    ]
     data = json.loads((run / "data.json").read_text())["path"]
-    alone = swd.compare(data, images, images=40, device="cpu", threads=1).fakes[0].distance
-    assert report["sets"][1]["swd"]["average"]["value"] == pytest.approx(alone.average.value, rel=1e-6)
+    alone = swd.compare(data, images, images=40, paired=True, device="cpu", threads=1).fakes[1]
+    for name, expected in (("swd", alone.distance), ("swd_difference", alone.difference)):
+        found = report["sets"][1][name]["average"]
+        assert found["value"] == pytest.approx(expected.average.value, rel=1e-6)
+        assert found["se"] == pytest.approx(expected.average.se, rel=1e-4)  # differences of near numbers
     assert (
         report["reference"]["fresh_patches"]["average"]["value"]
         < report["sets"][0]["swd"]["average"]["value"]

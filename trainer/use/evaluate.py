@@ -88,6 +88,7 @@ def evaluate(
         resolution=size,
         seed=seed,
         metrics=metrics,
+        paired=True,  # one seed's latents for all
         device=device,
         threads=1,
         on_progress=progress,

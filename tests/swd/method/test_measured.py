@@ -6,10 +6,10 @@ import torch
 from swd.method.measured import Measured, Sample, average, corrected, from_distances, own_share
 
 
-def sample(population, count, clusters=None, members=None):
+def sample(population, count, clusters=None, members=None, paired=False):
     members = torch.arange(count) if members is None else torch.tensor(members)
     clusters = torch.arange(count) if clusters is None else torch.tensor(clusters)
-    return Sample(population, members, clusters)
+    return Sample(population, members, clusters, paired)
 
 
 def figure(along, on_a, on_b, a=None, b=None):
@@ -100,6 +100,30 @@ def test_what_two_figures_share_cancels_in_their_difference():
     assert difference.se_images == pytest.approx(1000 * math.sqrt((2 * 0.1**2 + 2 * 0.3**2) / 2))
     paired = figure([0.02, 0.04], [0.4, -0.4], [0.3, -0.3], b=sample("b", 2)) - first
     assert paired.estimate.se_images == pytest.approx(1000 * math.sqrt(2 * 0.2**2 / 2))
+
+
+def paired(clusters, on_b):
+    """A figure of a set that is paired with others."""
+    return figure([0.01, 0.01], [0.0, 0.0], on_b, b=sample("fakes", len(on_b), clusters, paired=True))
+
+
+def test_pairs_count_once_where_both_sets_have_copies():
+    copies = [0, 1, 2] * 4
+    first, second = ([value * step for value in (0.3, -0.1, -0.2)] for step in (1, 2))
+    few = paired(None, second) - paired(None, first)
+    many = paired(copies, second * 4) - paired([2, 1, 0] * 4, first * 4)
+    assert many.estimate.se_images == pytest.approx(few.estimate.se_images)
+    # The copies of one set alone come from other draws than each other.
+    one = paired(copies, second * 4) - paired(None, first * 4)
+    neither = paired(None, second * 4) - paired(None, first * 4)
+    assert one.estimate.se_images < 0.9 * few.estimate.se_images
+    assert neither.estimate.se_images < one.estimate.se_images
+
+
+def test_pairs_leave_the_error_of_each_figure():
+    copies, on_b = [0, 1, 2] * 4, [0.3, -0.1, -0.2] * 4
+    alone = figure([0.01, 0.01], [0.0, 0.0], on_b, b=sample("fakes", 12, copies))
+    assert paired(copies, on_b).estimate == alone.estimate
 
 
 def test_members_of_a_population_are_matched_by_their_places():
