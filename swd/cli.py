@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-METRICS = ("swd", "msssim", "fid", "is")
-
 
 class MetricList(click.ParamType[list[str]]):
     """Metrics separated by commas."""
@@ -35,6 +33,8 @@ class MetricList(click.ParamType[list[str]]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """`swd,msssim` -> `["swd", "msssim"]`."""
+        from swd.comparison import METRICS
+
         chosen = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
         for name in chosen:
             if name not in METRICS:

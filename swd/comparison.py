@@ -30,6 +30,9 @@ from swd.pipeline.sources import ImageSet
 from swd.protocol_choice import choose_protocol
 from swd.report import Report, Result
 
+METRICS = ("swd", "msssim", "fid", "is")
+"""What can be measured."""
+
 
 def compare(
     real: Any,
@@ -70,6 +73,7 @@ def compare(
         ToolError: The sets cannot be compared.
         FormatError: A file is damaged.
         MissingExtraError: A metric needs a package that is not installed.
+        ValueError: There is no such metric.
 
     >>> import numpy as np
     >>> import swd
@@ -79,6 +83,9 @@ def compare(
     >>> report.rows[0].distance.average.se > 0
     True
     """
+    for metric in metrics:
+        if metric not in METRICS:
+            raise ValueError(f"metrics: {metric!r} is not one of {', '.join(METRICS)}")
     with nullcontext(resources) if resources else open_resources(device, threads, on_progress) as given:
         inception = [metric for metric in ("fid", "is") if metric in metrics]
         if inception:

@@ -33,7 +33,8 @@ class SlicedWassersteinDistance(Metric):
     per image at 1024 px, 49 KB (uint8) or 0.3 MB at 128 px. Under `torch.distributed` every process keeps its
     part and all parts are gathered to compute.
 
-    Results are dicts; for a tracker, `MetricTracker(MetricCollection(metric), maximize=False)`.
+    Results are dicts; for a tracker, `MetricTracker(MetricCollection(metric), maximize=False)`, where
+    real images that the metric was given before are there in every step.
     `BootStrapper` resamples the images of every update; its copies' results are
     `[copy.compute() for copy in strapper.metrics]`.
 

@@ -99,9 +99,14 @@ class Report:
 
         Args:
             path: A file whose ending says the format, PNG or what else matplotlib writes.
+
+        Raises:
+            ValueError: The metric `swd` was not asked for.
         """
         from swd.plot import plot_levels, plot_track
 
+        if not any(row.distance for row in self.rows):
+            raise ValueError("the report has no distances to draw: add swd to metrics")
         (plot_track if len(self.fakes) > 1 else plot_levels)(self, Path(path))
 
 

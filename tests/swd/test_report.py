@@ -58,6 +58,15 @@ def test_json_has_no_number_where_none_is_known(reals):
         json.dumps(values, allow_nan=False)
 
 
+def test_what_cannot_be_measured_or_drawn_is_said(reals, fakes, tmp_path):
+    for metrics in (["swdd"], "swd"):
+        with pytest.raises(ValueError, match=r"metrics: 's.*' is not one of swd, msssim, fid, is"):
+            compare(reals.images, fakes.images, device="cpu", metrics=metrics)
+    report = compare(reals.images, fakes.images, device="cpu", metrics=["msssim"])
+    with pytest.raises(ValueError, match="add swd to metrics"):
+        report.plot(tmp_path / "x.png")
+
+
 def test_pandas_gets_a_line_per_figure(report, monkeypatch):
     given = {}
 

@@ -3,6 +3,7 @@
 import json
 import time
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -16,7 +17,9 @@ from tiny_runs import start, tiny_config, write_pyramid
 import swd
 import trainer
 from trainer.cli import main
+from trainer.storage.runs import REALS_CACHE
 from trainer.training.objectives import Objectives
+from trainer.use.evaluate import measure_snapshot
 from trainer.use.grids import enlarge
 from trainer.use.modes import DigitClassifier, save_classifier
 from trainer.use.snapshot import all_snapshots, find_snapshot
@@ -271,6 +274,20 @@ def test_evaluate_reports_every_snapshot(run, tmp_path):
     assert "plot.png: exists already" in message
     message = call("evaluate", run, "--metrics", "msssim", "--plot", tmp_path / "other.png", status=2)
     assert "--plot draws distances" in message
+
+
+def test_a_damaged_cache_of_the_reals_is_made_again(run, tmp_path):
+    data = Path(json.loads((run / "data.json").read_text())["path"])
+    snapshot, cache = trainer.load_snapshot(run), tmp_path / REALS_CACHE
+
+    def measured():
+        return measure_snapshot(snapshot, data, tmp_path, torch.device("cpu"), images=8, size=16)
+
+    figures, held = measured(), cache.read_bytes()
+    for damaged in (held[:1000], held[:-1] + bytes([held[-1] ^ 1]), held.replace(b'"3"', b'"1"', 1)):
+        cache.write_bytes(damaged)
+        assert measured() == figures
+        assert cache.read_bytes() == held
 
 
 @pytest.mark.parametrize("resolution", [8, 24, 64])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from celebahq.errors import ToolError
+from celebahq.errors import FormatError, ToolError
 from celebahq.jobs.progress import Progress, silent
 from celebahq.pyramid import PyramidReader
 from swd.comparison import compare, make_cache
@@ -118,18 +118,26 @@ def measure_snapshot(
     with PyramidReader(data) as reals:
         count = min(len(reals), images)
     cache = folder / REALS_CACHE
-    if not cache.exists():
-        make_cache(data, cache, images=count, resolution=size, resources=Resources(device))
     fakes = {"snapshot": SnapshotImages(snapshot, count, size, seed=0)}
-    report = compare(
-        cache,
-        fakes,
-        images=count,
-        resolution=size,
-        metrics=("swd", "msssim"),
-        device=device,
-        threads=1,
-    )
+
+    def measured() -> Report:
+        if not cache.exists():
+            make_cache(data, cache, images=count, resolution=size, resources=Resources(device))
+        return compare(
+            cache,
+            fakes,
+            images=count,
+            resolution=size,
+            metrics=("swd", "msssim"),
+            device=device,
+            threads=1,
+        )
+
+    try:
+        report = measured()
+    except FormatError:  # damaged, or of an earlier version: the data are there to make another
+        cache.unlink(missing_ok=True)
+        report = measured()
     (row,) = report.fakes
     distance, similarity = row.distance, row.similarity
     assert distance is not None
