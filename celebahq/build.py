@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebahq.align.crop import CropPlan, enlarge, enlargement, finish_crop, plan_crop
-from celebahq.align.geometry import outside_share
+from celebahq.align.geometry import inside_mask, outside_share
 from celebahq.align.quality import SURE, build_score
-from celebahq.build_index import INDEX, count_photos, index, source_facts
+from celebahq.build_index import INDEX, FaceSearch, count_photos, index, source_facts
 from celebahq.build_report import report_build
 from celebahq.console import resolve_device
 from celebahq.errors import ToolError
-from celebahq.jobs.again import Again
+from celebahq.jobs.again import Again, require_same
 from celebahq.jobs.disk import require_space
 from celebahq.jobs.engine import Engine, choose_engine
 from celebahq.jobs.job import image_job
@@ -40,7 +40,7 @@ from celebahq.jobs.watch import StageStatus, watching, write_stage
 from celebahq.jobs.worker import WORKER_NUMBER
 from celebahq.options import BuildOptions, PhotoSource
 from celebahq.pictures.decoding import RAISE_LIMIT, load_photo
-from celebahq.pyramid import dataset_options, encode_image
+from celebahq.pyramid import PyramidReader, dataset_options, encode_image
 from celebahq.report import BuildReport
 from celebahq.sources.duplicates import face_hash
 from celebahq.sources.listing import without_name
@@ -74,7 +74,7 @@ def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildRe
     out, resolution = options.out, options.resolution
     dataset_options(options.job.codec)  # a missing package is better known now than at every image
     with (
-        watching(out, stages(options), progress, write_status_page) as progress,
+        watching(out, stages(options), progress, write_status_page) as watched,
         scratch_for(out, completing=options.job.retry_skipped or can_grow(out)) as scratch,
     ):
         engine = _choose_engine(options)
@@ -88,7 +88,12 @@ def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildRe
             *(options.source.folder, resolution, resolution, out),
             *(options.jpeg_model, options.sr_model, options.device, engine),
         )
-        indexed = index(options.source, scratch, engine, options.job, progress, finished)
+        retrying = scratch.replaces(out) and not finished
+        if retrying:
+            _require_retriable(options, facts)
+        # Until there is known to be something to try again, the page is the finished file's report.
+        shown = progress if retrying else watched
+        indexed = index(options.source, scratch, engine, options.job, shown, finished)
         facts["label_names"] = list(indexed.faces.label_names)
         for warning in indexed.warnings:
             log.warning("%s", warning)
@@ -97,19 +102,32 @@ def build_dataset(options: BuildOptions, progress: Progress = silent) -> BuildRe
             log.info("%s", notice)
         require_space(out, len(indexed.faces), options.keep, resolution, options.job)
         task: Task = FaceTask(indexed.faces, options, facts)
-        if scratch.replaces(out) and not finished:
-            task = Again(task, out, options.job.codec, facts)
+        if retrying:
+            with scratch.dropping(INDEX):
+                task = Again(task, out, options.job.codec, facts)
         records = finished.records() if finished else None
         job = image_job(task, scratch, resolution, keep=options.keep, options=options.job, finished=records)
-        job.run(engine, progress)
+        job.run(engine, watched)
         done = write_pyramid(
-            job, out, resolution=resolution, provenance=facts, engine=engine, progress=progress
+            job, out, resolution=resolution, provenance=facts, engine=engine, progress=watched
         )
         report = report_build(out, facts, indexed, done, [*indexed.warnings, *notices])
         # The logs of several files have lost their images on the way, and nothing adds to those.
         if isinstance(options.source, PhotoSource) and options.job.shard_size is None:
             keep_records(out, scratch, [INDEX])
         return report
+
+
+def _require_retriable(options: BuildOptions, facts: dict[str, Any]) -> None:
+    """Find out before the search whether a finished file is of these parameters and photos.
+
+    Raises:
+        ToolError: It is not.
+    """
+    require_same(PyramidReader(options.out), facts)
+    if isinstance(options.source, PhotoSource):
+        there = FaceSearch(options.source).contents()
+        FinishedJob(options.out).require_all("photo_sha256", there, options.source.folder)
 
 
 def stages(options: BuildOptions) -> list[StageStatus]:
@@ -199,7 +217,8 @@ class FaceTask(Task):
         image = align_crop(restored, plan, options.resolution)
         outside = outside_share(plan.quad, *photo.shape[:2])
         confidence = face.facts.get("detector_score", SURE)  # annotated faces are sure to be some
-        score = build_score(image, plan.cut(photo), outside=outside, confidence=confidence)
+        known = inside_mask(plan.quad, *photo.shape[:2], options.resolution) if outside else None
+        score = build_score(image, plan.cut(photo), outside=outside, confidence=confidence, known=known)
         meta = {
             **self.known(index),
             "quad": plan.quad,

@@ -212,9 +212,14 @@ class FaceSearch(Task):
         name = self.names[index]
         try:
             require_listable(name)
-            return sha256_file(self.source.folder / name)
+            path = self.source.folder / name
+            return sha256_file(path) if path.is_file() else None  # a pipe would be read for ever
         except (ToolError, OSError):  # it is looked at, and the reason given
             return None
+
+    def contents(self) -> set[str]:
+        """SHA-256 of all photos that can be read."""
+        return set(filter(None, map(self.content, range(len(self)))))
 
     def recorded_content(self, meta: Mapping[str, Any]) -> str | None:
         """SHA-256 of the file in which these faces were found."""

@@ -72,6 +72,14 @@ def outside_share(quad: NDArray[np.float64], height: int, width: int) -> float:
     return float(np.clip(1 - _area(inside) / _area(quad), 0, 1))
 
 
+def inside_mask(quad: NDArray[np.float64], height: int, width: int, resolution: int) -> NDArray[np.bool_]:
+    """`(resolution, resolution)`: which pixels of an image a photo of `height` x `width` holds."""
+    along = (np.arange(resolution) + 0.5)[:, None] / resolution
+    right, down = along * (quad[3] - quad[0]), along * (quad[1] - quad[0])
+    x, y = np.moveaxis(quad[0] + right[None] + down[:, None], -1, 0)
+    return np.asarray((x >= 0) & (x <= width) & (y >= 0) & (y <= height))
+
+
 def _clipped(corners: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
     """The part of a convex polygon `(n, 2)` where `distance` `(n,)`, which is linear, is not negative."""
     kept = []

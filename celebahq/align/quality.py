@@ -13,6 +13,7 @@ prints how others are ranked.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -20,6 +21,8 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from celebahq.align.blocks import block_artifacts, enlarged_blocks
+
+T = TypeVar("T", np.uint8, np.bool_)
 
 RINGS = 16
 REFERENCE_RINGS = slice(3, 9)  # At 1024 px wavelengths of 19 to 133 px: what every face has.
@@ -59,6 +62,7 @@ HALO_WEIGHT = 0.75
 BLOCK_WEIGHT = 0.4  # Per grey level of `block_artifacts`.
 ENLARGED_SHARE = 0.5  # `enlarged_blocks` counts up to twice as many grey levels for the same compression.
 OUTSIDE_WEIGHT = 4.0
+LEAST_KNOWN = 0.1  # Of the ellipse; with less, all of the image is looked at.
 SURE = 1.0  # Confidence of a detector.
 DOUBT_WEIGHT = 1.0
 
@@ -116,18 +120,28 @@ def spectral_quality(image: NDArray[np.uint8]) -> float:
     return spectral_terms(image).score
 
 
-def spectral_terms(image: NDArray[np.uint8]) -> SpectralTerms:
-    """The parts of `spectral_quality`."""
+def spectral_terms(image: NDArray[np.uint8], known: NDArray[np.bool_] | None = None) -> SpectralTerms:
+    """The parts of `spectral_quality`.
+
+    Args:
+        image: See there.
+        known: `(H, W)`, what the photo held: noise, specks and what is clipped are looked for there alone, as
+            what is made up has none.
+    """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
     if min(image.shape[:2]) < SMALLEST_SIDE:
         raise ValueError(f"image must be {SMALLEST_SIDE} pixels or more each way, not {image.shape[:2]}")
-    clipping = clipped_share(image)
-    image = inner_part(image)
+    if known is not None and known.shape != image.shape[:2]:
+        raise ValueError(f"known must be {image.shape[:2]}, not {known.shape}")
+    if known is None or known[face_ellipse(*known.shape)].mean() < LEAST_KNOWN:
+        known = np.ones(image.shape[:2], np.bool_)
+    clipping = clipped_share(image, known)
+    image, known = inner_part(image), inner_part(known)
     luminance = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY)
     specks = find_specks(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
     halo = halo_ratio(luminance)
-    noise, detail = noise_and_detail(luminance)
+    noise, detail = noise_and_detail(luminance, known)
 
     # Specks have a spectrum as broad as that of detail: leave them out of it.
     luminance[specks] = cv2.medianBlur(luminance, 3)[specks]
@@ -144,14 +158,14 @@ def spectral_terms(image: NDArray[np.uint8]) -> SpectralTerms:
         asymmetry=float(np.sqrt((excess**2).mean())),
         noise=float(np.log10(1 + (grain * (noise / NOISE_SCALES) ** 2).sum())),
         grain=float(np.maximum(grain[1:], USUAL_RATIO**2).mean()),
-        specks=float(np.log10(1 + max(specks.mean() - SPECKS_USUAL, 0) / SPECK_SHARE)),
+        specks=float(np.log10(1 + max(specks[known].mean() - SPECKS_USUAL, 0) / SPECK_SHARE)),
         flatness=float(flatness.mean()),
         clipping=max(clipping - CLIPPED_USUAL, 0.0),
         halo=max(min(halo, HALO_MOST) - HALO_USUAL, 0.0),
     )
 
 
-def inner_part(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def inner_part(image: NDArray[T]) -> NDArray[T]:
     """The middle of an image, where its face is; all of it where it is very small."""
     height, width = (
         max(int(side * INNER_SHARE) // INNER_STEP * INNER_STEP, min(side, SMALLEST_SIDE))
@@ -161,13 +175,16 @@ def inner_part(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image[top : top + height, left : left + width])
 
 
-def clipped_share(image: NDArray[np.uint8]) -> float:
-    """Share of the values in the ellipse with the face that are as bright as values can be."""
-    height, width = image.shape[:2]
+def clipped_share(image: NDArray[np.uint8], known: NDArray[np.bool_]) -> float:
+    """Share of the known values in the ellipse with the face that are as bright as values can be."""
+    return float((image[face_ellipse(*known.shape) & known] >= BRIGHTEST).mean())
+
+
+def face_ellipse(height: int, width: int) -> NDArray[np.bool_]:
+    """Where in an image the face is; `(height, width)`."""
     y = (np.arange(height) + 0.5) / height - 0.5
     x = (np.arange(width) + 0.5) / width - 0.5
-    face = (x[None] / FACE_AXES[0]) ** 2 + (y[:, None] / FACE_AXES[1]) ** 2 < 1
-    return float((image[face] >= BRIGHTEST).mean())
+    return np.asarray((x[None] / FACE_AXES[0]) ** 2 + (y[:, None] / FACE_AXES[1]) ** 2 < 1)
 
 
 def halo_ratio(luminance: NDArray[np.float32]) -> float:
@@ -224,7 +241,9 @@ def _spectrum_geometry(
     return window, ring, count, np.sqrt(edges[1:] * edges[:-1])
 
 
-def noise_and_detail(luminance: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def noise_and_detail(
+    luminance: NDArray[np.float32], known: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Standard deviation of noise and of all fine detail in the three finest octaves, grey levels.
 
     Detail is sparse: in most places there is little of it, so the median of the absolute values is small
@@ -236,8 +255,8 @@ def noise_and_detail(luminance: NDArray[np.float32]) -> tuple[NDArray[np.float64
     noise, detail = [], []
     for octave in range(len(NOISE_SCALES)):
         if octave:
-            luminance = cv2.pyrDown(luminance)
-        filtered = np.abs(cv2.filter2D(luminance, -1, kernel))
+            luminance, known = cv2.pyrDown(luminance), known[::2, ::2]
+        filtered = np.abs(cv2.filter2D(luminance, -1, kernel))[known]
         noise.append(float(np.median(filtered)) / NORMAL_MEDIAN)
         detail.append(float(np.sqrt(np.square(filtered).mean())))
     return np.array(noise), np.array(detail)
@@ -257,6 +276,7 @@ def build_score(
     *,
     outside: float = 0.0,
     confidence: float = SURE,
+    known: NDArray[np.bool_] | None = None,
 ) -> float:
     """The score by which a build ranks its images; higher is better.
 
@@ -266,6 +286,8 @@ def build_score(
         outside: Share of the image that the photo did not hold, 0..1. A face that is half invented loses
             more by it than any restoration of its inner part can gain.
         confidence: Of the detector that this is a face: 0 hardly, 1 surely.
+        known: `(H, W)`, which pixels of the image the photo held; all unless told. What is made up has no
+            noise, and does not hide that of the rest.
 
     >>> import celebahq, cv2, skimage
     >>> photo = skimage.data.astronaut()
@@ -274,4 +296,5 @@ def build_score(
     """
     blocks = max(block_artifacts(photo), ENLARGED_SHARE * enlarged_blocks(photo))
     doubt = SURE - confidence
-    return spectral_quality(image) - BLOCK_WEIGHT * blocks - OUTSIDE_WEIGHT * outside - DOUBT_WEIGHT * doubt
+    quality = spectral_terms(image, known).score
+    return quality - BLOCK_WEIGHT * blocks - OUTSIDE_WEIGHT * outside - DOUBT_WEIGHT * doubt

@@ -20,8 +20,7 @@ class Again(Task):
         """
         self.name, self._task, self._codec = task.name, task, codec
         self._file = PyramidReader(out)
-        if self._file.provenance != json.loads(json.dumps(provenance)):
-            raise ToolError(out, "made with other parameters: --retry-skipped needs the same command")
+        require_same(self._file, provenance)
         places = {_key(self._meta(place), task): place for place in range(len(self._file))}
         known = [_key(task.known(item), task) for item in range(len(task))]
         self._places = [places.pop(key, None) for key in known]
@@ -78,6 +77,17 @@ class Again(Task):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_read"}
+
+
+def require_same(file: PyramidReader, provenance: dict[str, Any]) -> None:
+    """Hold the parameters of a job, as far as they are known, against those that made a file.
+
+    Raises:
+        ToolError: They differ.
+    """
+    made_with = file.provenance
+    if any(made_with.get(name) != value for name, value in json.loads(json.dumps(provenance)).items()):
+        raise ToolError(file.path, "made with other parameters: --retry-skipped needs the same command")
 
 
 def _key(facts: dict[str, Any], task: Task) -> str:

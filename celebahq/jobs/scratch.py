@@ -33,6 +33,15 @@ class Scratch:
         make_folder(self.folder / name)
         return replace(self, folder=self.folder / name)
 
+    @contextmanager
+    def dropping(self, name: str) -> Iterator[None]:
+        """Remove a part of the job where the rest refuses what it is to do: nothing goes on from it."""
+        try:
+            yield
+        except ToolError:
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            raise
+
     def replaces(self, out: Path) -> bool:
         """Whether `out` is the result of an earlier job, to be completed."""
         return out.exists() and (self.folder / REPLACING).exists()

@@ -127,6 +127,34 @@ def test_a_finished_build_grows_by_what_is_new_in_its_folder(photos, tmp_path):
     assert "faces.h5: finished" in CliRunner().invoke(main, ["status", str(out)]).stdout
 
 
+def test_what_cannot_be_tried_again_is_refused_and_the_report_stays(photos, tmp_path):
+    folder, out = tmp_path / "photos", tmp_path / "faces.h5"
+    folder.mkdir()
+    shutil.copy(photos / "a.jpg", folder / "a.jpg")
+    shutil.copy(photos / "b.png", folder / "b.png")
+    options = ["--resolution", 64, "--workers", 1, *NO_NETWORKS]
+    arguments = ["build", "--photos", str(folder), "--out", str(out), *map(str, options)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    shutil.rmtree(tmp_path / "faces.h5.records")
+    made = {name: (tmp_path / name).read_bytes() for name in ("faces.h5", "build-report.html")}
+
+    def refused(*more: str) -> list[str]:
+        again = CliRunner().invoke(main, [*arguments, "--retry-skipped", *more])
+        assert again.exit_code == 1
+        assert {name: (tmp_path / name).read_bytes() for name in made} == made
+        assert not (tmp_path / "faces.h5.work").exists()
+        return again.stderr.splitlines()
+
+    assert refused()[-1] == f"Error: {out}: nothing was left out: there is nothing to try again"
+    *before, said = refused("--resolution", "128")
+    assert "made with other parameters" in said
+    assert not any("find faces" in line for line in before)
+    (folder / "b.png").unlink()
+    *before, said = refused()
+    assert "1 of its images are of photos that are not in" in said
+    assert not any("find faces" in line for line in before)
+
+
 def test_a_finished_build_of_several_files_is_left_alone(photos, tmp_path):
     folder, out = tmp_path / "photos", tmp_path / "faces"
     folder.mkdir()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import skimage.data
 
 from celebahq.align.crop import plan_crop
 from celebahq.build import FaceTask, describe, restore_crop
@@ -9,6 +10,7 @@ from celebahq.errors import ToolError
 from celebahq.jobs.engine import InProcess
 from celebahq.options import BuildOptions, PhotoSource
 from celebahq.pictures.decoding import load_photo
+from celebahq.pictures.encoding import save_png
 from celebahq.pyramid import PyramidReader
 from celebahq.sources.records import FaceIndex
 
@@ -74,6 +76,22 @@ def test_a_huge_face_is_reduced_before_the_second_network(face, tmp_path):
     height, width = (plan.bottom - plan.top) // plan.shrink, (plan.right - plan.left) // plan.shrink
     assert sr.boxes == [(height, width)]
     assert restored.picture.shape == (4 * height, 4 * width, 3)
+
+
+def test_a_face_of_which_a_part_is_made_up_ranks_below_itself_in_heavy_noise_too(tmp_path):
+    noisy = skimage.data.astronaut() + np.random.default_rng(0).normal(0, 64, (512, 512, 3))
+    noisy = np.clip(noisy, 0, 255).astype(np.uint8)
+    eyes_nose_mouth = np.array([[207, 108], [242, 105], [226, 128], [208, 140], [244, 138.0]])
+    save_png(tmp_path / "whole.png", noisy)
+    save_png(tmp_path / "part.png", noisy[:, 210:])
+    landmarks = np.stack([eyes_nose_mouth, eyes_nose_mouth - [210, 0]])
+    faces = FaceIndex(tmp_path, ("whole.png", "part.png"), landmarks, orient=True)
+    options = options_for(tmp_path, jpeg_model="none", sr_model="none", resolution=64)
+    task = FaceTask(faces, options, describe(options, InProcess()))
+    task.start()
+    whole, part = task.process(0), task.process(1)
+    assert part.meta["outside"] == pytest.approx(0.4, abs=0.05)
+    assert part.score < whole.score
 
 
 def test_an_item_without_a_crop_is_skipped_with_the_reason(photos, tmp_path):

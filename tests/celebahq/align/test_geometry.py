@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celebahq import ToolError, crop_quad
-from celebahq.align.geometry import outside_share, quad_roll, quad_side
+from celebahq.align.geometry import inside_mask, outside_share, quad_roll, quad_side
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "alignment"
 FACE = np.array([[100.0, 120], [160, 118], [130, 150], [108, 180], [152, 181]])
@@ -72,6 +72,13 @@ def test_the_share_outside_of_a_turned_square_is_what_counting_points_gives():
     points = quad[0] + grid[:, None, None] * (quad[3] - quad[0]) + grid[None, :, None] * (quad[1] - quad[0])
     counted = 1 - ((points >= 0) & (points < [width, height])).all(axis=2).mean()
     assert outside_share(quad, height, width) == pytest.approx(counted, abs=0.01)  # the grid's fineness
+    assert inside_mask(quad, height, width, 200).mean() == 1 - counted
+
+
+def test_the_pixels_inside_are_where_the_photo_is():
+    square = np.array([[-20.0, 10], [-20, 50], [20, 50], [20, 10]])
+    assert inside_mask(square, 100, 100, 4).tolist() == [[False, False, True, True]] * 4
+    assert inside_mask(square, 40, 100, 4).tolist() == [[False, False, True, True]] * 3 + [[False] * 4]
 
 
 @pytest.mark.parametrize("degrees", [-170, -90, 0, 1, 45, 179])

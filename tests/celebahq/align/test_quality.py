@@ -79,7 +79,7 @@ def test_noise_is_measured_beside_the_detail_of_a_picture():
     smooth = bench.blur(PHOTOS["astronaut"], 2, chance())[..., 1].astype(np.float32)
     for sigma in (2.0, 6.0, 20.0):
         noisy = smooth + np.random.default_rng(0).normal(0, sigma, smooth.shape).astype(np.float32)
-        noise, detail = noise_and_detail(noisy)
+        noise, detail = noise_and_detail(noisy, np.ones(noisy.shape, np.bool_))
         assert noise[0] == pytest.approx(sigma, rel=0.1)
         assert noise[0] == pytest.approx(detail[0], rel=0.1)
 
@@ -167,6 +167,28 @@ def test_a_face_that_is_half_invented_scores_below_the_same_face_whole(photo):
         tight = cv2.copyMakeBorder(whole[edge:-edge, edge:-edge], *[edge] * 4, cv2.BORDER_REFLECT)
         outside = 1 - (1 - 2 * edge / side) ** 2
         assert build_score(tight, photo, outside=outside) < build_score(whole, photo) - outside
+
+
+@pytest.mark.parametrize("photo", PHOTOS.values(), ids=PHOTOS)
+@pytest.mark.parametrize(
+    ("damage", "severity"),
+    [(bench.colour_noise, 64), (bench.soft_noise, 32), (bench.specks, 0.3), (bench.over_exposed, 3)],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+@pytest.mark.parametrize("share", [0.1, 0.35, 0.5])
+def test_what_is_made_up_does_not_hide_what_is_wrong_with_the_rest(photo, damage, severity, share):
+    whole = damage(photo, severity, chance())
+    half, known = whole.copy(), np.ones(whole.shape[:2], np.bool_)
+    made_up = slice(round(share * whole.shape[1]))
+    half[:, made_up] = np.median(whole, axis=(0, 1))
+    known[:, made_up] = False
+    score = build_score(half, photo, outside=1 - known.mean(), known=known)
+    assert score < build_score(whole, photo)
+
+
+def test_what_is_known_has_the_images_size():
+    with pytest.raises(ValueError, match=r"known must be \(512, 512\)"):
+        spectral_terms(PHOTOS["astronaut"], np.ones((512, 511), np.bool_))
 
 
 def test_what_is_hardly_a_face_scores_lower():
