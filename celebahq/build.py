@@ -217,7 +217,8 @@ class FaceTask(Task):
         image = align_crop(restored, plan, options.resolution)
         outside = outside_share(plan.quad, *photo.shape[:2])
         confidence = face.facts.get("detector_score", SURE)  # annotated faces are sure to be some
-        known = inside_mask(plan.quad, *photo.shape[:2], options.resolution) if outside else None
+        height, width = photo.shape[:2]
+        known = inside_mask(plan.quad, height, width, options.resolution) if outside else None
         score = build_score(image, plan.cut(photo), outside=outside, confidence=confidence, known=known)
         meta = {
             **self.known(index),
