@@ -72,7 +72,7 @@ def test_the_share_outside_of_a_turned_square_is_what_counting_points_gives():
     points = quad[0] + grid[:, None, None] * (quad[3] - quad[0]) + grid[None, :, None] * (quad[1] - quad[0])
     counted = 1 - ((points >= 0) & (points < [width, height])).all(axis=2).mean()
     assert outside_share(quad, height, width) == pytest.approx(counted, abs=0.01)  # the grid's fineness
-    assert inside_mask(quad, height, width, 200).mean() == 1 - counted
+    assert inside_mask(quad, height, width, 200).mean() == pytest.approx(1 - counted, abs=1e-12)
 
 
 def test_the_pixels_inside_are_where_the_photo_is():
