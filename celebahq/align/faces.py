@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celebahq.align.detectors import Detection, YuNet, load_detector
-from celebahq.align.geometry import crop_quad, quad_roll, quad_side
+from celebahq.align.geometry import crop_quad, quad_roll, quad_side, turned_quad
 from celebahq.align.landmarks import Predictor, UprightPatch, five_landmarks
 from celebahq.errors import ToolError
 
 TURNS = (0, 90, 180, 270)
+TILTS = (-45, 45)  # Degrees at which YuNet is less sure of a face that stands upright, by 0.04 and more.
 CONFIRM_PX = 128.0  # Side of a crop whose face YuNet knows well.
 WEAK_SCORE = 0.8  # If no face has more, the photo is turned.
 LEAST_SCORE = 0.6  # A face that has less, upright and at a good size, is none.
@@ -120,31 +121,38 @@ class FaceFinder:
     def _face(self, photo: NDArray[np.uint8], points: NDArray[np.float64], turn: int) -> Face | None:
         """The face at a first guess of its landmarks; None where no crop follows from them.
 
-        Detectors see upside-down faces too, and take them for upright ones. So the face as it was understood
-        is shown to YuNet in all four turns, and is what YuNet is surest of.
+        Detectors see upside-down faces too, and take them for upright ones; and from a guess that is turned
+        by some 30 degrees the predictor may not find back. So the face as it was understood is shown to YuNet
+        in all four turns and tilted, and is what YuNet is surest of.
         """
         try:
             for _ in range(MOST_LOOKS):
                 landmarks = self._predictor.settle(photo, points)
-                patch = UprightPatch(photo, crop_quad(landmarks.five), CONFIRM_PX)
-                looks = [self._confirm(patch.picture, quarter) for quarter in TURNS]
-                best = max(looks, key=lambda look: look.score)
-                if best is looks[0] or best.points is None:
+                quad = crop_quad(landmarks.five)
+                patch = UprightPatch(photo, quad, CONFIRM_PX)
+                tilted = [UprightPatch(photo, turned_quad(quad, tilt), CONFIRM_PX) for tilt in TILTS]
+                looks = [self._confirm(patch, quarter) for quarter in TURNS]
+                surest = max(
+                    *looks, *(self._confirm(each, 0) for each in tilted), key=lambda look: look.score
+                )
+                if surest is looks[0] or surest.points is None:
                     break
-                points = patch.to_photo(best.points)
+                points = surest.points
         except ToolError:
             return None
         upright, apart = looks[0], 0.0
+        best = max(looks, key=lambda look: look.score)
         if upright.points is not None:
-            distance = patch.to_photo(upright.points) - landmarks.five
+            distance = upright.points - landmarks.five
             apart = float(np.hypot(*distance.T).mean()) / quad_side(crop_quad(landmarks.five))
         doubt = _doubt(upright.score, best.score, landmarks.last_turn, apart)
         return Face(landmarks.five, upright.score, self._detector.name, turn, doubt)
 
-    def _confirm(self, patch: NDArray[np.uint8], turn: int) -> "_Look":
+    def _confirm(self, patch: UprightPatch, turn: int) -> "_Look":
         """How sure YuNet is of the face in the middle of a patch turned by `turn`."""
-        turned = np.ascontiguousarray(np.rot90(patch, turn // 90))
-        middle = (len(patch) - 1) / 2
+        side = len(patch.picture)
+        turned = np.ascontiguousarray(np.rot90(patch.picture, turn // 90))
+        middle = (side - 1) / 2
         found = [
             each
             for each in self._confirming.detect(turned)
@@ -153,11 +161,11 @@ class FaceFinder:
         if not found:
             return _Look(0.0, None)
         best = max(found, key=lambda each: each.score)
-        return _Look(best.score, turned_back(self._points(turned, best), turn, len(patch), len(patch)))
+        return _Look(best.score, patch.to_photo(turned_back(self._points(turned, best), turn, side, side)))
 
 
 class _Look(NamedTuple):
-    """The score of a face in a patch, 0 for none, and its landmarks in the unturned patch."""
+    """The score of a face in a patch, 0 for none, and its landmarks in the photo."""
 
     score: float
     points: NDArray[np.float64] | None

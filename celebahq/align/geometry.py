@@ -64,6 +64,13 @@ def quad_roll(quad: NDArray[np.float64]) -> float:
     return float(np.degrees(np.arctan2(across[1], across[0])))
 
 
+def turned_quad(quad: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
+    """A quad turned clockwise about its middle."""
+    angle, middle = np.radians(degrees), quad.mean(axis=0)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return np.asarray((quad - middle) @ turn + middle)
+
+
 def outside_share(quad: NDArray[np.float64], height: int, width: int) -> float:
     """The share of a quad's area that lies outside a photo of `height` x `width` pixels, 0 to 1."""
     inside = quad
