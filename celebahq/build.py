@@ -253,7 +253,7 @@ def restore_crop(
     if sr is not None and options.sr_when == "needed" and plan.side >= options.resolution:
         sr, reason = None, f"skipped: the crop of {plan.side:.0f} px is as large as the target"
     else:
-        reason = sr.name if sr else "none"
+        reason = _named(sr)
 
     # The second network sees a surround too, which the first one has to restore as well.
     around = widen(plan, sr.halo if sr and plan.shrink == 1 else 0, photo)
@@ -266,7 +266,7 @@ def restore_crop(
         picture = sr(piece, inner)
     else:
         picture = sr(plan.reduce(piece))
-    return RestoredCrop(picture, sr.scale if sr else 1, jpeg.name if jpeg else "none", reason)
+    return RestoredCrop(picture, sr.scale if sr else 1, _named(jpeg), reason)
 
 
 def widen(plan: CropPlan, by: int, photo: Photo) -> tuple[int, int, int, int]:
@@ -380,7 +380,12 @@ def _resolved(device: str) -> str:
 
 
 def _model_facts(model: "Restorer | None") -> dict[str, str] | str:
-    return "none" if model is None else {"name": Path(model.name).name, "sha256": model.sha256}
+    return "none" if model is None else {"name": _named(model), "sha256": model.sha256}
+
+
+def _named(model: "Restorer | None") -> str:
+    """The network without the folder of its file, which is no part of the result."""
+    return "none" if model is None else Path(model.name).name
 
 
 def configuration(options: BuildOptions) -> dict[str, Any]:

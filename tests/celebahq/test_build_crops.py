@@ -66,6 +66,14 @@ def test_a_face_larger_than_the_target_is_enlarged_only_on_request(face, tmp_pat
     )
 
 
+def test_the_folder_of_a_weight_file_is_no_part_of_the_result(face, tmp_path):
+    photo, landmarks = face
+    plan = plan_crop(*photo.shape[:2], landmarks)
+    jpeg, sr = Doubler("/here/a.pth(strength=0.5)", 1, 96), Doubler("there/b.safetensors", 4, 10)
+    restored = restore_crop(photo, plan, jpeg, sr, options_for(tmp_path))
+    assert restored[2:] == ("a.pth(strength=0.5)", "b.safetensors")
+
+
 def test_a_huge_face_is_reduced_before_the_second_network(face, tmp_path):
     photo, landmarks = face
     photo, landmarks = np.repeat(np.repeat(photo, 24, axis=0), 24, axis=1), landmarks * 24
