@@ -2,7 +2,7 @@
 
 The two files that the package ships come from these commands, in this order. TRAIN is a folder with
 photographs, searched with its subfolders. The cards say how far each run came, on which degradations, how
-large jpeg was then, and which means of weights were taken (mean.safetensors, and what is shipped). To train
+large jpeg was then, and which means of weights the fourth and fifth begin with (mean.safetensors). To train
 a shipped network on, give its file as --init.
 
 \b
@@ -12,6 +12,8 @@ a shipped network on, give its file as --init.
     python tools/train_restorer.py jpeg --images TRAIN --minutes 103 --out third.safetensors \\
         --init second.safetensors --rate 2e-4 --patch 96 --batch 6
     python tools/train_restorer.py jpeg --images TRAIN --minutes 102 --out fourth.safetensors --seed 1 \\
+        --init mean.safetensors --rate 2e-4 --patch 96 --batch 6
+    python tools/train_restorer.py jpeg --images TRAIN --minutes 108 --out fifth.safetensors --seed 2 \\
         --init mean.safetensors --rate 2e-4 --patch 96 --batch 6
     python tools/train_restorer.py sr4x --images TRAIN --minutes 87 --out sr4x.safetensors
 
