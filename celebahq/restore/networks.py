@@ -60,7 +60,7 @@ class RedNet(nn.Module):
     """
 
     scale = 1
-    near_halo = 64
+    near_halo = 96
     detail_gain = 5.0
     residual_gain = 0.1
     brightness_px = 8
